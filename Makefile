@@ -1,0 +1,206 @@
+# xquantd: build, test, install. `make help` lists the targets.
+#
+# Every combination of compiler and sanitizer has its own folder, so none disturbs another:
+# build (gcc), build/clang, build/address,undefined, build/clang-thread, build/debug ...
+# None is deeper: the program finds models/ one or two steps up.
+
+VERSION  := 0.1.0
+REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
+PREFIX       ?= /usr/local
+SYSCONFDIR   ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
+FUZZ_SECONDS ?= 60
+IMAGE        ?= localhost/xquantd:$(VERSION)
+JOBS         ?= $(shell nproc)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(V),)
+Q := @
+endif
+
+# Flags. Asserts stay on in every build: they are cheap, and a wrong answer is not.
+PKGS  := libmicrohttpd libcjson libuv openblas libpcre2-8 libxxhash inih
+WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
+OPT   := -O2
+KIND  := $(filter-out gcc,$(notdir $(CC)))
+ifneq ($(SAN),)
+KIND   += $(SAN)
+CHECKS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -DXQUANTD_DEBUG
+LINK   := -fsanitize=$(patsubst fuzzer-no-link%,fuzzer%,$(SAN))
+else ifneq ($(DEBUG),)
+KIND   += debug
+OPT    := -O1
+CHECKS := -DXQUANTD_DEBUG
+else
+CHECKS := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+endif
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+BUILD := build$(patsubst %,/%,$(subst $(SPACE),-,$(strip $(KIND))))
+FLAGS := -std=c17 -D_GNU_SOURCE -I. $(OPT) -g -ffp-contract=off $(WARN) $(if $(WERROR),-Werror) \
+         $(CHECKS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
+LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
+
+# Only the twins of hot loops may use more than the baseline of the architecture.
+ARCH := $(shell uname -m)
+ifeq ($(ARCH),x86_64)
+AVX2_FLAGS   := -O3 -mavx2 -mfma -mf16c
+AVX512_FLAGS := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+endif
+isa_flags = $(if $(findstring /kern_avx512,$1),$(AVX512_FLAGS),$(if $(findstring /kern_avx2,$1),$(AVX2_FLAGS)))
+own_flags = $(if $(filter server/%,$1),-DXQUANTD_VERSION='"$(VERSION)"' -DXQUANTD_REVISION='"$(REVISION)"' \
+            -DXQUANTD_DATADIR='"$(PREFIX)/share/xquantd"')
+
+# Sources by wildcard: a new file needs no line here.
+OTHER_ARCH := $(if $(filter x86_64,$(ARCH)),engine/kern_neon%,engine/kern_avx%)
+LIB_SRC    := $(filter-out server/main.c $(OTHER_ARCH),$(wildcard config/*.c engine/*.c xcache/*.c server/*.c))
+TEST_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
+HELP_SRC   := $(filter-out $(TEST_SRC),$(wildcard tests/*.c tests/unit/*.c tests/golden/*.c))
+KERN_SRC   := $(wildcard tests/kern/*.c)
+TOOL_SRC   := $(wildcard tests/tools/*.c)
+FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
+ALL_SRC    := $(LIB_SRC) server/main.c $(TEST_SRC) $(HELP_SRC) $(KERN_SRC) $(TOOL_SRC) $(FUZZ_SRC)
+FORMATTED  := $(ALL_SRC) $(wildcard config/*.h engine/*.h xcache/*.h server/*.h tests/*.h tests/*/*.h)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$1)
+PROGRAM   := $(BUILD)/xquantd
+LIBRARY   := $(BUILD)/libxquantd.a
+TEST_LIB  := $(BUILD)/libtests.a
+TEST_BIN  := $(TEST_SRC:%.c=$(BUILD)/%) $(if $(KERN_SRC),$(BUILD)/tests/kern/check_all)
+TOOL_BIN  := $(TOOL_SRC:%.c=$(BUILD)/%)
+FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
+# A make of our own, parallel unless the caller chose otherwise.
+SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
+
+.PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
+        image deps compile_commands clean programs fuzz-programs FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+help: ## this list
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo '  variables:          CC=clang V=1 WERROR=1 DEBUG=1 SAN=address,undefined PREFIX= DESTDIR= ARGS='
+
+all: $(PROGRAM) ## build/xquantd (CC=clang: build/clang/xquantd)
+
+run: deps ## build, then serve the embedded model (ARGS="--listen ...")
+	@$(SUB) all
+	@exec $(PROGRAM) serve $(ARGS)
+
+install: all ## into PREFIX=/usr/local: program, models, sample configuration, unit
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/xquantd/models \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(SYSCONFDIR)/xquantd
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/xquantd
+	install -m 644 models/* $(DESTDIR)$(PREFIX)/share/xquantd/models/
+	test -e $(DESTDIR)$(SYSCONFDIR)/xquantd/xquantd.conf || \
+	    install -m 644 deploy/xquantd.conf $(DESTDIR)$(SYSCONFDIR)/xquantd/xquantd.conf
+	sed -e 's|/usr/bin/|$(PREFIX)/bin/|; s|/etc/xquantd|$(SYSCONFDIR)/xquantd|' \
+	    deploy/xquantd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/xquantd.service
+
+test: ## every test; the last line counts them
+	@deploy/deps.sh build test
+	@$(SUB) programs
+	@tests/run.sh $(BUILD)
+
+check-kern: ## the faster twins of the hot loops against their definition
+	@$(SUB) $(BUILD)/tests/kern/check_all
+	@$(BUILD)/tests/kern/check_all
+
+check-all: ## all there is: gcc, clang, sanitizers, fuzzing, lint, image
+	@$(SUB) test CC=gcc WERROR=1
+	@$(SUB) test CC=clang WERROR=1
+	@$(SUB) asan
+	@$(SUB) tsan
+	@$(SUB) fuzz
+	@$(SUB) lint
+	@$(SUB) image
+	@tests/api/image.sh $(IMAGE)
+
+lint: ## the rules of CONTRIBUTING.md that a script can check
+	@deploy/deps.sh build test
+	@tests/tools/lint.sh
+
+fmt: ## clang-format every source
+	@clang-format -i $(FORMATTED)
+
+bench: ## speed of this build on this machine
+	@$(SUB) all
+	@tests/bench/speed.sh $(PROGRAM)
+
+asan: ## the tests under AddressSanitizer and UBSan
+	@$(SUB) test SAN=address,undefined
+
+ubsan: ## the tests under UBSan alone
+	@$(SUB) test SAN=undefined
+
+tsan: ## the tests under ThreadSanitizer
+	@$(SUB) test SAN=thread
+
+fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
+	@deploy/deps.sh build test
+	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
+	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
+
+image: ## the container image, with docker or without
+	@deploy/deps.sh image
+	@IMAGE=$(IMAGE) VERSION=$(VERSION) REVISION=$(REVISION) deploy/image.sh
+
+deps: ## install the Debian packages that the build misses
+	@deploy/deps.sh build
+
+define command_of
+{"directory": "$(CURDIR)", "file": "$1", "command": "$(CC) $(subst ",\",$(FLAGS) $(call isa_flags,$1) $(call own_flags,$1)) -c $1"}
+endef
+comma := ,
+compile_commands: ## build/compile_commands.json, for editors
+	@mkdir -p build
+	$(file >build/compile_commands.json,[)
+	$(foreach s,$(ALL_SRC),$(file >>build/compile_commands.json,$(call command_of,$s)$(if $(filter-out $(lastword $(ALL_SRC)),$s),$(comma))))
+	$(file >>build/compile_commands.json,])
+	@echo build/compile_commands.json
+
+clean: ## remove build/
+	@rm -rf build
+
+programs: $(PROGRAM) $(TEST_BIN) $(TOOL_BIN)
+fuzz-programs: $(FUZZ_BIN)
+
+$(PROGRAM): $(BUILD)/server/main.o $(LIBRARY)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ -Wl,-z,relro,-z,now $(LDFLAGS) $(LIBS)
+
+# Removed first: an archive would keep the objects of files that are gone.
+$(LIBRARY): $(call objects,$(LIB_SRC))
+$(TEST_LIB): $(call objects,$(HELP_SRC))
+$(LIBRARY) $(TEST_LIB):
+	@echo '  AR    $@'
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/tests/kern/check_all: $(call objects,$(KERN_SRC)) $(TEST_LIB) $(LIBRARY)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(LIBRARY)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
+
+# The test of memory counts our own calls.
+$(BUILD)/tests/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	$(Q)$(CC) $(FLAGS) -MMD -MP $(call isa_flags,$<) $(call own_flags,$<) -c -o $@ $<
+
+# Revision and prefix are part of some objects: these follow them, the others do not.
+STAMPED := $(shell grep -lE 'XQUANTD_(REVISION|DATADIR)' server/*.c 2>/dev/null)
+$(call objects,$(STAMPED)): $(BUILD)/stamp
+$(BUILD)/stamp: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION) $(REVISION) $(PREFIX)' | cmp -s - $@ || \
+	    echo '$(VERSION) $(REVISION) $(PREFIX)' >$@
+FORCE:
+
+-include $(patsubst %.c,$(BUILD)/%.d,$(ALL_SRC))

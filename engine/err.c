@@ -1,0 +1,42 @@
+/* err.c - the texts of err.def, and the name of the part that is wrong. */
+#include "engine/err.h"
+
+#include <assert.h>
+#include <string.h>
+
+const char *err_text(err e)
+{
+    static const char *const text[] = {
+#define ERR(name, text) text,
+#include "engine/err.def"
+#undef ERR
+    };
+    assert((unsigned)e < ERR_COUNT);
+    return text[e];
+}
+
+const char *err_name(err e)
+{
+    static const char *const name[] = {
+#define ERR(name, text) #name,
+#include "engine/err.def"
+#undef ERR
+    };
+    assert((unsigned)e < ERR_COUNT);
+    return name[e];
+}
+
+err fault_set(fault *why, err e, const char *name, size_t n)
+{
+    if (!why) return e;
+    if (n > sizeof why->field - 1) n = sizeof why->field - 1;
+    for (size_t i = 0; i < n; i++)
+        why->field[i] = (name[i] >= 0x20 && name[i] < 0x7f) ? name[i] : '?';
+    why->field[n] = '\0';
+    return e;
+}
+
+err fault_name(fault *why, err e, const char *name)
+{
+    return fault_set(why, e, name, strlen(name));
+}

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# lint.sh - the rules of CONTRIBUTING.md that a script can check; names file and line.
+#
+#   tests/tools/lint.sh [RULE...]   all rules, or those named
+#
+# Each rule is a function that prints `file:line: what is wrong`; what it prints fails the
+# run. After them, the ten longest functions and files: a list to look at, not a verdict.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+list_files() {
+  if git rev-parse --show-toplevel >/dev/null 2>&1; then
+    git ls-files -co --exclude-standard | while read -r f; do [ -f "$f" ] && echo "$f"; done
+  else
+    find . -type f -not -path './build/*' -not -path '*/node_modules/*' -printf '%P\n'
+  fi
+}
+mapfile -t files < <(list_files | sort)
+of() { printf '%s\n' "${files[@]}" | grep -E "$1"; }
+mapfile -t sources < <(of '\.[ch]$')
+mapfile -t headers < <(of '^(config|engine|xcache|server|tests)/.*\.h$')
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# A source without its comments and the texts in quotes, lines kept: "line text".
+code() {
+  awk '{
+    line = $0
+    gsub(/\\"/, "", line)
+    if (line !~ /^[ \t]*#[ \t]*include/) gsub(/"[^"]*"/, "\"\"", line)
+    out = ""
+    while (line != "") {
+      if (inside) {
+        i = index(line, "*/")
+        if (!i) break
+        inside = 0; line = substr(line, i + 2)
+      } else {
+        i = index(line, "/*"); j = index(line, "//")
+        if (j && (!i || j < i)) { out = out substr(line, 1, j - 1); break }
+        if (!i) { out = out line; break }
+        out = out substr(line, 1, i - 1); inside = 1; line = substr(line, i + 2)
+      }
+    }
+    print out
+  }' "$1"
+}
+
+# grep_code REGEX MESSAGE FILE...: one complaint for each line of code that matches.
+grep_code() {
+  local regex=$1 message=$2 f
+  shift 2
+  for f; do
+    [ -e "$f" ] && code "$f" | grep -nE "$regex" | sed -E "s|^([0-9]+):.*|$f:\1: $message|"
+  done
+}
+
+rule_includes() { # part 2 of the design: who may know whom
+  local f folder allowed
+  for f in "${sources[@]}"; do
+    folder=${f%%/*}
+    case $folder in
+      config) allowed='config' ;;
+      engine) allowed='engine' ;;
+      xcache) allowed='xcache|engine' ;;
+      server) allowed='config|engine|xcache|server' ;;
+      *) allowed='config|engine|xcache|server|tests' ;;
+    esac
+    grep -nE '^[ \t]*# *include "' "$f" | grep -vE "include \"($allowed)/" |
+      sed -E "s|^([0-9]+):.*include (\"[^\"]*\").*|$f:\1: $folder/ may not include \2|"
+    grep -nE '^[ \t]*# *include ".*\.c"' "$f" |
+      sed -E "s|^([0-9]+):.*|$f:\1: a .c file is never included|"
+  done
+}
+
+rule_third_party() { # library header, and the folders that may have it
+  local header allowed f
+  while read -r header allowed; do
+    for f in "${sources[@]}"; do
+      [[ ${f%%/*} =~ ^($allowed|tests)$ ]] && continue
+      grep -nE "^[ \t]*# *include <$header>" "$f" |
+        sed -E "s|^([0-9]+):.*<(.*)>.*|$f:\1: <\2> belongs to ${allowed//\|/, }|"
+    done
+  done <<'TABLE'
+uv\.h server
+microhttpd\.h server
+(cjson/)?cJSON\.h server
+(cblas|lapacke?|openblas_config|f77blas)\.h engine|xcache
+pcre2\.h engine
+(xxhash|xxh3)\.h xcache
+ini\.h config
+cmocka\.h tests
+TABLE
+}
+
+rule_printing() {
+  mapfile -t quiet < <(of '^(config|engine|xcache)/.*\.[ch]$')
+  grep_code '\b(printf|vprintf|puts|putchar|perror|dprintf|syslog)[ ]*\(|\b(stdout|stderr)\b' \
+    'only server/ prints' "${quiet[@]}"
+}
+
+rule_intrinsics() {
+  mapfile -t plain < <(of '^(config|engine|xcache|server)/.*\.[ch]$' |
+    grep -vE '^engine/kern_(avx2|avx512|neon)[a-z0-9_]*\.c$')
+  grep_code '\b_mm[0-9]*_|\b__m(128|256|512)|<([a-z0-9]*mmintrin|immintrin|x86intrin|arm_neon)\.h>' \
+    'intrinsics belong to engine/kern_<isa>.c' "${plain[@]}"
+}
+
+rule_guards() {
+  local h want got
+  for h in "${headers[@]}"; do
+    want=$(tr 'a-z/.-' 'A-Z___' <<<"$h")
+    got=$(grep -nE -m1 '^#' "$h")
+    [[ $got =~ ^[0-9]+:\#ifndef\ $want$ ]] ||
+      echo "$h:${got%%:*}: the guard is not $want"
+  done
+}
+
+rule_self_contained() {
+  printf '%s\n' "${headers[@]}" | xargs -r -P "$(nproc)" -I{} sh -c \
+    "\${CC:-gcc} -std=c17 -D_GNU_SOURCE -I. -Wall -Wextra -fsyntax-only -x c \
+      $(pkg-config --cflags libmicrohttpd libcjson libuv openblas libpcre2-8 2>/dev/null) {} \
+      >$tmp/\$(echo {} | tr / _).out 2>&1 || echo '{}:1: does not compile alone'"
+}
+
+rule_opening() {
+  local f
+  for f in "${sources[@]}"; do
+    head -n 1 "$f" | grep -qE "^/\* ${f##*/} - " ||
+      echo "$f:1: does not open with /* ${f##*/} - what it is"
+  done
+}
+
+rule_marks() {
+  of '\.(c|h|def|sh|mjs|js|py|ya?ml|service)$|(^|/)(Makefile|Dockerfile|run)$' |
+    xargs -r grep -nHwE 'TOD[O]|FIXM[E]|XX[X]' | sed -E 's/^([^:]*:[0-9]+):.*/\1: open an issue instead/'
+}
+
+rule_format() {
+  printf '%s\n' "${sources[@]}" | xargs -r clang-format --dry-run -Werror 2>&1 |
+    grep -E '^[^ ].*error:' | sed -E 's/^([^:]*:[0-9]+):.*/\1: not formatted (make fmt)/' | sort -u
+}
+
+rule_sample() { # the one generated file that is checked in
+  "${CC:-gcc}" -std=c17 -D_GNU_SOURCE -I. config/*.c tests/tools/print_conf.c -linih -lm \
+    -o "$tmp/print_conf" 2>"$tmp/print_conf.out" || { cat "$tmp/print_conf.out"; return; }
+  "$tmp/print_conf" | cmp -s - deploy/xquantd.conf ||
+    echo 'deploy/xquantd.conf:1: is stale; write what build/tests/tools/print_conf prints'
+}
+
+rule_places() { # paths and hosts of the machine it was written on
+  printf '%s\n' "${files[@]}" | xargs -r grep -InHE \
+    '/wor[k]/|/far[m]/|[.]librar[y]|registry[.]npmj[s]|deb[.]debia[n]|"resolve[d]":' |
+    sed -E 's/^([^:]*:[0-9]+):.*/\1: names a path or host of one machine/'
+}
+
+list_longest() {
+  echo 'longest functions (lines, where):'
+  awk 'FNR == 1 {start = 0}
+    /^[A-Za-z].*\(/ && !/;$/ {head = FNR; name = $0}
+    /^{/ && head {start = head}
+    /^}/ && start {
+      sub(/\(.*/, "", name); sub(/.*[ *]/, "", name)
+      print FNR - start + 1, FILENAME ":" start, name; start = 0; head = 0
+    }' "${sources[@]}" | sort -rn | head -n 10 | sed 's/^/  /'
+  echo 'longest files (lines):'
+  wc -l "${sources[@]}" | grep -v ' total$' | sort -rn | head -n 10 | sed 's/^ */  /'
+}
+
+rules=("$@")
+[ $# -gt 0 ] || rules=(includes third_party printing intrinsics guards self_contained opening
+  marks format sample places)
+complaints=0
+for rule in "${rules[@]}"; do
+  out=$("rule_$rule")
+  [ -z "$out" ] && continue
+  echo "$out"
+  complaints=$((complaints + $(wc -l <<<"$out")))
+done
+[ $# -gt 0 ] || list_longest
+[ "$complaints" = 0 ] || { echo "lint: $complaints complaints"; exit 1; }
+[ $# -gt 0 ] || echo 'lint: clean'
