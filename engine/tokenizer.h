@@ -1,0 +1,70 @@
+/* tokenizer.h - text to token ids and back.
+ *
+ * A vocabulary is read once from a model file; its kind (byte-level BPE now) is a row of
+ * tokenizers.def. Control tokens come out of text only where the caller allows it: text
+ * that a user wrote is encoded plainly, so "<|im_end|>" in it is just characters. All
+ * calls are thread-safe: a tokenizer is never written after tokenizer_new. */
+#ifndef ENGINE_TOKENIZER_H
+#define ENGINE_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "engine/gguf.h"
+#include "engine/utf8.h"
+
+typedef struct tokenizer tokenizer;
+
+enum { TOKENIZER_NONE = -1 }; /* an id that means "there is no such token" */
+
+typedef enum tokenizer_specials {
+    TOKENIZER_PLAIN,   /* text only: what a user wrote */
+    TOKENIZER_SPECIALS /* special tokens written out in the text are recognised */
+} tokenizer_specials;
+
+/* Read the vocabulary of g, which must outlive *out. The caller frees. `why` names the
+ * key at fault. Errors: NOMEM, TOKENIZER (kind or pre-tokenizer not in the table),
+ * MISSING, KEYTYPE, RANGE, STRING, TOOMANY. */
+err tokenizer_new(tokenizer **out, const gguf *g, fault *why);
+void tokenizer_free(tokenizer *t);
+
+/* Encode the n bytes at text, valid UTF-8 or not (bytes that are not become byte
+ * tokens). No BOS is added.
+ *
+ *   ids [n]  out  at most one id a byte; the caller owns it
+ *
+ * Errors: NOMEM. Cost: O(n log n). */
+err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                     int32_t *ids, size_t *count);
+
+/* The bytes of one id, not NUL-terminated, owned by t: none for a control token unless
+ * `specials`. Valid UTF-8 only as a sequence; see detok. */
+gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials);
+
+size_t tokenizer_size(const tokenizer *t);                 /* V: ids are 0 .. V-1 */
+size_t tokenizer_longest(const tokenizer *t);              /* bytes of the longest piece */
+int32_t tokenizer_bos(const tokenizer *t);                 /* or TOKENIZER_NONE */
+bool tokenizer_adds_bos(const tokenizer *t);               /* a prompt should start with BOS */
+bool tokenizer_is_end(const tokenizer *t, int32_t id);     /* EOS or end of turn */
+bool tokenizer_is_special(const tokenizer *t, int32_t id); /* control or user-defined */
+int32_t tokenizer_find(const tokenizer *t, const char *special); /* "<|im_start|>" -> id */
+
+/* A streaming detokenizer: bytes in, whole UTF-8 characters out. */
+typedef struct detok {
+    unsigned char held[4];
+    unsigned n;
+} detok;
+
+enum { DETOK_GROWTH = 3 }; /* a byte that is not UTF-8 becomes the 3 bytes of U+FFFD */
+
+/* Add n bytes. Writes the characters that are now complete.
+ *   out [DETOK_GROWTH * (n + 4)]  out  valid UTF-8, not NUL-terminated
+ * Returns the bytes written. */
+size_t detok_push(detok *d, const char *bytes, size_t n, char *out);
+
+/* The end: what is still held is half a character and becomes one U+FFFD. */
+size_t detok_end(detok *d, char *out);
+
+#endif

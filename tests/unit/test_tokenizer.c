@@ -1,0 +1,473 @@
+/* test_tokenizer.c - text to ids exactly as the reference does it, and back without loss. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/tokenizer.h"
+#include "tests/read_file.h"
+#include "tests/test.h"
+#include "tests/tiny.h"
+
+#define EMBEDDED "models/seedling-32m-mha-q8_0.gguf"
+
+/* A tokenizer with the file under it. */
+typedef struct vocabulary {
+    gguf *file;
+    unsigned char *bytes; /* NULL when mapped */
+    tokenizer *t;
+} vocabulary;
+
+static vocabulary open_embedded(void)
+{
+    vocabulary v = {0};
+
+    CHECK(gguf_open(&v.file, EMBEDDED, NULL) == ERR_OK);
+    CHECK(tokenizer_new(&v.t, v.file, NULL) == ERR_OK);
+    return v;
+}
+
+/* The vocabulary of m, which is freed. */
+static vocabulary open_tiny(tiny *m)
+{
+    vocabulary v = {0};
+    size_t n;
+
+    v.bytes = tiny_write(m, &n, NULL, NULL);
+    tiny_free(m);
+    CHECK(gguf_open_memory(&v.file, v.bytes, n, NULL) == ERR_OK);
+    CHECK(tokenizer_new(&v.t, v.file, NULL) == ERR_OK);
+    return v;
+}
+
+static void close_vocabulary(vocabulary *v)
+{
+    tokenizer_free(v->t);
+    gguf_close(v->file);
+    free(v->bytes);
+}
+
+/* Do the n bytes encode to exactly these ids? */
+static bool encodes(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                    const int32_t *expected, size_t n_expected)
+{
+    int32_t *ids = malloc((n + 1) * sizeof *ids);
+    size_t count = 0;
+    bool same;
+
+    ids[n] = 4711; /* at most one id a byte */
+    same = tokenizer_encode(t, text, n, how, ids, &count) == ERR_OK && ids[n] == 4711;
+    same = same && count == n_expected && memcmp(ids, expected, count * sizeof *ids) == 0;
+    free(ids);
+    return same;
+}
+
+/* decode(encode(x)) == x, and no more ids than bytes. */
+static bool round_trips(const tokenizer *t, const char *text, size_t n, tokenizer_specials how)
+{
+    int32_t *ids = malloc((n + 1) * sizeof *ids);
+    size_t count = 0, at = 0;
+    bool same = tokenizer_encode(t, text, n, how, ids, &count) == ERR_OK && count <= n;
+
+    for (size_t i = 0; same && i < count; i++) {
+        const gguf_text piece = tokenizer_piece(t, ids[i], true);
+
+        same = piece.n <= n - at && piece.n <= tokenizer_longest(t) &&
+               memcmp(piece.at, text + at, piece.n) == 0;
+        at += piece.n;
+    }
+    free(ids);
+    return same && at == n;
+}
+
+/* The numbers of a JSON list; the caller frees. */
+static int32_t *list_of(const cJSON *list, size_t *n)
+{
+    int32_t *ids = malloc(((size_t)cJSON_GetArraySize(list) + 1) * sizeof *ids);
+    const cJSON *item;
+
+    *n = 0;
+    cJSON_ArrayForEach (item, list) ids[(*n)++] = (int32_t)item->valuedouble;
+    return ids;
+}
+
+static bool encodes_as(const tokenizer *t, const cJSON *text, tokenizer_specials how,
+                       const cJSON *list)
+{
+    size_t n;
+    int32_t *ids = list_of(list, &n);
+    const bool same = encodes(t, text->valuestring, strlen(text->valuestring), how, ids, n);
+
+    free(ids);
+    return same;
+}
+
+static cJSON *json_of(const char *path)
+{
+    char *text = read_file(path, NULL);
+    cJSON *json = cJSON_Parse(text);
+
+    free(text);
+    CHECK(json);
+    return json;
+}
+
+/* Every row of a golden list, both ways; returns how many. */
+static int check_golden(const tokenizer *t, const char *path)
+{
+    cJSON *rows = json_of(path);
+    const int n = cJSON_GetArraySize(rows);
+    const cJSON *row;
+
+    cJSON_ArrayForEach (row, rows) {
+        const cJSON *text = cJSON_GetObjectItem(row, "text");
+
+        CHECK(encodes_as(t, text, TOKENIZER_SPECIALS, cJSON_GetObjectItem(row, "ids")));
+        CHECK(encodes_as(t, text, TOKENIZER_PLAIN, cJSON_GetObjectItem(row, "ids_plain")));
+        CHECK(round_trips(t, text->valuestring, strlen(text->valuestring), TOKENIZER_PLAIN));
+        CHECK(round_trips(t, text->valuestring, strlen(text->valuestring), TOKENIZER_SPECIALS));
+    }
+    cJSON_Delete(rows);
+    return n;
+}
+
+TEST(tokenizer_ids_are_those_of_the_reference)
+{
+    vocabulary v = open_embedded();
+
+    CHECK(check_golden(v.t, "tests/golden/tokenizer.json") >= 12);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_ids_are_those_of_the_shared_reference)
+{
+    const char *path = test_shared("golden/tokenizer/seedling.json");
+    vocabulary v;
+
+    if (!path) SKIP("no shared folder");
+    v = open_embedded();
+    CHECK(check_golden(v.t, path) == 60);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_prompts_of_the_greedy_reference_have_its_ids)
+{
+    const char *path = test_shared("golden/greedy/seedling-32m-mha-f16.json");
+    cJSON *json;
+    const cJSON *row;
+    vocabulary v;
+
+    if (!path) SKIP("no shared folder");
+    json = json_of(path);
+    v = open_embedded();
+    CHECK(tokenizer_adds_bos(v.t));
+    cJSON_ArrayForEach (row, cJSON_GetObjectItem(json, "cases")) {
+        const cJSON *text = cJSON_GetObjectItem(row, "prompt");
+        size_t n;
+        int32_t *ids = list_of(cJSON_GetObjectItem(row, "prompt_ids"), &n);
+
+        CHECK(n > 1 && ids[0] == tokenizer_bos(v.t));
+        CHECK(encodes(v.t, text->valuestring, strlen(text->valuestring), TOKENIZER_SPECIALS,
+                      ids + 1, n - 1));
+        free(ids);
+    }
+    cJSON_Delete(json);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_texts_of_other_engines_round_trip)
+{
+    static const char separator[] = "\n__ggml_vocab_test__\n";
+    const char *path = test_shared("golden/vectors/ggml-vocab-llama-bpe.gguf.inp");
+    vocabulary v;
+    char *text;
+    int texts = 0;
+
+    if (!path) SKIP("no shared folder");
+    text = read_file(path, NULL);
+    v = open_embedded();
+    for (char *at = text, *end; (end = strstr(at, separator)); texts++) {
+        CHECK(round_trips(v.t, at, (size_t)(end - at), TOKENIZER_PLAIN));
+        at = end + strlen(separator);
+    }
+    CHECK(texts == 46);
+    free(text);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_user_text_never_makes_control_tokens)
+{
+    static const char text[] = "<|im_start|>x<|im_end|><|endoftext|>\n<|im_end|>";
+    vocabulary v = open_embedded();
+    int32_t ids[sizeof text];
+    size_t n;
+
+    CHECK(tokenizer_encode(v.t, text, sizeof text - 1, TOKENIZER_PLAIN, ids, &n) == ERR_OK);
+    for (size_t i = 0; i < n; i++) CHECK(!tokenizer_is_special(v.t, ids[i]));
+    CHECK(tokenizer_encode(v.t, text, sizeof text - 1, TOKENIZER_SPECIALS, ids, &n) == ERR_OK);
+    CHECK(n == 6 && ids[0] == 1 && ids[2] == 2 && ids[3] == 0 && ids[5] == 2);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_control_token_that_merges_could_spell_is_not_made_by_them)
+{
+    enum { HE = 259, LL = 260, HELL = 262 };
+    static const char *const merges[] = {"h e", "l l", "\xc4\xa0 w"};
+    static const int32_t apart[] = {HE, LL}, whole[] = {HELL};
+    tiny *m = tiny_new();
+    vocabulary v;
+
+    tiny_patch_u32(m, "tokenizer.ggml.token_type", 16 + 4 * HELL, 3);
+    tiny_set_texts(m, "tokenizer.ggml.merges", merges, 3);
+    v = open_tiny(m);
+    CHECK(encodes(v.t, "hell", 4, TOKENIZER_PLAIN, apart, 2));
+    CHECK(encodes(v.t, "hell", 4, TOKENIZER_SPECIALS, whole, 1));
+    CHECK(tokenizer_piece(v.t, HELL, false).n == 0 && tokenizer_piece(v.t, HELL, true).n == 4);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_piece_that_is_a_token_stays_whole_though_no_merge_makes_it)
+{
+    enum { HE = 259, LL = 260, HELL = 262 };
+    static const char *const merges[] = {"h e", "l l", "\xc4\xa0 w"};
+    static const int32_t whole[] = {HELL}, apart[] = {HE, LL, 3 + 'o'};
+    tiny *m = tiny_new();
+    vocabulary v;
+
+    tiny_set_texts(m, "tokenizer.ggml.merges", merges, 3);
+    v = open_tiny(m);
+    CHECK(encodes(v.t, "hell", 4, TOKENIZER_PLAIN, whole, 1));
+    CHECK(encodes(v.t, "hello", 5, TOKENIZER_PLAIN, apart, 3));
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_longest_special_token_wins_and_user_defined_ones_are_always_found)
+{
+    enum { HE = 259, HELL = 262, O = 3 + 'o' };
+    static const char *const merges[] = {"l l"};
+    tiny *m = tiny_new();
+    vocabulary v;
+    int32_t ids[16];
+    size_t n;
+
+    tiny_patch_u32(m, "tokenizer.ggml.token_type", 16 + 4 * HE, 4);
+    tiny_patch_u32(m, "tokenizer.ggml.token_type", 16 + 4 * HELL, 4);
+    tiny_set_texts(m, "tokenizer.ggml.merges", merges, 1);
+    v = open_tiny(m);
+    for (int how = TOKENIZER_PLAIN; how <= TOKENIZER_SPECIALS; how++) {
+        CHECK(tokenizer_encode(v.t, "ohellohelhe", 11, how, ids, &n) == ERR_OK);
+        CHECK(n == 6 && ids[0] == O && ids[1] == HELL && ids[2] == O && ids[3] == HE);
+        CHECK(ids[4] == 3 + 'l' && ids[5] == HE);
+    }
+    CHECK(tokenizer_is_special(v.t, HELL) && tokenizer_piece(v.t, HELL, false).n == 4);
+    CHECK(tokenizer_find(v.t, "hell") == HELL && tokenizer_find(v.t, "hel") == TOKENIZER_NONE);
+    CHECK(tokenizer_find(v.t, "hello") == TOKENIZER_NONE);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_chat_markers_are_control_tokens_even_where_the_file_says_user_defined)
+{
+    tiny *m = tiny_new();
+    vocabulary v;
+    int32_t ids[64];
+    size_t n;
+
+    for (size_t id = 0; id < 3; id++)
+        tiny_patch_u32(m, "tokenizer.ggml.token_type", 16 + 4 * id, 4);
+    v = open_tiny(m);
+    CHECK(tokenizer_encode(v.t, "<|im_end|><|im_start|><|endoftext|>", 35, TOKENIZER_PLAIN, ids,
+                           &n) == ERR_OK);
+    CHECK(n == 35 && tokenizer_find(v.t, "<|im_end|>") == 2);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_any_bytes_round_trip)
+{
+    static const char alphabet[] =
+        "a \n1!'s<|im_end|>\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80\xff\xc0";
+    vocabulary v = open_embedded();
+    uint64_t random = 1;
+    char text[97];
+
+    for (int round = 0; round < 4000; round++) {
+        const size_t n = (size_t)round % sizeof text;
+
+        for (size_t i = 0; i < n; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            text[i] = round & 1 ? (char)(random >> 56)
+                                : alphabet[(random >> 40) % sizeof alphabet]; /* NUL, too */
+        }
+        CHECK(round_trips(v.t, text, n, round & 2 ? TOKENIZER_SPECIALS : TOKENIZER_PLAIN));
+    }
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_bytes_that_are_no_text_become_byte_tokens)
+{
+    vocabulary v = open_tiny(tiny_new());
+    int32_t ids[16];
+    size_t n;
+
+    CHECK(tokenizer_encode(v.t, "he\xff\0\xc3he", 7, TOKENIZER_PLAIN, ids, &n) == ERR_OK);
+    CHECK(n == 5 && ids[0] == 259 && ids[1] == 3 + 0xff && ids[2] == 3 && ids[3] == 3 + 0xc3 &&
+          ids[4] == 259);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_one_word_of_a_megabyte_is_merged)
+{
+    enum { N = 1 << 20 };
+    static const char *const units[] = {
+        "a", " ", "1", "!", "\n", "hello", "\xe4\xb8\xad", "<|", "the", "\t ", "\xff"};
+    vocabulary v = open_embedded();
+    char *text = malloc(N);
+
+    for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+        const size_t n = strlen(units[u]);
+
+        for (size_t i = 0; i < N; i++) text[i] = units[u][i % n];
+        CHECK(round_trips(v.t, text, N, TOKENIZER_SPECIALS));
+    }
+    free(text);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_ends_and_beginning_are_those_of_the_file)
+{
+    vocabulary v = open_embedded();
+
+    CHECK(tokenizer_size(v.t) == 8192 && tokenizer_bos(v.t) == 0);
+    CHECK(tokenizer_is_end(v.t, 0) && tokenizer_is_end(v.t, 2) && !tokenizer_is_end(v.t, 1));
+    CHECK(!tokenizer_is_end(v.t, TOKENIZER_NONE) && !tokenizer_is_special(v.t, TOKENIZER_NONE));
+    CHECK(!tokenizer_is_special(v.t, 3) && !tokenizer_is_special(v.t, 8192));
+    CHECK(tokenizer_piece(v.t, 8192, true).n == 0 && tokenizer_piece(v.t, -1, true).n == 0);
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_absent_ids_are_none)
+{
+    tiny *m = tiny_new();
+    vocabulary v;
+
+    tiny_set_u32(m, "tokenizer.ggml.bos_token_id", UINT32_MAX);
+    tiny_remove(m, "tokenizer.ggml.eos_token_id");
+    tiny_remove(m, "tokenizer.ggml.eot_token_id");
+    v = open_tiny(m);
+    CHECK(tokenizer_bos(v.t) == TOKENIZER_NONE && !tokenizer_adds_bos(v.t));
+    CHECK(!tokenizer_is_end(v.t, 0) && tokenizer_is_end(v.t, 2)); /* ChatML's own marker */
+    close_vocabulary(&v);
+}
+
+TEST(tokenizer_bos_follows_the_key_or_else_the_pretokenizer)
+{
+    tiny *m = tiny_new();
+    vocabulary v;
+
+    tiny_set_bool(m, "tokenizer.ggml.add_bos_token", 0);
+    v = open_tiny(m);
+    CHECK(!tokenizer_adds_bos(v.t));
+    close_vocabulary(&v);
+    m = tiny_new();
+    tiny_remove(m, "tokenizer.ggml.add_bos_token");
+    v = open_tiny(m);
+    CHECK(tokenizer_adds_bos(v.t));
+    close_vocabulary(&v);
+}
+
+/* Push n bytes in pieces of `step`, then the end. */
+static size_t decode(const char *bytes, size_t n, size_t step, char *out)
+{
+    detok d = {0};
+    size_t written = 0;
+
+    for (size_t i = 0; i < n; i += step) {
+        const size_t before = written;
+
+        written += detok_push(&d, bytes + i, n - i < step ? n - i : step, out + written);
+        CHECK(utf8_valid(out + before, written - before));
+    }
+    written += detok_end(&d, out + written);
+    CHECK(detok_end(&d, out + written) == 0);
+    return written;
+}
+
+TEST(detok_gives_whole_characters_however_the_bytes_arrive)
+{
+    static const struct {
+        const char *bytes, *text;
+    } cases[] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80.", "\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80."},
+        {"\xff"
+         "a",
+         "\xef\xbf\xbd"
+         "a"},
+        {"\xc3(", "\xef\xbf\xbd("},
+        {"\xf0\x9f\x98", "\xef\xbf\xbd"},
+        {"\xf0\x9f\xc3\xa9", "\xef\xbf\xbd\xc3\xa9"},
+        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* a surrogate */
+        {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},                 /* overlong */
+        {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+    };
+    char out[64];
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t n = strlen(cases[i].bytes);
+
+        for (size_t step = 1; step <= 5; step++) {
+            const size_t written = decode(cases[i].bytes, n, step, out);
+
+            CHECK(written <= DETOK_GROWTH * (n + 4) && written == strlen(cases[i].text));
+            CHECK(memcmp(out, cases[i].text, written) == 0);
+        }
+    }
+}
+
+TEST(detok_holds_back_half_a_character)
+{
+    detok d = {0};
+    char out[64];
+
+    CHECK(detok_push(&d, "a\xf0\x9f", 3, out) == 1 && out[0] == 'a');
+    CHECK(detok_push(&d, "\x98", 1, out) == 0);
+    CHECK(detok_push(&d,
+                     "\x80"
+                     "b",
+                     2, out) == 5);
+    CHECK(memcmp(out,
+                 "\xf0\x9f\x98\x80"
+                 "b",
+                 5) == 0 &&
+          detok_end(&d, out) == 0);
+}
+
+TEST(utf8_is_what_unicode_says)
+{
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\x7f",
+                                       "\xc2\x80",
+                                       "\xdf\xbf",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xc3",
+                                      "\xe4\xb8",
+                                      "a\xff"};
+
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        CHECK(utf8_valid(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(!utf8_valid(bad[i], strlen(bad[i])));
+    CHECK(utf8_valid("a\0b", 3));
+}
