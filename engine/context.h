@@ -1,0 +1,52 @@
+/* context.h - how forward reaches what came before: it adds the layer inputs of
+ * this step, and reads keys and values back a block of tokens at a time.
+ *
+ * forward calls it, xcache implements it, and neither includes the other.
+ * Letters as in model.h: T tokens of this call, D model width, G key/value heads,
+ * C width of one head. Arrays are row-major, [rows, cols]. */
+#ifndef ENGINE_CONTEXT_H
+#define ENGINE_CONTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct context {
+    const struct context_ops *ops; /* first member of the implementation's own struct */
+    size_t block_tokens;           /* tokens of a sealed block: 128 */
+} context;
+
+/* Number formats of a tile. */
+typedef enum kv_format { KV_FLOAT, KV_HALF } kv_format;
+
+typedef struct kv_tile {
+    kv_format format;
+    const void *k, *v; /* [n,G,C] */
+} kv_tile;
+
+typedef struct context_ops {
+    /* Add T tokens to one layer of the open block, which has room for them. Layers come
+     * in order, 0 first, T the same for all. One thread; the owner seals between steps.
+     *
+     *   x [T,D]       in  float32, input of the layer's K and V projections
+     *   k, v [T,G,C]  in  float32, exact; k before rotary positions. All borrowed
+     *
+     * Cannot fail: the scheduler reserved the room. Cost: O(T*D). Does not allocate. */
+    void (*append)(context *c, int layer, const float *x, const float *k, const float *v,
+                   size_t T);
+
+    /* Keys and values of block b of one layer, rebuilt from the codes if need be.
+     * All workers may call it at once between two appends, each with its own slot.
+     *
+     *   out  k, v [n,G,C] in the context's format; k with rotary positions applied.
+     *        Owned by c; valid until that slot's release
+     *
+     * Returns n, the tokens in the block, 1 .. block_tokens. Cannot fail. Cost: a look-up,
+     * or at most 4*D*G*C flop a token. Source: arXiv:2508.10395, section 3.1. */
+    size_t (*tile)(context *c, int layer, size_t b, int slot, kv_tile *out);
+
+    /* The slot's tile is read no more. A debug build poisons what was rebuilt, so that
+     * nothing but codes and open pages can survive a step. */
+    void (*release)(context *c, int slot);
+} context_ops;
+
+#endif

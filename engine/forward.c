@@ -1,0 +1,467 @@
+/* forward.c - the network, one function a layer, top to bottom.
+ *
+ * Work is shared as (panels of a matrix) and (block of a piece) tasks. Attention runs in
+ * waves: the partial results of a few blocks are made by any worker, then merged per head
+ * in ascending block order, so the split never shows in the result. */
+#include "engine/forward.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LOGIT_ROWS = 16 }; /* rows of the output product at a time */
+
+/* One block of one piece: attention's unit of work. */
+typedef struct unit {
+    size_t piece, block, blocks; /* blocks: of its piece, in all */
+    size_t row;                  /* first of its rows in the partial buffers */
+} unit;
+
+typedef struct slot {
+    float *kt;    /* [C,block_tokens] keys of one head, transposed */
+    float *k, *v; /* [block_tokens,E] a tile that came as halves */
+    double seconds[FORWARD_PHASES];
+    char pad[64]; /* slots never share a cache line */
+} slot;
+
+struct forward {
+    const model *m;
+    const kern *kern;
+    team *team;
+    size_t max_rows, block_tokens, wave_rows, n_units, bytes;
+    char *memory;             /* all of the below, one allocation */
+    float *h, *x, *q, *k, *v; /* [R,D] [R,widest] [R,H*C] [R,E] [R,E] */
+    float *heads, *gate, *up; /* [R,H*C] [R,F] [R,F] */
+    float *top, *sum;         /* [R,H] running maximum and sum of attention */
+    float *part_m, *part_l;   /* [wave_rows,H] */
+    float *part_o;            /* [wave_rows,H,C] */
+    float *logits;            /* [LOGIT_ROWS,V] */
+    int8_t *q8;               /* [R,widest] */
+    float *q8_scale;
+    int32_t *q8_sum; /* [R,widest/32] */
+    unit *units;     /* [wave_rows] */
+    slot *slots;
+    const forward_piece *pieces; /* of the step that runs */
+    size_t n_pieces, rows;
+};
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* --- memory: one allocation, carved in order --- */
+
+static void *carve(char *memory, size_t *at, size_t bytes)
+{
+    void *p = memory ? memory + *at : NULL;
+
+    *at += (bytes + 63) / 64 * 64;
+    return p;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Lay the buffers out from f->memory, or only count when it is NULL. Returns the bytes. */
+static size_t lay_out(forward *f)
+{
+    const model *m = f->m;
+    const size_t R = f->max_rows, W = f->wave_rows, Q = m->H * m->C, f4 = sizeof(float);
+    const size_t widest = larger(larger(m->D, Q), m->F), B = f->block_tokens;
+    const size_t groups = (widest + KERN_GROUP - 1) / KERN_GROUP;
+    char *p = f->memory;
+    size_t at = 0;
+
+    f->h = carve(p, &at, R * m->D * f4);
+    f->x = carve(p, &at, R * widest * f4);
+    f->q = carve(p, &at, R * Q * f4);
+    f->k = carve(p, &at, R * m->E * f4);
+    f->v = carve(p, &at, R * m->E * f4);
+    f->heads = carve(p, &at, R * Q * f4);
+    f->gate = carve(p, &at, R * m->F * f4);
+    f->up = carve(p, &at, R * m->F * f4);
+    f->top = carve(p, &at, R * m->H * f4);
+    f->sum = carve(p, &at, R * m->H * f4);
+    f->part_m = carve(p, &at, W * m->H * f4);
+    f->part_l = carve(p, &at, W * m->H * f4);
+    f->part_o = carve(p, &at, W * Q * f4);
+    f->logits = carve(p, &at, LOGIT_ROWS * m->V * f4);
+    f->q8 = carve(p, &at, R * widest);
+    f->q8_scale = carve(p, &at, R * groups * f4);
+    f->q8_sum = carve(p, &at, R * groups * f4);
+    f->units = carve(p, &at, W * sizeof *f->units);
+    f->slots = carve(p, &at, (size_t)f->team->slots * sizeof *f->slots);
+    for (int i = 0; i < f->team->slots; i++) {
+        float *kt = carve(p, &at, m->C * B * f4);
+        float *k = carve(p, &at, B * m->E * f4), *v = carve(p, &at, B * m->E * f4);
+
+        if (p) f->slots[i] = (slot){.kt = kt, .k = k, .v = v};
+    }
+    return at;
+}
+
+err forward_open(forward **out, const model *m, const kern *k, team *t, size_t max_rows,
+                 size_t block_tokens)
+{
+    forward *f = calloc(1, sizeof *f);
+
+    if (!f) return ERR_NOMEM;
+    assert(block_tokens <= KERN_KEYS);
+    *f = (forward){.m = m, .kern = k, .team = t, .max_rows = max_rows};
+    f->block_tokens = block_tokens;
+    f->wave_rows = max_rows * (t->slots > 1 ? (size_t)t->slots : 2);
+    f->bytes = lay_out(f);
+    f->memory = aligned_alloc(64, f->bytes);
+    if (!f->memory) {
+        free(f);
+        return ERR_NOMEM;
+    }
+    lay_out(f);
+    *out = f;
+    return ERR_OK;
+}
+
+void forward_close(forward *f)
+{
+    if (!f) return;
+    free(f->memory);
+    free(f);
+}
+
+/* --- products --- */
+
+typedef struct product {
+    const matrix *m;
+    float *y; /* [T,m->rows] */
+} product;
+
+typedef struct multiply_job {
+    forward *f;
+    matrix_input in;
+    const product *list;
+    int n;
+    size_t chunk; /* panels a task */
+} multiply_job;
+
+/* Task i: panels i*chunk .. of all products, counted through. */
+static void multiply_chunk(void *arg, int i, int s)
+{
+    const multiply_job *job = arg;
+    const double start = now();
+    size_t first = (size_t)i * job->chunk, left = job->chunk;
+
+    for (int j = 0; j < job->n && left; j++) {
+        const matrix *m = job->list[j].m;
+        size_t last;
+
+        if (first >= m->panels) {
+            first -= m->panels;
+            continue;
+        }
+        last = first + left < m->panels ? first + left : m->panels;
+        matrix_multiply(m, job->f->kern, &job->in, first, last, job->list[j].y, m->rows);
+        left -= last - first;
+        first = 0;
+    }
+    job->f->slots[s].seconds[FORWARD_GEMM] += now() - start;
+}
+
+/* y = x W^T for up to three matrices that share their input x [T,D]. */
+static void multiply(forward *f, const float *x, size_t T, const product *list, int n)
+{
+    multiply_job job = {.f = f, .list = list, .n = n};
+    const size_t D = list[0].m->cols;
+    size_t panels = 0, tasks;
+
+    job.in = (matrix_input){.x = x, .T = T, .D = D};
+    for (int j = 0; j < n; j++) {
+        panels += list[j].m->panels;
+        if (!matrix_wants_int8(list[j].m) || job.in.q) continue;
+        job.in.q = f->q8;
+        job.in.q_scale = f->q8_scale;
+        job.in.q_sum = f->q8_sum;
+        for (size_t t = 0; t < T; t++)
+            f->kern->quantize_q8(x + t * D, D, f->q8 + t * D,
+                                 f->q8_scale + t * (D / KERN_GROUP),
+                                 f->q8_sum + t * (D / KERN_GROUP));
+    }
+    tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
+    job.chunk = (panels + tasks - 1) / tasks;
+    f->team->run(f->team, multiply_chunk, &job, (int)((panels + job.chunk - 1) / job.chunk));
+}
+
+/* --- attention --- */
+
+typedef struct attend_job {
+    forward *f;
+    int layer;
+    size_t n; /* units of this wave */
+} attend_job;
+
+static size_t first_row(const forward *f, size_t piece)
+{
+    size_t row = 0;
+
+    for (size_t i = 0; i < piece; i++) row += f->pieces[i].T;
+    return row;
+}
+
+/* The tile's keys and values as floats: in place, or converted into the slot. */
+static void tile_floats(const forward *f, const slot *s, const kv_tile *tile, size_t n,
+                        const float **k, const float **v)
+{
+    *k = tile->k;
+    *v = tile->v;
+    if (tile->format == KV_FLOAT) return;
+    f->kern->half_to_float(tile->k, n * f->m->E, s->k);
+    f->kern->half_to_float(tile->v, n * f->m->E, s->v);
+    *k = s->k;
+    *v = s->v;
+}
+
+/* Partial attention of all heads of one piece over one block. */
+static void attend_unit(void *arg, int i, int slot_id)
+{
+    const attend_job *job = arg;
+    const forward *f = job->f;
+    const model *m = f->m;
+    const unit *u = &f->units[i];
+    const forward_piece *piece = &f->pieces[u->piece];
+    slot *s = &f->slots[slot_id];
+    const size_t own = piece->pos / f->block_tokens, Q = m->H * m->C;
+    const float *k, *v;
+    const double start = now();
+    double ready;
+    kv_tile tile;
+    const size_t n = piece->context->ops->tile(piece->context, job->layer, u->block, slot_id,
+                                               &tile);
+    kern_attend a = {.kt = s->kt,
+                     .q_stride = Q,
+                     .kt_stride = f->block_tokens,
+                     .v_stride = m->E,
+                     .ml_stride = m->H,
+                     .o_stride = Q,
+                     .T = piece->T,
+                     .C = m->C,
+                     .n = n,
+                     .first = u->block == own ? piece->pos % f->block_tokens + 1 : n,
+                     .scale = 1.0f / sqrtf((float)m->C)};
+
+    ready = now();
+    s->seconds[FORWARD_TILE] += ready - start;
+    tile_floats(f, s, &tile, n, &k, &v);
+    for (size_t h = 0; h < m->H; h++) {
+        const size_t g = h / (m->H / m->G);
+
+        if (h % (m->H / m->G) == 0)
+            f->kern->transpose(k + g * m->C, m->E, n, m->C, s->kt, f->block_tokens);
+        a.q = f->q + first_row(f, u->piece) * Q + h * m->C;
+        a.v = v + g * m->C;
+        a.m = f->part_m + u->row * m->H + h;
+        a.l = f->part_l + u->row * m->H + h;
+        a.o = f->part_o + u->row * Q + h * m->C;
+        f->kern->attend(&a);
+    }
+    piece->context->ops->release(piece->context, slot_id);
+    s->seconds[FORWARD_ATTEND] += now() - ready;
+}
+
+/* Fold one partial result into the running one; the last block divides by the sum. */
+static void merge_row(const unit *u, size_t C, float *top, float *sum, float *o, float m,
+                      float l, const float *part)
+{
+    if (u->block == 0) {
+        *top = m;
+        *sum = l;
+        memcpy(o, part, C * sizeof *o);
+    } else {
+        const float best = m > *top ? m : *top;
+        const float old = kern_exp(*top - best), new = kern_exp(m - best);
+
+        *top = best;
+        *sum = *sum * old + l * new;
+        for (size_t c = 0; c < C; c++) o[c] = o[c] * old + part[c] * new;
+    }
+    if (u->block + 1 == u->blocks)
+        for (size_t c = 0; c < C; c++) o[c] /= *sum;
+}
+
+static void merge_head(void *arg, int h, int slot_id)
+{
+    const attend_job *job = arg;
+    const forward *f = job->f;
+    const size_t H = f->m->H, C = f->m->C;
+
+    (void)slot_id;
+    for (size_t i = 0; i < job->n; i++) {
+        const unit *u = &f->units[i];
+        const size_t row = first_row(f, u->piece);
+
+        for (size_t t = 0; t < f->pieces[u->piece].T; t++) {
+            const size_t at = (row + t) * H + (size_t)h, part = (u->row + t) * H + (size_t)h;
+
+            merge_row(u, C, &f->top[at], &f->sum[at], f->heads + at * C, f->part_m[part],
+                      f->part_l[part], f->part_o + part * C);
+        }
+    }
+}
+
+static void run_wave(attend_job *job)
+{
+    forward *f = job->f;
+
+    f->team->run(f->team, attend_unit, job, (int)job->n);
+    f->team->run(f->team, merge_head, job, (int)f->m->H);
+    job->n = 0;
+}
+
+/* heads [R,H,C] = softmax(q K^T / sqrt(C)) V, every row over its own context. */
+static void attend(forward *f, int layer)
+{
+    attend_job job = {.f = f, .layer = layer};
+    size_t rows = 0;
+
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        const forward_piece *p = &f->pieces[i];
+        const size_t blocks = p->pos / f->block_tokens + 1;
+
+        for (size_t b = 0; b < blocks; b++) {
+            if (rows + p->T > f->wave_rows) {
+                run_wave(&job);
+                rows = 0;
+            }
+            f->units[job.n++] = (unit){i, b, blocks, rows};
+            rows += p->T;
+        }
+    }
+    run_wave(&job);
+}
+
+/* --- layers --- */
+
+/* y[t,d] = g[d] * x[t,d] / sqrt(mean over d of x[t,d]^2 + eps). arXiv:1910.07467 */
+static void norm(const forward *f, const float *x, const float *gain, size_t T, float *y)
+{
+    for (size_t t = 0; t < T; t++)
+        f->kern->rms_norm(x + t * f->m->D, gain, f->m->D, f->m->eps, y + t * f->m->D);
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+/* h += Wo attention(norm h) */
+static void attention_layer(forward *f, size_t l)
+{
+    const model *m = f->m;
+    const model_layer *layer = &m->layers[l];
+    size_t row = 0;
+
+    norm(f, f->h, layer->attn_norm, f->rows, f->x);
+    multiply(f, f->x, f->rows,
+             (product[]){{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}}, 3);
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        const forward_piece *p = &f->pieces[i];
+
+        for (size_t t = 0; t < p->T; t++)
+            rope_turn(&m->rope, f->kern, f->q + (row + t) * m->H * m->C, m->H, m->C,
+                      p->pos + t);
+        p->context->ops->append(p->context, (int)l, f->x + row * m->D, f->k + row * m->E,
+                                f->v + row * m->E, p->T);
+        row += p->T;
+    }
+    attend(f, (int)l);
+    multiply(f, f->heads, f->rows, (product[]){{&layer->o, f->x}}, 1);
+    add(f->h, f->x, f->rows * m->D);
+}
+
+/* h += Wdown (silu(Wgate x) * Wup x), x = norm h. arXiv:2002.05202 */
+static void ffn_layer(forward *f, size_t l)
+{
+    const model *m = f->m;
+    const model_layer *layer = &m->layers[l];
+
+    norm(f, f->h, layer->ffn_norm, f->rows, f->x);
+    multiply(f, f->x, f->rows, (product[]){{&layer->gate, f->gate}, {&layer->up, f->up}}, 2);
+    f->kern->silu_mul(f->gate, f->up, f->rows * m->F, f->gate);
+    multiply(f, f->gate, f->rows, (product[]){{&layer->down, f->x}}, 1);
+    add(f->h, f->x, f->rows * m->D);
+}
+
+/* --- scores --- */
+
+/* The rows gathered in x, n of them, to the places in out. */
+static void flush_logits(forward *f, size_t n, float *const *out)
+{
+    if (!n) return;
+    multiply(f, f->x, n, (product[]){{&f->m->output, f->logits}}, 1);
+    for (size_t i = 0; i < n; i++)
+        memcpy(out[i], f->logits + i * f->m->V, f->m->V * sizeof(float));
+}
+
+static void scores(forward *f)
+{
+    const model *m = f->m;
+    float *out[LOGIT_ROWS];
+    size_t n = 0, row = 0;
+
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        const forward_piece *p = &f->pieces[i];
+
+        for (size_t w = 0; w < p->wanted; w++) {
+            norm(f, f->h + (row + p->T - p->wanted + w) * m->D, m->output_norm, 1,
+                 f->x + n * m->D);
+            out[n++] = p->logits + w * m->V;
+            if (n < LOGIT_ROWS) continue;
+            flush_logits(f, n, out);
+            n = 0;
+        }
+        row += p->T;
+    }
+    flush_logits(f, n, out);
+}
+
+void forward_step(forward *f, const forward_piece *pieces, size_t n)
+{
+    size_t row = 0;
+
+    f->pieces = pieces;
+    f->n_pieces = n;
+    f->rows = first_row(f, n);
+    assert(f->rows > 0 && f->rows <= f->max_rows);
+    for (size_t i = 0; i < n; i++)
+        for (size_t t = 0; t < pieces[i].T; t++)
+            model_embed(f->m, pieces[i].ids[t], f->h + row++ * f->m->D);
+    for (size_t l = 0; l < f->m->L; l++) {
+        attention_layer(f, l);
+        ffn_layer(f, l);
+    }
+    scores(f);
+}
+
+size_t forward_max_rows(const forward *f)
+{
+    return f->max_rows;
+}
+
+size_t forward_bytes(const forward *f)
+{
+    return f->bytes;
+}
+
+double forward_seconds(const forward *f, forward_phase p)
+{
+    double sum = 0;
+
+    for (int i = 0; i < f->team->slots; i++) sum += f->slots[i].seconds[p];
+    return sum;
+}

@@ -1,0 +1,39 @@
+/* kern.c - who fills the table of hot loops. */
+#include "engine/kern.h"
+
+#include "engine/cpu.h"
+
+void kern_init(kern *k, unsigned flags)
+{
+    *k = (kern){
+    /* the reference first, so that no pointer is ever empty */
+#define KERN(name, result, args) .name = kern_##name##_ref,
+#include "engine/kern.def"
+#undef KERN
+    };
+#if defined(__x86_64__)
+    if (!(flags & CPU_AVX2)) return;
+    k->panel_f32 = kern_panel_f32_avx2;
+    k->panel_f16 = kern_panel_f16_avx2;
+    k->panel_bf16 = kern_panel_bf16_avx2;
+    k->panel_q8 = kern_panel_q8_avx2;
+    k->quantize_q8 = kern_quantize_q8_avx2;
+    k->rms_norm = kern_rms_norm_avx2;
+    k->rotate = kern_rotate_avx2;
+    k->silu_mul = kern_silu_mul_avx2;
+    k->attend = kern_attend_avx2;
+    k->transpose = kern_transpose_avx2;
+    k->half_to_float = kern_half_to_float_avx2;
+    k->float_to_half = kern_float_to_half_avx2;
+    if (!(flags & CPU_AVX512)) return;
+    k->panel_f32 = kern_panel_f32_avx512;
+    k->panel_f16 = kern_panel_f16_avx512;
+    k->panel_bf16 = kern_panel_bf16_avx512;
+    k->panel_q8 = kern_panel_q8_avx512;
+    k->attend = kern_attend_avx512;
+    k->quantize_q8 = kern_quantize_q8_avx512;
+    k->silu_mul = kern_silu_mul_avx512;
+#else
+    (void)flags; /* other machines run the definition */
+#endif
+}

@@ -1,0 +1,76 @@
+/* kern.h - the table of hot loops, and what their arguments are.
+ *
+ * Row purity starts here: what a kernel writes for one row is a fixed expression of that
+ * row's inputs, whatever the number of rows, the lanes or the instruction set. Every float
+ * sum has its order written down in kern_ref.c, and every twin keeps it to the bit. */
+#ifndef ENGINE_KERN_H
+#define ENGINE_KERN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    KERN_PANEL = 16, /* outputs of one weight panel */
+    KERN_GROUP = 32, /* columns that share an int8 scale */
+    KERN_LANES = 32, /* running sums of a float reduction */
+};
+
+/* One panel of weights times T rows: y[t,o] = sum over k of w[o,k] x[t,k], o = 0 .. 15.
+ * Float types: one accumulator an output, k ascending, one fmaf each. Q8_0: exact int32
+ * inside a group of 32 columns, then one fmaf a group, groups ascending. */
+typedef struct kern_panel {
+    const void *w;        /* packed as matrix.h says; 64-byte aligned */
+    const float *x;       /* [T,D], float types */
+    const int8_t *q;      /* [T,D], Q8_0: the rows of x as quantize_q8 wrote them */
+    const float *q_scale; /* [T,D/32] */
+    const int32_t *q_sum; /* [T,D/32] */
+    float *y;             /* [T,16], y_stride floats from row to row */
+    size_t y_stride;
+    size_t T, D;
+} kern_panel;
+
+/* One head's attention over one block of keys, T rows of queries:
+ *   s[j] = scale * sum over c of q[t,c] k[j,c]     c ascending, one fmaf each
+ *   m = max s;  p[j] = exp(s[j] - m);  l = sum p   16 sums, j in sum j % 16, folded in halves
+ *   o[c] = sum over j of p[j] v[j,c]               j ascending, one fmaf each
+ * Row t sees keys 0 .. first + t - 1, or all n where that is more. At least one. */
+typedef struct kern_attend {
+    const float *q;  /* [T,C], q_stride floats from row to row */
+    const float *kt; /* [C,n] keys transposed, kt_stride floats a row, a multiple of 16,
+                        readable to it */
+    const float *v;  /* [n,C], v_stride floats from key to key */
+    float *m, *l;    /* [T], ml_stride floats from row to row */
+    float *o;        /* [T,C], o_stride floats from row to row */
+    size_t q_stride, kt_stride, v_stride, ml_stride, o_stride;
+    size_t T, C, n; /* n <= KERN_KEYS */
+    size_t first;
+    float scale;
+} kern_attend;
+
+enum { KERN_KEYS = 512 }; /* keys of the longest block */
+
+typedef struct kern {
+#define KERN(name, result, args) result(*name) args;
+#include "engine/kern.def"
+#undef KERN
+} kern;
+
+/* Fill k with the fastest loops that `flags` (cpu.h) allow. */
+void kern_init(kern *k, unsigned flags);
+
+/* Every twin's declaration: kern_<name>_<isa>. */
+#define KERN(name, result, args)    \
+    result kern_##name##_ref args;  \
+    result kern_##name##_avx2 args; \
+    result kern_##name##_avx512 args;
+#include "engine/kern.def"
+#undef KERN
+
+/* exp as the engine defines it, one value: for what is not hot. */
+float kern_exp(float x);
+
+/* One half to float and back, exact / nearest even: for what is not hot. */
+float kern_float(uint16_t half);
+uint16_t kern_half(float x);
+
+#endif

@@ -1,0 +1,170 @@
+/* check_rows.c - loops over one row: norm, rotation, activation, conversions, quantizer. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/kern/check.h"
+
+enum { MAX_N = 1000, PAD = 40 };
+
+/* Two outputs of MAX_N + PAD floats, with the same pattern in them. */
+typedef struct pair {
+    float *a, *b;
+} pair;
+
+static pair pair_new(void)
+{
+    return (pair){check_memory((MAX_N + PAD) * 4), check_memory((MAX_N + PAD) * 4)};
+}
+
+static bool pair_same(const char *what, pair *p)
+{
+    const bool same = check_same(what, p->a, p->b, (MAX_N + PAD) * 4);
+
+    free(p->a);
+    free(p->b);
+    return same;
+}
+
+bool check_rms_norm(const kern *k)
+{
+    float x[MAX_N + 3], gain[MAX_N + 3];
+    bool same = true;
+
+    check_floats(x, MAX_N + 3, 1);
+    check_normals(gain, MAX_N + 3, 2);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        kern_rms_norm_ref(x + n % 3, gain, n, 1e-5f, p.a);
+        k->rms_norm(x + n % 3, gain, n, 1e-5f, p.b);
+        same = pair_same("rms_norm", &p);
+    }
+    return same;
+}
+
+bool check_rotate(const kern *k)
+{
+    float c[MAX_N], s[MAX_N];
+    bool same = true;
+
+    check_normals(c, MAX_N, 3);
+    check_normals(s, MAX_N, 4);
+    for (size_t n = 2; same && n <= MAX_N; n += n < 80 ? 2 : 38) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 5);
+        check_floats(p.b, MAX_N, 5);
+        kern_rotate_ref(p.a, c, s, n);
+        k->rotate(p.b, c, s, n);
+        same = pair_same("rotate", &p);
+    }
+    return same;
+}
+
+bool check_silu_mul(const kern *k)
+{
+    float gate[MAX_N], up[MAX_N];
+    bool same = true;
+
+    check_floats(gate, MAX_N, 6); /* 1e3 and 1e6 reach both ends of exp */
+    check_floats(up, MAX_N, 7);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        kern_silu_mul_ref(gate, up, n, p.a);
+        k->silu_mul(gate, up, n, p.b);
+        same = pair_same("silu_mul", &p);
+    }
+    return same;
+}
+
+bool check_transpose(const kern *k)
+{
+    static const size_t sizes[][2] = {{1, 8}, {128, 64}, {127, 64}, {5, 10}, {33, 80}};
+    float *x = check_memory(128 * 96 * 4);
+    bool same = true;
+
+    check_floats(x, 128 * 96, 8);
+    for (size_t i = 0; same && i < sizeof sizes / sizeof sizes[0]; i++) {
+        const size_t bytes = 96 * 130 * 4;
+        float *a = check_memory(bytes), *b = check_memory(bytes);
+
+        kern_transpose_ref(x, 96, sizes[i][0], sizes[i][1], a, 130);
+        k->transpose(x, 96, sizes[i][0], sizes[i][1], b, 130);
+        same = check_same("transpose", a, b, bytes);
+        free(a);
+        free(b);
+    }
+    free(x);
+    return same;
+}
+
+/* Every half there is. */
+bool check_half_to_float(const kern *k)
+{
+    const size_t n = 65536;
+    uint16_t *x = check_memory(n * 2 + 6);
+    float *a = check_memory(n * 4 + PAD), *b = check_memory(n * 4 + PAD);
+    bool same;
+
+    for (size_t i = 0; i < n; i++) x[i] = (uint16_t)i;
+    kern_half_to_float_ref(x, n - 3, a);
+    k->half_to_float(x, n - 3, b);
+    same = check_same("half_to_float", a, b, n * 4 + PAD);
+    for (size_t i = 0; i < n - 3; i++)
+        same = same && (a[i] != a[i] || kern_half(a[i]) == i); /* and back */
+    free(x);
+    free(a);
+    free(b);
+    return same;
+}
+
+/* Values around every rounding boundary, and any bit pattern. */
+bool check_float_to_half(const kern *k)
+{
+    const size_t n = 300000;
+    uint32_t *bits = check_memory(n * 4);
+    uint16_t *a = check_memory(n * 2 + PAD), *b = check_memory(n * 2 + PAD);
+    bool same;
+
+    check_bytes(bits, n * 4, 9);
+    for (size_t i = 0; i < n / 2; i++) /* halves, and the points between two of them */
+        bits[i] = (bits[i] & 0x80000000u) + 0x33000000u + (uint32_t)(i % 75000) * 0x1000u +
+                  (uint32_t)(i / 75000) - 1;
+    kern_float_to_half_ref((float *)(void *)bits, n, a);
+    k->float_to_half((float *)(void *)bits, n, b);
+    same = check_same("float_to_half", a, b, n * 2 + PAD);
+    free(bits);
+    free(a);
+    free(b);
+    return same;
+}
+
+bool check_quantize_q8(const kern *k)
+{
+    const size_t n = 96 * KERN_GROUP;
+    float *x = check_memory(n * 4);
+    int8_t *qa = check_memory(n + PAD), *qb = check_memory(n + PAD);
+    float *sa = check_memory(96 * 4 + PAD), *sb = check_memory(96 * 4 + PAD);
+    int32_t *ta = check_memory(96 * 4 + PAD), *tb = check_memory(96 * 4 + PAD);
+    bool same;
+
+    check_floats(x, n, 10);
+    memset(x, 0, KERN_GROUP * 4); /* a group of zeros */
+    for (size_t i = 0; i < KERN_GROUP; i++) x[KERN_GROUP + i] = (float)i - 15.5f; /* ties */
+    x[KERN_GROUP] = 127;
+    kern_quantize_q8_ref(x, n, qa, sa, ta);
+    k->quantize_q8(x, n, qb, sb, tb);
+    same = check_same("quantize_q8", qa, qb, n + PAD) &&
+           check_same("quantize_q8 scale", sa, sb, 96 * 4 + PAD) &&
+           check_same("quantize_q8 sum", ta, tb, 96 * 4 + PAD);
+    free(x);
+    free(qa);
+    free(qb);
+    free(sa);
+    free(sb);
+    free(ta);
+    free(tb);
+    return same;
+}
