@@ -1,0 +1,50 @@
+/* lab.h - a model and a cache for tests: run ids, get the logits of every position. */
+#ifndef TESTS_LAB_H
+#define TESTS_LAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/forward.h"
+#include "engine/gguf.h"
+#include "engine/kern.h"
+#include "engine/model.h"
+#include "engine/team.h"
+#include "engine/tokenizer.h"
+#include "xcache/cache.h"
+
+#define LAB_EMBEDDED "models/seedling-32m-mha-q8_0.gguf"
+
+typedef struct lab {
+    gguf *file;
+    tokenizer *tokens;
+    model *m;
+    kern kern;
+    team *team;
+    cache *cache;
+    forward *forward;
+} lab;
+
+/* Open a model with a cache of `mode` and 256 MiB. Aborts with a message when it cannot. */
+void lab_open(lab *l, const char *path, const char *mode, int threads);
+void lab_close(lab *l);
+
+/* How a prompt is cut into pieces; anything else is the seed of random cuts. */
+enum { LAB_BLOCKS = 0, LAB_SINGLES = 1 };
+
+/* A fresh context reads ids [n]; logits [n,V] of every position (NULL: none). The context
+ * is left running for the caller to end. */
+context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *logits);
+
+/* One more piece for a context; logits of its last row. */
+void lab_step(lab *l, context *c, const int32_t *ids, size_t T, float *logits);
+
+/* Mean over rows of KL(softmax a || softmax b), a and b [n,V]; share of equal best ids. */
+double lab_kl(const float *a, const float *b, size_t n, size_t V);
+double lab_agreement(const float *a, const float *b, size_t n, size_t V);
+
+/* The first n ids of a text file, BOS first. False when the file is too short. */
+bool lab_text_ids(const lab *l, const char *path, int32_t *ids, size_t n);
+
+#endif

@@ -1,0 +1,60 @@
+/* codec_kv.c - kv32 and kv16: keys (after rotary positions) and values themselves. */
+#include <string.h>
+
+#include "xcache/codec.h"
+
+static codec_size size_of(const codec_state *s, size_t element)
+{
+    return (codec_size){.codes = 2 * s->block_tokens * s->m->E * element};
+}
+
+static codec_size size_kv32(const codec_state *s, int layer)
+{
+    (void)layer;
+    return size_of(s, sizeof(float));
+}
+
+static codec_size size_kv16(const codec_state *s, int layer)
+{
+    (void)layer;
+    return size_of(s, sizeof(uint16_t));
+}
+
+static void encode_kv32(const codec_state *s, int layer, const codec_rows *in, uint8_t *codes,
+                        uint8_t *scales)
+{
+    const size_t bytes = s->block_tokens * s->m->E * sizeof(float);
+
+    (void)layer, (void)scales;
+    memcpy(codes, in->k, bytes);
+    memcpy(codes + bytes, in->v, bytes);
+}
+
+static void decode_kv32(const codec_state *s, int layer, const uint8_t *codes,
+                        const uint8_t *scales, size_t first, const codec_scratch *scratch,
+                        kv_tile *out)
+{
+    (void)layer, (void)scales, (void)first, (void)scratch;
+    *out = (kv_tile){KV_FLOAT, codes, codes + s->block_tokens * s->m->E * sizeof(float)};
+}
+
+static void encode_kv16(const codec_state *s, int layer, const codec_rows *in, uint8_t *codes,
+                        uint8_t *scales)
+{
+    const size_t n = s->block_tokens * s->m->E;
+
+    (void)layer, (void)scales;
+    s->kern->float_to_half(in->k, n, (uint16_t *)(void *)codes);
+    s->kern->float_to_half(in->v, n, (uint16_t *)(void *)codes + n);
+}
+
+static void decode_kv16(const codec_state *s, int layer, const uint8_t *codes,
+                        const uint8_t *scales, size_t first, const codec_scratch *scratch,
+                        kv_tile *out)
+{
+    (void)layer, (void)scales, (void)first, (void)scratch;
+    *out = (kv_tile){KV_HALF, codes, codes + s->block_tokens * s->m->E * sizeof(uint16_t)};
+}
+
+const codec codec_kv32 = {.size = size_kv32, .encode = encode_kv32, .decode = decode_kv32};
+const codec codec_kv16 = {.size = size_kv16, .encode = encode_kv16, .decode = decode_kv16};

@@ -1,0 +1,88 @@
+/* context.c - append to the open page, read tiles of it and of sealed blocks. */
+#include "xcache/context.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const xcontext *of(const context *c)
+{
+    return (const xcontext *)(const void *)c;
+}
+
+static size_t block_tokens(const xcontext *x)
+{
+    return x->base.block_tokens;
+}
+
+static void append(context *c, int layer, const float *in, const float *k, const float *v,
+                   size_t T)
+{
+    const xcontext *x = of(c);
+    const codec_state *s = &x->shared->codec;
+    const model *m = s->m;
+    const size_t B = block_tokens(x), at = x->n_tokens % B;
+    float *page_k = x->page->k + ((size_t)layer * B + at) * m->E;
+
+    assert(at + T <= B && T == x->pushed);
+    memcpy(page_k, k, T * m->E * sizeof *k);
+    for (size_t t = 0; t < T; t++)
+        rope_turn(&m->rope, s->kern, page_k + t * m->E, m->G, m->C, x->n_tokens + t);
+    memcpy(x->page->v + ((size_t)layer * B + at) * m->E, v, T * m->E * sizeof *v);
+    if (x->page->x)
+        memcpy(x->page->x + ((size_t)layer * B + at) * m->D, in, T * m->D * sizeof *in);
+}
+
+static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
+{
+    const xcontext *x = of(c);
+    const context_shared *s = x->shared;
+    const size_t B = block_tokens(x), at = (size_t)layer * B * s->codec.m->E;
+    const uint8_t *block;
+
+    if (b == x->n_blocks) {
+        *out = (kv_tile){KV_FLOAT, x->page->k + at, x->page->v + at};
+        return x->n_tokens % B + x->pushed;
+    }
+    assert(b < x->n_blocks);
+    block = pool_bytes(s->pool, x->blocks[b]);
+    s->codec.codec->decode(&s->codec, layer, block + s->codes_at[layer],
+                           block + s->scales_at[layer], b * B, &s->scratch[slot], out);
+    if (s->codec.codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
+    return B;
+}
+
+static void release(context *c, int slot)
+{
+#ifdef XQUANTD_DEBUG /* NaN everywhere: a tile that is read after its use shows at once */
+    const xcontext *x = of(c);
+    const codec_scratch *s = &x->shared->scratch[slot];
+    const model *m = x->shared->codec.m;
+
+    if (!x->shared->codec.codec->rebuilds) return;
+    memset(s->x, 0xff, block_tokens(x) * m->D * sizeof *s->x);
+    memset(s->k, 0xff, block_tokens(x) * m->E * sizeof *s->k);
+    memset(s->v, 0xff, block_tokens(x) * m->E * sizeof *s->v);
+#else
+    (void)c, (void)slot;
+#endif
+}
+
+const context_ops xcontext_ops = {.append = append, .tile = tile, .release = release};
+
+void xcontext_seal(const xcontext *x, pool_block b)
+{
+    const context_shared *s = x->shared;
+    const model *m = s->codec.m;
+    const size_t B = block_tokens(x);
+    uint8_t *block = pool_bytes(s->pool, b);
+
+    for (size_t l = 0; l < m->L; l++) {
+        const codec_rows rows = {.x = x->page->x ? x->page->x + l * B * m->D : NULL,
+                                 .k = x->page->k + l * B * m->E,
+                                 .v = x->page->v + l * B * m->E};
+
+        s->codec.codec->encode(&s->codec, (int)l, &rows, block + s->codes_at[l],
+                               block + s->scales_at[l]);
+    }
+    memcpy(block + s->ids_at, x->page->ids, B * sizeof *x->page->ids);
+}

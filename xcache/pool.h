@@ -1,0 +1,37 @@
+/* pool.h - the shared memory pool: one arena of equal blocks, a free list, a hard budget.
+ *
+ * A block belongs to the pool; who holds it may read it, and nobody writes it once sealed.
+ * The arena is mapped once and never grows; pages cost memory when first written. One
+ * thread takes and gives back; any thread may read a block it was shown. */
+#ifndef XCACHE_POOL_H
+#define XCACHE_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+
+typedef struct pool pool;
+
+typedef uint32_t pool_block; /* a block's number, 0 .. pool_blocks-1 */
+
+/* Map room for as many blocks as fit in budget_bytes; block_bytes is rounded up to 64.
+ * ERR_NOROOM if that is none, ERR_NOMEM, ERR_SYSTEM. The caller closes. */
+err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes);
+void pool_close(pool *p);
+
+/* Take a free block. ERR_NOROOM when there is none. */
+err pool_take(pool *p, pool_block *out);
+
+/* Give back a block that was taken. */
+void pool_give(pool *p, pool_block b);
+
+/* Its bytes, 64-byte aligned. */
+uint8_t *pool_bytes(const pool *p, pool_block b);
+
+size_t pool_blocks(const pool *p);
+size_t pool_free_blocks(const pool *p);
+size_t pool_block_bytes(const pool *p);
+uint64_t pool_budget_bytes(const pool *p);
+
+#endif
