@@ -1,0 +1,223 @@
+/* json.c - checks what cJSON does not, and reads typed values from its tree. */
+#include "server/json.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/utf8.h"
+
+bool json_refuse(json_fault *why, const char *code, const char *param, const char *format, ...)
+{
+    va_list args;
+
+    if (!why->status) why->status = 400;
+    why->code = code;
+    snprintf(why->param, sizeof why->param, "%s", param ? param : "");
+    va_start(args, format);
+    vsnprintf(why->message, sizeof why->message, format, args);
+    va_end(args);
+    /* A cut may have left half a character. */
+    why->message[utf8_prefix(why->message, strlen(why->message))] = '\0';
+    why->param[utf8_prefix(why->param, strlen(why->param))] = '\0';
+    return false;
+}
+
+static bool is_escape_safe(const char *at)
+{
+    static const char zero[] = "0000";
+
+    for (int i = 0; i < 4; i++)
+        if (!isxdigit((unsigned char)at[i])) return false;
+    return memcmp(at, zero, 4) != 0;
+}
+
+/* One past the closing quote of the string whose first byte is at, or NULL: no end, or an
+ * escape that cJSON would read as an end of string. */
+static const char *skip_string(const char *at)
+{
+    for (; *at && *at != '"'; at++) {
+        if (*at != '\\') continue;
+        if (at[1] == '\0' || (at[1] == 'u' && !is_escape_safe(at + 2))) return NULL;
+        at++;
+    }
+    return *at ? at + 1 : NULL;
+}
+
+/* Depth, count of values, and escapes: what must be known before a tree is built. */
+static bool scan(const char *text, json_fault *why)
+{
+    size_t depth = 0, values = 1;
+
+    for (const char *at = text; *at;) {
+        const char c = *at++;
+
+        if (c == '"' && !(at = skip_string(at)))
+            return json_refuse(why, NULL, NULL,
+                               "The body has an unterminated string or a \\u escape that is "
+                               "malformed or NUL.");
+        if (c == '{' || c == '[') depth++, values++;
+        if ((c == '}' || c == ']') && depth) depth--;
+        if (c == ',') values++;
+        if (depth > JSON_MAX_DEPTH)
+            return json_refuse(why, NULL, NULL, "The body is nested deeper than %d levels.",
+                               (int)JSON_MAX_DEPTH);
+        if (values > JSON_MAX_VALUES)
+            return json_refuse(why, NULL, NULL, "The body has more than %d values.",
+                               (int)JSON_MAX_VALUES);
+    }
+    return true;
+}
+
+bool json_parse(cJSON **out, const char *text, size_t n, json_fault *why)
+{
+    const char *end = text;
+    cJSON *parsed;
+
+    if (memchr(text, '\0', n))
+        return json_refuse(why, NULL, NULL, "The body contains a NUL byte.");
+    if (!utf8_valid(text, n))
+        return json_refuse(why, NULL, NULL, "The body is not valid UTF-8.");
+    if (!scan(text, why)) return false;
+    parsed = cJSON_ParseWithLengthOpts(text, n + 1, &end, 1);
+    if (!parsed)
+        return json_refuse(why, NULL, NULL, "The body is not valid JSON (near byte %zu).",
+                           (size_t)(end - text));
+    *out = parsed;
+    return true;
+}
+
+const cJSON *json_get(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+bool json_get_number(const cJSON *object, const char *name, double min, double max, double *out,
+                     json_fault *why)
+{
+    const cJSON *item = json_get(object, name);
+
+    if (!item) return true;
+    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
+        return json_refuse(why, "invalid_value", name, "'%s' must be a number.", name);
+    if (item->valuedouble < min || item->valuedouble > max)
+        return json_refuse(why, "invalid_value", name,
+                           "'%s' must be a number between %g and %g.", name, min, max);
+    *out = item->valuedouble;
+    return true;
+}
+
+bool json_is_int(const cJSON *item, int64_t min, int64_t max)
+{
+    const double exact = 9007199254740992.0; /* 2^53 */
+    double x;
+
+    if (!cJSON_IsNumber(item)) return false;
+    x = item->valuedouble;
+    if (!(x >= -exact && x <= exact) || x != floor(x)) return false;
+    return (int64_t)x >= min && (int64_t)x <= max;
+}
+
+bool json_get_int(const cJSON *object, const char *name, int64_t min, int64_t max, int64_t *out,
+                  json_fault *why)
+{
+    const cJSON *item = json_get(object, name);
+
+    if (!item) return true;
+    if (!json_is_int(item, min, max))
+        return json_refuse(why, "invalid_value", name,
+                           "'%s' must be an integer between %lld and %lld.", name,
+                           (long long)min, (long long)max);
+    *out = (int64_t)item->valuedouble;
+    return true;
+}
+
+bool json_get_bool(const cJSON *object, const char *name, bool *out, json_fault *why)
+{
+    const cJSON *item = json_get(object, name);
+
+    if (!item) return true;
+    if (!cJSON_IsBool(item))
+        return json_refuse(why, "invalid_value", name, "'%s' must be true or false.", name);
+    *out = cJSON_IsTrue(item);
+    return true;
+}
+
+bool json_get_string(const cJSON *object, const char *name, const char **out, json_fault *why)
+{
+    const cJSON *item = json_get(object, name);
+
+    if (!item) return true;
+    if (!cJSON_IsString(item))
+        return json_refuse(why, "invalid_value", name, "'%s' must be a string.", name);
+    *out = item->valuestring;
+    return true;
+}
+
+static const char *skip_space(const char *at)
+{
+    while (*at && (unsigned char)*at <= ' ') at++;
+    return at;
+}
+
+/* The text of the first top-level member with this name, written without escapes, or NULL.
+ * text has passed json_parse. */
+static const char *find_member(const char *text, const char *name)
+{
+    const size_t n = strlen(name);
+    int depth = 0;
+
+    while (*text) {
+        const char c = *text++;
+
+        if (c == '{' || c == '[') depth++;
+        if (c == '}' || c == ']') depth--;
+        if (c == '"') {
+            const char *key = text, *after;
+
+            text = skip_string(text);
+            if (!text) return NULL;
+            after = skip_space(text);
+            if (depth == 1 && *after == ':' && (size_t)(text - key) == n + 1 &&
+                memcmp(key, name, n) == 0)
+                return skip_space(after + 1);
+        }
+    }
+    return NULL;
+}
+
+/* Digits only: neither a fraction nor an exponent. */
+static bool read_digits(const char *at, int64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoll(at, &end, 10);
+    return errno == 0 && end != at && !strchr(".eE", *end);
+}
+
+bool json_get_int64(const cJSON *object, const char *text, const char *name, int64_t *out,
+                    json_fault *why)
+{
+    const cJSON *item = json_get(object, name);
+    const char *digits;
+
+    if (!item) return true;
+    if (json_is_int(item, INT64_MIN, INT64_MAX)) {
+        const double x = item->valuedouble;
+
+        if (fabs(x) < 9007199254740992.0) {
+            *out = (int64_t)x;
+            return true;
+        }
+    }
+    digits = cJSON_IsNumber(item) ? find_member(text, name) : NULL;
+    if (digits && *digits && read_digits(digits, out)) return true;
+    return json_refuse(why, "invalid_value", name, "'%s' must be a 64-bit integer.", name);
+}

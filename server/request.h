@@ -1,0 +1,50 @@
+/* request.h - the body of a generation request, read into what a generation needs.
+ *
+ * Reads the members that both endpoints share; the prompt is the endpoint's own. Touches
+ * neither loop nor HTTP, so a worker thread runs it: a body may have megabytes. Members
+ * that nobody knows are ignored. */
+#ifndef SERVER_REQUEST_H
+#define SERVER_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "engine/tokenizer.h"
+#include "server/generation.h"
+#include "server/json.h"
+
+enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP };
+
+/* What a request is read against. */
+typedef struct request_env {
+    const tokenizer *tokens;
+    const char *model_name;
+    size_t ctx_size;           /* longest context served */
+    size_t default_max_tokens; /* where neither the request nor its endpoint sets one */
+} request_env;
+
+typedef struct request {
+    generation_in in; /* freed by request_free, unless generation_new has taken it */
+    bool stream, include_usage, return_token_ids;
+    bool wants_tokens; /* max_tokens was given: too many are an error, not cut */
+} request;
+
+/* How an endpoint reads its own part. false with the sentence in why, or with *e set. */
+typedef struct request_kind {
+    bool chat;                 /* logprobs is a flag, max_completion_tokens is preferred */
+    size_t default_max_tokens; /* 0: request_env's */
+    /* in.ids from the document. */
+    bool (*read_prompt)(request *q, const cJSON *body, const request_env *env, json_fault *why,
+                        err *e);
+} request_kind;
+
+/* Read the n bytes at text (text[n] == 0) into q. Returns false where it is no valid
+ * request: *e says NOMEM or what the tokenizer said, or is OK and why has the sentence. The
+ * caller frees q in any case. */
+bool request_read(request *q, const request_kind *kind, const request_env *env,
+                  const char *text, size_t n, json_fault *why, err *e);
+void request_free(request *q);
+
+#endif

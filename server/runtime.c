@@ -1,0 +1,136 @@
+/* runtime.c - opens the model, the threads and the cache, in the order they need. */
+#include "server/runtime.h"
+
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/cpu.h"
+#include "server/threads.h"
+
+#ifndef XQUANTD_DATADIR
+#define XQUANTD_DATADIR "/usr/local/share/xquantd"
+#endif
+
+static const char embedded[] = "models/seedling-32m-mha-q8_0.gguf";
+
+void runtime_default_model(char *path, size_t n)
+{
+    char self[4096];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    /* build/xquantd, build/asan/xquantd: up to the source tree; PREFIX/bin: to its share */
+    static const char *const up[] = {"../", "../../", "../share/xquantd/"};
+
+    for (size_t i = 0; length > 0 && i < sizeof up / sizeof up[0]; i++) {
+        char copy[4096];
+
+        self[length] = '\0';
+        memcpy(copy, self, (size_t)length + 1);
+        snprintf(path, n, "%s/%s%s", dirname(copy), up[i], embedded);
+        if (access(path, R_OK) == 0) return;
+    }
+    snprintf(path, n, "%s/%s", XQUANTD_DATADIR, embedded);
+}
+
+/* The file's base name without .gguf, or --model-name. */
+static char *name_model(const config *c, const char *path)
+{
+    const char *base = strrchr(path, '/');
+    char *name = strdup(c->model_name && *c->model_name ? c->model_name
+                                                        : (base ? base + 1 : path));
+    char *end = name ? strstr(name, ".gguf") : NULL;
+
+    if (end && !end[5] && !(c->model_name && *c->model_name)) *end = '\0';
+    return name;
+}
+
+/* A number from a small file, such as cgroup's memory.max; 0 if it has none ("max"). */
+static uint64_t read_number(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    unsigned long long v = 0;
+
+    if (!f) return 0;
+    if (fscanf(f, "%llu", &v) != 1) v = 0;
+    fclose(f);
+    return v;
+}
+
+/* Half of what cgroup or machine has left after the model. */
+static uint64_t auto_cache_size(void)
+{
+    const uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
+    const uint64_t used = read_number("/sys/fs/cgroup/memory.current");
+    uint64_t left = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+    if (limit && limit - used < left) left = limit > used ? limit - used : 0;
+    return left / 2;
+}
+
+static err open_model(runtime *r, const config *c, fault *why)
+{
+    TRY(gguf_open(&r->file, r->model_path, why));
+    TRY(tokenizer_new(&r->tokens, r->file, why));
+    TRY(model_open(&r->weights, r->file, (size_t)c->ctx_size, why));
+    r->ctx_size = r->weights->ctx;
+    if (tokenizer_size(r->tokens) != r->weights->V)
+        return fault_name(why, ERR_SHAPE, "token_embd.weight");
+    return ERR_OK;
+}
+
+static err open_cache(runtime *r, const config *c, fault *why)
+{
+    const cache_options o = {.mode = c->cache,
+                             .budget_bytes = c->cache_size ? c->cache_size : auto_cache_size(),
+                             .max_running = c->max_running > 0 ? (int)c->max_running : 1,
+                             .slots = r->team->slots};
+    const err e = cache_open(&r->cache, r->weights, &r->kern, &o);
+
+    if (e == ERR_MODE || e == ERR_MODEMODEL) return fault_name(why, e, o.mode);
+    if (e == ERR_NOROOM) return fault_name(why, e, "cache-size holds no block");
+    return e;
+}
+
+static err open_all(runtime *r, const config *c, fault *why)
+{
+    kern_init(&r->kern, cpu_flags());
+    TRY(open_model(r, c, why));
+    TRY(threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores()));
+    TRY(open_cache(r, c, why));
+    return forward_open(&r->forward, r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS,
+                        CACHE_BLOCK_TOKENS);
+}
+
+err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    char path[4200];
+    fault why = {{0}};
+    err e;
+
+    *r = (runtime){0};
+    if (c->model && *c->model)
+        snprintf(path, sizeof path, "%s", c->model);
+    else
+        runtime_default_model(path, sizeof path);
+    r->model_path = strdup(path);
+    r->model_name = name_model(c, path);
+    e = r->model_path && r->model_name ? open_all(r, c, &why) : ERR_NOMEM;
+    if (e != ERR_OK)
+        snprintf(what, what_bytes, "%s%s%s", path, why.field[0] ? ": " : "", why.field);
+    return e;
+}
+
+void runtime_close(runtime *r)
+{
+    forward_close(r->forward);
+    cache_close(r->cache);
+    threads_close(r->team);
+    model_close(r->weights);
+    tokenizer_free(r->tokens);
+    gguf_close(r->file);
+    free(r->model_path);
+    free(r->model_name);
+    *r = (runtime){0};
+}

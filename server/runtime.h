@@ -1,0 +1,39 @@
+/* runtime.h - everything a command needs to run a model: opened once, from the options.
+ *
+ * `serve` hands it to the scheduler, `complete` steps it itself. */
+#ifndef SERVER_RUNTIME_H
+#define SERVER_RUNTIME_H
+
+#include "config/config.h"
+#include "engine/err.h"
+#include "engine/forward.h"
+#include "engine/gguf.h"
+#include "engine/kern.h"
+#include "engine/model.h"
+#include "engine/team.h"
+#include "engine/tokenizer.h"
+#include "xcache/cache.h"
+
+typedef struct runtime {
+    char *model_path;
+    char *model_name; /* what the API calls it: --model-name, else the file's base name */
+    gguf *file;
+    tokenizer *tokens;
+    model *weights;
+    team *team;
+    cache *cache;
+    forward *forward;
+    kern kern;
+    size_t ctx_size; /* longest context served: --ctx-size or the model's own */
+} runtime;
+
+/* Open all of it. `what` names the part at fault for a message: "models/x.gguf: field".
+ * The caller closes, also after a failure. */
+err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes);
+void runtime_close(runtime *r);
+
+/* The embedded model: beside the program's source tree, or in the install prefix. Writes
+ * the path that exists, or the last one tried. */
+void runtime_default_model(char *path, size_t n);
+
+#endif

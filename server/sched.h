@@ -1,0 +1,74 @@
+/* sched.h - who runs next: a thread that owns contexts and batches.
+ *
+ * It stands on the border of job.h: takes admitted generations, in order; each token, like
+ * the end, returns through one list and one uv_async. Bounded: a full queue is ERR_BUSY,
+ * before any header is sent. */
+#ifndef SERVER_SCHED_H
+#define SERVER_SCHED_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "engine/err.h"
+#include "server/generation.h"
+#include "server/runtime.h"
+
+typedef struct sched sched;
+
+/* Start the thread for `loop`; at most `limit` generations wait. `r` must outlive it and
+ * is used by no one else meanwhile. Loop thread only, like all but sched_stats. */
+err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit);
+
+/* Can this ever run? ERR_TOOLONG (prompt and max_tokens against the context), ERR_EMPTY,
+ * ERR_NOROOM (larger than the whole pool). Any thread. */
+err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens);
+
+/* Hand g over. On ERR_OK the scheduler owns it until g->done(g, ...) has run on the loop,
+ * exactly once. Otherwise the caller still owns it: what sched_check says, or ERR_BUSY.
+ * ERR_DRAINING after sched_close. */
+err sched_submit(sched *s, generation *g);
+
+/* Take no more (ERR_DRAINING), and end what waits with ERR_DRAINING; what runs goes on. */
+void sched_drain(sched *s);
+
+/* Cancel every waiting and running generation; their done callbacks come. */
+void sched_cancel_all(sched *s);
+
+/* Cancel all, wait for the thread, deliver every done callback, close. */
+void sched_close(sched *s);
+
+/* Where an engine's time goes. */
+typedef enum sched_phase {
+    SCHED_GEMM,
+    SCHED_REMATERIALIZE,
+    SCHED_SEAL,
+    SCHED_ATTENTION,
+    SCHED_SAMPLE,
+    SCHED_PHASES
+} sched_phase;
+
+/* "gemm", "rematerialize", "seal", "attention", "sample". */
+const char *sched_phase_name(sched_phase p);
+
+/* Figures for /metrics, read at one moment; any thread. Bytes of the cache by kind. */
+typedef struct sched_stats {
+    size_t running, waiting;
+    size_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
+    size_t block_tokens, block_bytes, capacity_tokens;
+    size_t active_tokens,
+        evictable_tokens;      /* sealed tokens held, by running / ended contexts */
+    size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
+    size_t scratch_bytes;
+    uint64_t evicted_blocks, evicted_tokens;
+    uint64_t prompt_tokens_computed, generation_tokens;
+    uint64_t steps;
+    double phase_seconds[SCHED_PHASES]; /* thread seconds */
+    double remat_seconds;
+    uint64_t remat_tokens;
+    const char *mode;
+    double bits_per_element; /* of K,V, counted from the block size */
+} sched_stats;
+
+void sched_read_stats(sched *s, sched_stats *out);
+
+#endif

@@ -1,0 +1,145 @@
+/* text.c - a growing buffer, JSON strings and numbers in it. */
+#include "server/text.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/utf8.h"
+
+/* Room for n more bytes and a NUL. */
+static bool make_room(text_builder *t, size_t n)
+{
+    size_t cap = t->cap ? t->cap : 256;
+    char *at;
+
+    if (t->failed) return false;
+    if (t->cap - t->n > n) return true;
+    while (cap - t->n <= n) cap *= 2;
+    at = realloc(t->at, cap);
+    if (!at) {
+        t->failed = true;
+        return false;
+    }
+    t->at = at;
+    t->cap = cap;
+    return true;
+}
+
+void text_add(text_builder *t, const char *bytes, size_t n)
+{
+    if (!make_room(t, n)) return;
+    if (n) memcpy(t->at + t->n, bytes, n);
+    t->n += n;
+    t->at[t->n] = '\0';
+}
+
+void text_add_string(text_builder *t, const char *s)
+{
+    text_add(t, s, strlen(s));
+}
+
+void text_addf(text_builder *t, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n < 0 || !make_room(t, (size_t)n)) return;
+    va_start(args, format);
+    vsnprintf(t->at + t->n, (size_t)n + 1, format, args);
+    va_end(args);
+    t->n += (size_t)n;
+}
+
+static const char *escape_of(char c)
+{
+    switch (c) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    default:
+        return NULL;
+    }
+}
+
+/* The byte at bytes[i] as JSON wants it, or NULL if it goes as it is. *length: the bytes
+ * that this is about. Half a character and bytes that are none become U+FFFD. */
+static const char *escape_at(const char *bytes, size_t n, char code[8], size_t *length)
+{
+    const unsigned char c = (unsigned char)*bytes;
+
+    *length = 1;
+    if (c >= 0x80) return utf8_step(bytes, n, length) == UTF8_WHOLE ? NULL : "\xef\xbf\xbd";
+    if (escape_of(*bytes)) return escape_of(*bytes);
+    if (c >= 0x20) return NULL;
+    snprintf(code, 8, "\\u%04x", c);
+    return code;
+}
+
+void text_add_json(text_builder *t, const char *bytes, size_t n)
+{
+    size_t from = 0, length; /* what is copied as it is goes in runs */
+
+    text_add(t, "\"", 1);
+    for (size_t i = 0; i < n; i += length) {
+        char code[8];
+        const char *escape = escape_at(bytes + i, n - i, code, &length);
+
+        if (length > n - i) length = n - i;
+        if (!escape) continue;
+        text_add(t, bytes + from, i - from);
+        text_add_string(t, escape);
+        from = i + length;
+    }
+    text_add(t, bytes + from, n - from);
+    text_add(t, "\"", 1);
+}
+
+void text_add_json_string(text_builder *t, const char *s)
+{
+    if (s)
+        text_add_json(t, s, strlen(s));
+    else
+        text_add_string(t, "null");
+}
+
+void text_add_float(text_builder *t, float x)
+{
+    if (!isfinite(x))
+        text_add_string(t, "-9999.0");
+    else
+        text_addf(t, "%.9g", (double)x);
+}
+
+char *text_take(text_builder *t, size_t *n)
+{
+    char *at;
+
+    text_add(t, "", 0); /* an empty text is a text, too */
+    if (t->failed) {
+        text_free(t);
+        return NULL;
+    }
+    at = t->at;
+    if (n) *n = t->n;
+    *t = (text_builder){0};
+    return at;
+}
+
+void text_free(text_builder *t)
+{
+    free(t->at);
+    *t = (text_builder){0};
+}

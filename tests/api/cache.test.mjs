@@ -1,0 +1,80 @@
+// cache.test.mjs - what /metrics says of the cache is what the cache holds.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { after, before, test } from "node:test";
+
+import { ask, complete, metrics, series, startDaemon } from "./daemon.mjs";
+
+let daemon;
+const ids = (n, from) => Array.from({ length: n }, (_, i) => 100 + ((from + i * 7) % 5000));
+
+before(async () => {
+    daemon = await startDaemon("--cache", "xq4");
+});
+after(async () => {
+    assert.deepEqual(await daemon.stop(), { code: 0, signal: null });
+});
+
+test("a prompt of N tokens and one more raises used bytes by floor(N/128) blocks", async () => {
+    const block = 418304; // xq4 of the embedded model, token ids included
+
+    for (const n of [1, 127, 128, 129, 255, 256, 700]) {
+        const earlier = await metrics(daemon);
+        const answer = await complete(daemon, { prompt: ids(n, n), max_tokens: 1 });
+        const now = await metrics(daemon);
+
+        assert.equal(answer.status, 200, answer.text);
+        assert.equal(answer.json.usage.prompt_tokens, n);
+        assert.equal(series(now, "xquantd_cache_used_bytes") -
+            series(earlier, "xquantd_cache_used_bytes"), Math.floor(n / 128) * block);
+        assert.equal(series(now, "xquantd_cache_used_bytes") +
+            series(now, "xquantd_cache_free_bytes"), series(now, "xquantd_cache_capacity_bytes"));
+    }
+    const now = await metrics(daemon);
+    const ratio = series(now, "xquantd_cache_compression_ratio");
+    assert.ok(Math.abs(ratio - 3145728 / block) < 0.01, `ratio ${ratio}`);
+});
+
+test("metrics pass promtool, on both listeners, with the exact content type", async (t) => {
+    for (const port of [daemon.port, daemon.adminPort]) {
+        const answer = await ask(daemon, "GET", "/metrics", undefined, {}, port);
+
+        assert.equal(answer.status, 200);
+        assert.equal(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        const check = spawnSync("promtool", ["check", "metrics"], { input: answer.text });
+        if (check.error) return t.skip("promtool is not here");
+        assert.equal(check.status, 0, String(check.stderr) + String(check.stdout));
+    }
+});
+
+test("counters never fall and histograms are cumulative", async () => {
+    const earlier = await metrics(daemon);
+    await complete(daemon, { prompt: "one two three", max_tokens: 5 });
+    const now = await metrics(daemon);
+
+    for (const [key, value] of Object.entries(earlier))
+        if (/_total(\{|$)/.test(key)) assert.ok(now[key] >= value, key);
+    const buckets = Object.entries(now)
+        .filter(([key]) => key.startsWith("xquantd_time_to_first_token_seconds_bucket"));
+    for (let i = 1; i < buckets.length; i++) assert.ok(buckets[i][1] >= buckets[i - 1][1]);
+    assert.ok(buckets.length > 10);
+    assert.equal(buckets.at(-1)[1], series(now, "xquantd_time_to_first_token_seconds_count"));
+});
+
+test("a full pool frees ended contexts and goes on", async () => {
+    const small = await startDaemon("--cache", "xq4", "--cache-size", "2MiB"); // 5 blocks
+
+    try {
+        for (let i = 0; i < 5; i++) {
+            const answer = await complete(small, { prompt: ids(400, i * 13), max_tokens: 2 });
+            assert.equal(answer.status, 200, answer.text);
+        }
+        const now = await metrics(small);
+        assert.ok(series(now, "xquantd_cache_evictions_total") >= 9);
+        assert.ok(series(now, "xquantd_cache_used_bytes") <= 2 * 1024 * 1024);
+        const large = await complete(small, { prompt: ids(900, 1), max_tokens: 1 });
+        assert.ok(large.status >= 400 && large.status < 600 && large.json.error.message);
+    } finally {
+        await small.stop();
+    }
+});

@@ -1,0 +1,164 @@
+/* test_purity.c - row purity: a row's result does not depend on its company, its position
+ * in the call, the cuts of a prompt, or the number of threads. All by memcmp. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/matrix.h"
+#include "server/threads.h"
+#include "tests/lab.h"
+#include "tests/test.h"
+#include "xcache/codec.h"
+
+enum { MAX_M = 160, COLS = 96, ROWS = 200, PROMPT = 300 };
+
+static uint32_t noise(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+/* --- products --- */
+
+typedef struct split {
+    const matrix *m;
+    const kern *k;
+    const matrix_input *in;
+    float *y;
+    int parts;
+} split;
+
+static void multiply_part(void *arg, int i, int slot)
+{
+    const split *s = arg;
+    const size_t n = s->m->panels, parts = (size_t)s->parts, at = (size_t)i;
+
+    (void)slot;
+    matrix_multiply(s->m, s->k, s->in, n * at / parts, n * (at + 1) / parts, s->y, s->m->rows);
+}
+
+/* A file's tensor of this type with noise in it. */
+static gguf_tensor make_tensor(gguf_type type)
+{
+    size_t elements = 0, bytes = 0;
+    gguf_tensor t = {.type = type, .n_dims = 2, .dim = {COLS, ROWS, 1, 1}};
+    uint8_t *data;
+    uint32_t state = 7;
+
+    CHECK(gguf_type_name(type, &elements, &bytes) != NULL);
+    t.bytes = COLS * ROWS / elements * bytes;
+    data = malloc(t.bytes);
+    for (size_t i = 0; i < t.bytes; i++) data[i] = (uint8_t)noise(&state);
+    for (size_t i = 0; i + 2 <= t.bytes; i += 2) /* no huge exponents, no NaN */
+        if (type != GGUF_Q8_0 || i % bytes == 0)
+            data[i + 1] = (uint8_t)((data[i + 1] & 0x83u) | 0x34u);
+    t.data = data;
+    return t;
+}
+
+/* All M rows of x are equal, so all rows of y must be, and equal to those of a call alone. */
+static void check_pure(const matrix *m, const kern *k, const float *row, float *alone)
+{
+    float *x = malloc(MAX_M * COLS * sizeof *x), *y = malloc(MAX_M * ROWS * sizeof *y);
+    int8_t *q = malloc(MAX_M * COLS);
+    float *scale = malloc(MAX_M * COLS / KERN_GROUP * sizeof *scale);
+    int32_t *sum = malloc(MAX_M * COLS / KERN_GROUP * sizeof *sum);
+    matrix_input in = {.x = x, .q = q, .q_scale = scale, .q_sum = sum, .D = COLS};
+
+    for (size_t t = 0; t < MAX_M; t++) {
+        memcpy(x + t * COLS, row, COLS * sizeof *x);
+        k->quantize_q8(row, COLS, q + t * COLS, scale + t * (COLS / KERN_GROUP),
+                       sum + t * (COLS / KERN_GROUP));
+    }
+    for (size_t M = 1; M <= MAX_M; M++)
+        for (int threads = 1; threads <= 2; threads++) {
+            team *t = NULL;
+            split s = {m, k, &in, y, threads == 1 ? 1 : 3};
+
+            CHECK(threads_open(&t, threads) == ERR_OK);
+            in.T = M;
+            memset(y, 0, MAX_M * ROWS * sizeof *y);
+            t->run(t, multiply_part, &s, s.parts);
+            threads_close(t);
+            if (M == 1 && threads == 1) memcpy(alone, y, ROWS * sizeof *y);
+            for (size_t i = 0; i < M; i++)
+                CHECK(memcmp(y + i * ROWS, alone, ROWS * sizeof *y) == 0);
+        }
+    free(x);
+    free(y);
+    free(q);
+    free(scale);
+    free(sum);
+}
+
+TEST(purity_of_products_for_every_weight_type_and_1_to_160_rows)
+{
+    static const gguf_type types[] = {
+#define MATRIX(name, kernel, int8, bytes) GGUF_##name,
+#include "engine/matrix.def"
+#undef MATRIX
+    };
+    float row[COLS], alone[ROWS];
+    uint32_t state = 1;
+    kern k;
+
+    kern_init(&k, ~0u & 3u);
+    for (size_t i = 0; i < COLS; i++) row[i] = (float)noise(&state) * 0x1p-23f - 1.0f;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        gguf_tensor t = make_tensor(types[i]);
+        matrix m;
+
+        CHECK(matrix_open(&m, &t) == ERR_OK);
+        check_pure(&m, &k, row, alone);
+        CHECK(alone[0] != 0 && alone[0] == alone[0]);
+        matrix_close(&m);
+        free((void *)(uintptr_t)t.data);
+    }
+}
+
+/* --- whole prompts --- */
+
+static void check_cuts(const char *path, const char *mode)
+{
+    int32_t ids[PROMPT];
+    uint32_t state = 5;
+    float *whole, *cut;
+    size_t bytes;
+
+    for (size_t i = 0; i < PROMPT; i++) ids[i] = (int32_t)(noise(&state) % 8192);
+    whole = cut = NULL;
+    for (int threads = 2; threads >= 1; threads--) {
+        lab l;
+
+        lab_open(&l, path, mode, threads);
+        bytes = PROMPT * l.m->V * sizeof *whole;
+        if (!whole) {
+            whole = malloc(bytes);
+            cut = malloc(bytes);
+            cache_end(lab_read(&l, ids, PROMPT, LAB_BLOCKS, whole));
+        }
+        for (uint32_t seed = threads == 2 ? LAB_SINGLES : LAB_BLOCKS; seed < 20;
+             seed += threads == 2 ? 1 : 9) {
+            memset(cut, 0, bytes);
+            cache_end(lab_read(&l, ids, PROMPT, seed, cut));
+            CHECK(memcmp(whole, cut, bytes) == 0);
+        }
+        lab_close(&l);
+    }
+    free(whole);
+    free(cut);
+}
+
+TEST(purity_of_a_prompt_cut_at_random_places_in_every_mode)
+{
+    char mode[16];
+
+    for (size_t i = 0; codec_mode(i, mode); i++) check_cuts(LAB_EMBEDDED, mode);
+}
+
+TEST(purity_of_a_prompt_of_float_weights_and_grouped_heads)
+{
+    const char *path = test_shared("models/seedling-38m-gqa-f16.gguf");
+
+    if (!path) SKIP("the GQA model is not here");
+    check_cuts(path, "kv16");
+}

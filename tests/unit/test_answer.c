@@ -1,0 +1,59 @@
+/* test_answer.c - every err has a row, and an error object has all its keys. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "server/answer.h"
+#include "tests/test.h"
+
+TEST(answer_has_a_row_for_every_err)
+{
+    for (int e = 0; e < ERR_COUNT; e++) {
+        const answer_row row = answer_for((err)e);
+
+        CHECK(row.type != NULL);
+        CHECK(row.status >= 400 && row.status < 600);
+        /* The type says who is at fault, and so does the status. */
+        CHECK((row.status >= 500) == (strcmp(row.type, "server_error") == 0));
+    }
+}
+
+TEST(answer_rows_say_what_clients_act_upon)
+{
+    CHECK(answer_for(ERR_TOOLONG).status == 400);
+    CHECK(strcmp(answer_for(ERR_TOOLONG).code, "context_length_exceeded") == 0);
+    CHECK(answer_for(ERR_BUSY).status == 429);
+    CHECK(strcmp(answer_for(ERR_BUSY).code, "rate_limit_exceeded") == 0);
+    CHECK(answer_for(ERR_DRAINING).status == 503);
+    CHECK(answer_for(ERR_TIMEOUT).status == 504);
+    CHECK(answer_for(ERR_NOMEM).status == 503);
+}
+
+static cJSON *error_of(cJSON *body)
+{
+    return cJSON_GetObjectItemCaseSensitive(body, "error");
+}
+
+TEST(answer_body_has_four_keys_always)
+{
+    char *text = answer_body("t", NULL, NULL, "say \"why\"\n");
+    cJSON *body = cJSON_Parse(text), *e = error_of(body);
+
+    CHECK(cJSON_GetArraySize(e) == 4);
+    CHECK(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(e, "param")));
+    CHECK(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(e, "code")));
+    CHECK(strcmp(cJSON_GetObjectItemCaseSensitive(e, "message")->valuestring,
+                 "say \"why\"\n") == 0);
+    cJSON_Delete(body);
+    free(text);
+}
+
+TEST(answer_body_carries_code_and_param)
+{
+    char *text = answer_body("t", "c", "messages[0].content", "m");
+
+    CHECK(strcmp(text, "{\"error\":{\"message\":\"m\",\"type\":\"t\","
+                       "\"param\":\"messages[0].content\",\"code\":\"c\"}}") == 0);
+    free(text);
+}

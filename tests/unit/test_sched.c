@@ -1,0 +1,197 @@
+/* test_sched.c - the scheduler's border: order, cancel, a full queue, drain and close. */
+#include "server/sched.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lab.h"
+#include "tests/test.h"
+
+enum { MOST = 64 };
+
+typedef struct scene {
+    uv_loop_t loop;
+    lab lab;
+    runtime runtime;
+    sched *sched;
+    int done, progressed;
+    err results[MOST];
+    size_t tokens[MOST];
+    int order[MOST]; /* which request was the i-th to be done */
+} scene;
+
+typedef struct caller {
+    scene *scene;
+    int number;
+} caller;
+
+static void on_done(generation *g, err e)
+{
+    caller *who = g->user;
+    scene *s = who->scene;
+
+    s->results[who->number] = e;
+    s->tokens[who->number] = g->out.n_tokens;
+    s->order[s->done++] = who->number;
+    free(who);
+    generation_free(g);
+}
+
+static void on_progress(generation *g)
+{
+    caller *who = g->user;
+
+    who->scene->progressed++;
+    CHECK(atomic_load(&g->out.published) > 0);
+}
+
+static scene *open_scene(int limit)
+{
+    scene *s = calloc(1, sizeof *s);
+
+    CHECK(uv_loop_init(&s->loop) == 0);
+    lab_open(&s->lab, LAB_EMBEDDED, "xq4", 2);
+    s->runtime = (runtime){.tokens = s->lab.tokens,
+                           .weights = s->lab.m,
+                           .team = s->lab.team,
+                           .cache = s->lab.cache,
+                           .forward = s->lab.forward,
+                           .kern = s->lab.kern,
+                           .ctx_size = s->lab.m->ctx};
+    CHECK(sched_open(&s->sched, &s->loop, &s->runtime, limit) == ERR_OK);
+    return s;
+}
+
+/* Ends on uv_loop_close succeeding: no handle is left. */
+static void close_scene(scene *s)
+{
+    sched_close(s->sched);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&s->loop) == 0);
+    lab_close(&s->lab);
+    free(s);
+}
+
+static generation *make(scene *s, int number, size_t prompt, size_t tokens)
+{
+    generation_in in = {
+        .n_ids = prompt, .max_tokens = tokens, .sample = sample_greedy, .top = -1};
+    caller *who = malloc(sizeof *who);
+    generation *g = NULL;
+
+    in.ids = malloc((prompt + 1) * sizeof *in.ids);
+    for (size_t i = 0; i < prompt; i++) in.ids[i] = (int32_t)(20 + i % 100);
+    in.ignore_eos = true;
+    CHECK(generation_new(&g, s->lab.tokens, &in) == ERR_OK);
+    *who = (caller){s, number};
+    g->user = who;
+    g->done = on_done;
+    g->progress = on_progress;
+    return g;
+}
+
+static void discard(generation *g)
+{
+    free(g->user);
+    generation_free(g);
+}
+
+static void run_until(scene *s, int done)
+{
+    while (s->done < done) uv_run(&s->loop, UV_RUN_ONCE);
+}
+
+TEST(sched_runs_in_order_and_hands_every_token_over)
+{
+    scene *s = open_scene(MOST);
+    sched_stats stats;
+
+    for (int i = 0; i < 20; i++)
+        CHECK(sched_submit(s->sched, make(s, i, 5 + 10 * (size_t)i, 4)) == ERR_OK);
+    run_until(s, 20);
+    for (int i = 0; i < 20; i++)
+        CHECK(s->order[i] == i && s->results[i] == ERR_OK && s->tokens[i] == 4);
+    CHECK(s->progressed > 0);
+    sched_read_stats(s->sched, &stats);
+    CHECK(stats.generation_tokens == 80 && stats.running == 0 && stats.waiting == 0);
+    CHECK(stats.prompt_tokens_computed == 20 * 5 + 10 * 190);
+    CHECK(stats.evictable_tokens == 128 * 8); /* 125 + 3 .. 195 + 3 computed: one block each */
+    close_scene(s);
+}
+
+TEST(sched_full_queue_is_busy_and_close_delivers_the_rest)
+{
+    scene *s = open_scene(3);
+    int taken = 0;
+
+    for (int i = 0; i < MOST; i++) {
+        generation *g = make(s, taken, 600, 300);
+        const err e = sched_submit(s->sched, g);
+
+        CHECK(e == ERR_OK || e == ERR_BUSY);
+        if (e == ERR_OK)
+            taken++;
+        else
+            discard(g);
+    }
+    CHECK(taken == 3 || taken == 4); /* one may run already */
+    sched_close(s->sched);
+    CHECK(s->done == taken);
+    for (int i = 0; i < taken; i++) CHECK(s->results[i] == ERR_CANCELED);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&s->loop) == 0);
+    lab_close(&s->lab);
+    free(s);
+}
+
+TEST(sched_cancels_what_waits_and_what_runs)
+{
+    scene *s = open_scene(MOST);
+    generation *g[6];
+
+    for (int i = 0; i < 6; i++) {
+        g[i] = make(s, i, 50, i == 0 ? 1500 : 3);
+        CHECK(sched_submit(s->sched, g[i]) == ERR_OK);
+    }
+    while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE); /* the first is decoding */
+    atomic_store(&g[3]->cancel, true);
+    run_until(s, 1);
+    CHECK(s->order[0] == 3 && s->results[3] == ERR_CANCELED); /* while the first still runs */
+    atomic_store(&g[0]->cancel, true);
+    run_until(s, 6);
+    CHECK(s->results[0] == ERR_CANCELED && s->tokens[0] < 1500);
+    for (int i = 1; i < 6; i++) CHECK(i == 3 || (s->results[i] == ERR_OK && s->tokens[i] == 3));
+    close_scene(s);
+}
+
+TEST(sched_refuses_what_can_never_run)
+{
+    scene *s = open_scene(4);
+    generation *g = make(s, 0, 2000, 49);
+
+    CHECK(sched_check(s->sched, 2000, 48) == ERR_OK);
+    CHECK(sched_check(s->sched, 2000, 49) == ERR_TOOLONG);
+    CHECK(sched_check(s->sched, 0, 10) == ERR_EMPTY);
+    CHECK(sched_check(s->sched, SIZE_MAX, SIZE_MAX) == ERR_TOOLONG);
+    CHECK(sched_submit(s->sched, g) == ERR_TOOLONG);
+    discard(g);
+    close_scene(s);
+}
+
+TEST(sched_drain_ends_what_waits_and_lets_the_running_one_finish)
+{
+    scene *s = open_scene(MOST);
+    generation *late;
+
+    for (int i = 0; i < 3; i++)
+        CHECK(sched_submit(s->sched, make(s, i, 20, i == 0 ? 200 : 5)) == ERR_OK);
+    while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE);
+    sched_drain(s->sched);
+    late = make(s, 3, 5, 5);
+    CHECK(sched_submit(s->sched, late) == ERR_DRAINING);
+    discard(late);
+    run_until(s, 3);
+    CHECK(s->results[0] == ERR_OK && s->tokens[0] == 200);
+    CHECK(s->results[1] == ERR_DRAINING && s->results[2] == ERR_DRAINING);
+    close_scene(s);
+}
