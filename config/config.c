@@ -74,9 +74,10 @@ const char *config_nearest(const char *word, const char *const *names, size_t n)
  * the name; a name without them is written as in a file. */
 static void suggest(char *out, size_t n, const char *word, const char *dashes, unsigned where)
 {
-    const char *names[256];
+    const char *names[256] = {"help", "version"}; /* no rows, but options all the same */
+    size_t count = *dashes ? 2 : 0;
     char flag[NAME_MAX_BYTES];
-    size_t count = 0;
+    const option *row;
     const char *name;
 
     for (const option *o = option_table; o < option_table + option_count; o++)
@@ -85,7 +86,8 @@ static void suggest(char *out, size_t n, const char *word, const char *dashes, u
     name = config_nearest(word, names, count);
     *out = '\0';
     if (!name) return;
-    if (*dashes) name = option_flag(option_find(name, strlen(name), where), flag, sizeof flag);
+    row = *dashes ? option_find(name, strlen(name), where) : NULL;
+    if (row) name = option_flag(row, flag, sizeof flag);
     snprintf(out, n, "; did you mean %s%s?", dashes, name);
 }
 

@@ -86,11 +86,16 @@ static err open_cache(runtime *r, const config *c, fault *why)
                              .budget_bytes = c->cache_size ? c->cache_size : auto_cache_size(),
                              .max_running = c->max_running > 0 ? (int)c->max_running : 1,
                              .slots = r->team->slots};
+    char option[64];
     const err e = cache_open(&r->cache, r->weights, &r->kern, &o);
 
-    if (e == ERR_MODE || e == ERR_MODEMODEL) return fault_name(why, e, o.mode);
-    if (e == ERR_NOROOM) return fault_name(why, e, "cache-size holds no block");
-    return e;
+    if (e == ERR_MODE || e == ERR_MODEMODEL)
+        snprintf(option, sizeof option, "--cache %.40s", o.mode);
+    else if (e == ERR_NOROOM)
+        snprintf(option, sizeof option, "--cache-size holds no block");
+    else
+        return e;
+    return fault_name(why, e, option);
 }
 
 static err open_all(runtime *r, const config *c, fault *why)
@@ -117,7 +122,10 @@ err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
     e = r->model_path && r->model_name ? open_all(r, c, &why) : ERR_NOMEM;
-    if (e != ERR_OK)
+    if (e == ERR_OK) return e;
+    if (why.field[0] == '-') /* an option is at fault, not the file */
+        snprintf(what, what_bytes, "%s", why.field);
+    else
         snprintf(what, what_bytes, "%s%s%s", path, why.field[0] ? ": " : "", why.field);
     return e;
 }

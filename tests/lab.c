@@ -49,7 +49,7 @@ static size_t piece_length(size_t room, uint32_t cuts, uint32_t *state)
     if (cuts == LAB_BLOCKS) return room;
     if (cuts == LAB_SINGLES) return 1;
     *state = *state * 1664525u + 1013904223u;
-    return 1 + (*state >> 16) % room;
+    return 1 + (*state >> 16) % (room < LAB_LONGEST_CUT ? room : LAB_LONGEST_CUT);
 }
 
 context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *logits)

@@ -165,6 +165,7 @@ TEST(config_unknown_options_suggest_the_nearest)
     CHECK(refused(CONFIG_SERVE, "--chache xq4", "did you mean --cache?"));
     CHECK(refused(CONFIG_SERVE, "--cache-sise=1GiB", "did you mean --cache-size?"));
     CHECK(refused(CONFIG_COMPLETE, "--temperature 1", "did you mean --temp?"));
+    CHECK(refused(CONFIG_SERVE, "--hlep", "did you mean --help?"));
     CHECK(refused(CONFIG_SERVE, "--zzzzzz", "unknown option --zzzzzz"));
     CHECK(refused(CONFIG_SERVE, "-z", "unknown option -z"));
     CHECK(refused(CONFIG_SERVE, "--prompt x", "unknown option --prompt"));
