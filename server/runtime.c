@@ -85,7 +85,8 @@ static err open_cache(runtime *r, const config *c, fault *why)
     const cache_options o = {.mode = c->cache,
                              .budget_bytes = c->cache_size ? c->cache_size : auto_cache_size(),
                              .max_running = c->max_running > 0 ? (int)c->max_running : 1,
-                             .slots = r->team->slots};
+                             .slots = r->team->slots,
+                             .ctx_tokens = r->ctx_size};
     char option[64];
     const err e = cache_open(&r->cache, r->weights, &r->kern, &o);
 

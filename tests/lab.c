@@ -28,6 +28,7 @@ void lab_open(lab *l, const char *path, const char *mode, int threads)
     must(model_open(&l->m, l->file, 0, &why), path, &why);
     must(threads_open(&l->team, threads), "threads", NULL);
     o.slots = threads;
+    o.ctx_tokens = l->m->ctx;
     must(cache_open(&l->cache, l->m, &l->kern, &o), mode, NULL);
     must(forward_open(&l->forward, l->m, &l->kern, l->team, CACHE_BLOCK_TOKENS,
                       CACHE_BLOCK_TOKENS),

@@ -13,6 +13,7 @@
 struct cache {
     context_shared shared;
     int slots, max_running, n_pages;
+    size_t ctx_tokens;
     char *memory; /* open pages and slot scratch, one mapping */
     size_t memory_bytes;
     open_page *pages;          /* [max_running] */
@@ -72,14 +73,17 @@ static size_t lay_out_memory(cache *c)
         p->k = carve(c, &at, m->L * B * m->E);
         p->v = carve(c, &at, m->L * B * m->E);
         p->x = kind->keeps_x ? carve(c, &at, m->L * B * m->D) : NULL;
+        p->raw_k = kind->keeps_raw_k ? carve(c, &at, m->L * B * m->E) : NULL;
+        p->state = kind->carries ? carve(c, &at, c->ctx_tokens / B * B * m->D) : NULL;
         p->ids = (int32_t *)(void *)carve(c, &at, B);
     }
+    c->shared.seal_state = kind->carries ? carve(c, &at, B * m->D) : NULL;
     for (int i = 0; i < c->slots && kind->rebuilds; i++) {
         codec_scratch *s = &c->shared.scratch[i];
 
         s->x = carve(c, &at, B * m->D);
-        s->k = carve(c, &at, B * m->E);
-        s->v = carve(c, &at, B * m->E);
+        s->k = carve(c, &at, 2 * B * m->E);
+        s->v = s->k ? s->k + B * m->E : NULL;
     }
     return at;
 }
@@ -119,6 +123,7 @@ err cache_open(cache **out, const model *m, const kern *k, const cache_options *
 
     if (!c) return ERR_NOMEM;
     c->slots = o->slots;
+    c->ctx_tokens = o->ctx_tokens;
     c->max_running = o->max_running;
     e = open_all(c, m, k, o);
     if (e != ERR_OK) {
@@ -286,24 +291,23 @@ void cache_read_stats(const cache *c, cache_stats *out)
     const size_t used = pool_blocks(s->pool) - pool_free_blocks(s->pool);
     const size_t elements = 2 * s->codec.m->E * s->codec.m->L;
 
-    *out = (cache_stats){
-        .mode = s->codec.mode,
-        .block_tokens = B,
-        .block_bytes = bytes,
-        .capacity_bytes = pool_budget_bytes(s->pool),
-        .codes_bytes = used * s->codes_bytes,
-        .scales_bytes = used * s->scales_bytes,
-        .index_bytes = used * (bytes - s->codes_bytes - s->scales_bytes),
-        .free_bytes = pool_budget_bytes(s->pool) - used * bytes,
-        .capacity_tokens = pool_blocks(s->pool) * B,
-        .active_tokens = c->active_blocks * B,
-        .ended_tokens = c->ended_blocks * B,
-        .fp16_bytes = used * B * elements * 2,
-        .scratch_bytes = c->memory_bytes,
-        .weight_bytes = s->codec.codec->rebuilds ? elements / 2 * s->codec.m->D * 2 * 4 : 0,
-        .evicted_blocks = c->evicted,
-        .sealed_blocks = c->sealed,
-        .remat_tokens = atomic_load(&c->rebuilt),
-        .seal_seconds = c->seal_seconds,
-        .bits_per_element = (double)bytes * 8 / (double)(elements * B)};
+    *out = (cache_stats){.mode = s->codec.mode,
+                         .block_tokens = B,
+                         .block_bytes = bytes,
+                         .capacity_bytes = pool_budget_bytes(s->pool),
+                         .codes_bytes = used * s->codes_bytes,
+                         .scales_bytes = used * s->scales_bytes,
+                         .index_bytes = used * (bytes - s->codes_bytes - s->scales_bytes),
+                         .free_bytes = pool_budget_bytes(s->pool) - used * bytes,
+                         .capacity_tokens = pool_blocks(s->pool) * B,
+                         .active_tokens = c->active_blocks * B,
+                         .ended_tokens = c->ended_blocks * B,
+                         .fp16_bytes = used * B * elements * 2,
+                         .scratch_bytes = c->memory_bytes,
+                         .weight_bytes = s->codec.bytes,
+                         .evicted_blocks = c->evicted,
+                         .sealed_blocks = c->sealed,
+                         .remat_tokens = atomic_load(&c->rebuilt),
+                         .seal_seconds = c->seal_seconds,
+                         .bits_per_element = (double)bytes * 8 / (double)(elements * B)};
 }

@@ -27,6 +27,7 @@ typedef struct cache_options {
     uint64_t budget_bytes; /* of the pool; never exceeded */
     int max_running;       /* open pages */
     int slots;             /* workers that may call tile at once */
+    size_t ctx_tokens;     /* longest context */
 } cache_options;
 
 /* Open the pool and the pages. m and k are borrowed. Errors: MODE, MODEMODEL, NOROOM (the
@@ -64,7 +65,7 @@ typedef struct cache_stats {
     size_t active_tokens, ended_tokens; /* sealed */
     uint64_t fp16_bytes;                /* of the sealed tokens: 2 * E * L * 2 each */
     size_t scratch_bytes;               /* open pages and rebuilt tiles */
-    size_t weight_bytes;                /* dequantized Wk, Wv */
+    size_t weight_bytes;                /* what rebuilding multiplies with */
     uint64_t evicted_blocks;
     uint64_t sealed_blocks;
     uint64_t remat_tokens; /* token-layers rebuilt */

@@ -18,14 +18,25 @@
 /* One layer of an open page, block_tokens rows. */
 typedef struct codec_rows {
     const float *x;     /* [B,D], only where the codec says keeps_x; else NULL */
+    const float *raw_k; /* [B,E] k before rotary positions, only with keeps_raw_k */
     const float *k, *v; /* [B,E], k with rotary positions applied */
 } codec_rows;
 
 /* Where a tile may be rebuilt: one per worker. Aligned to 64 bytes. */
 typedef struct codec_scratch {
     float *x;     /* [B,D] */
-    float *k, *v; /* [B,E] */
+    float *k, *v; /* [B,E], v right after k */
 } codec_scratch;
+
+/* One layer of one sealed block: where its bytes are, and what goes with them. */
+typedef struct codec_place {
+    uint8_t *codes, *scales; /* read-only once sealed */
+    const int32_t *ids;      /* [B] the block's tokens */
+    size_t first;            /* position of the first of them */
+    float *state;            /* [B,D] what a codec that carries hands from layer to layer:
+                                the decoded input of the layer before; else NULL */
+    const codec_scratch *scratch;
+} codec_place;
 
 /* Bytes of one layer of one block. */
 typedef struct codec_size {
@@ -42,22 +53,24 @@ typedef struct codec_state {
     size_t block_tokens;
     int bits;      /* n of the mode; 0 where it has none */
     void *own;     /* the codec's; see open and close */
+    size_t bytes;  /* of weights that own holds besides the model's */
     char mode[16]; /* "xq4" */
 } codec_state;
 
 struct codec {
-    bool keeps_x;  /* open pages must keep layer inputs */
-    bool rebuilds; /* a tile is made in scratch, not read in place */
+    bool keeps_x;     /* open pages must keep layer inputs */
+    bool keeps_raw_k; /* and keys before rotary positions */
+    bool rebuilds;    /* a tile is made in scratch, not read in place */
+    bool carries;     /* layers come in order and hand place.state on */
     /* Prepare s->own. NULL: nothing to do. ERR_NOMEM, ERR_MODEMODEL. */
     err (*open)(codec_state *s);
     void (*close)(codec_state *s);
     codec_size (*size)(const codec_state *s, int layer);
-    /* Write layer `layer` of a block: `codes` and `scales` are its places. */
-    void (*encode)(const codec_state *s, int layer, const codec_rows *in, uint8_t *codes,
-                   uint8_t *scales);
-    /* Keys and values of that layer; `first` = position of the block's first token. */
-    void (*decode)(const codec_state *s, int layer, const uint8_t *codes, const uint8_t *scales,
-                   size_t first, const codec_scratch *scratch, kv_tile *out);
+    /* Write one layer of a block. A closed loop updates place.state by decode's own means. */
+    void (*encode)(const codec_state *s, int layer, const codec_rows *in,
+                   const codec_place *place);
+    /* Keys and values of that layer. */
+    void (*decode)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
 };
 
 /* Open the codec of `mode` ("kv16", "xq4", "auto"). ERR_MODE: no such mode; ERR_MODEMODEL:

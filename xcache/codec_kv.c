@@ -20,40 +20,38 @@ static codec_size size_kv16(const codec_state *s, int layer)
     return size_of(s, sizeof(uint16_t));
 }
 
-static void encode_kv32(const codec_state *s, int layer, const codec_rows *in, uint8_t *codes,
-                        uint8_t *scales)
+static void encode_kv32(const codec_state *s, int layer, const codec_rows *in,
+                        const codec_place *place)
 {
     const size_t bytes = s->block_tokens * s->m->E * sizeof(float);
 
-    (void)layer, (void)scales;
-    memcpy(codes, in->k, bytes);
-    memcpy(codes + bytes, in->v, bytes);
+    (void)layer;
+    memcpy(place->codes, in->k, bytes);
+    memcpy(place->codes + bytes, in->v, bytes);
 }
 
-static void decode_kv32(const codec_state *s, int layer, const uint8_t *codes,
-                        const uint8_t *scales, size_t first, const codec_scratch *scratch,
-                        kv_tile *out)
+static void decode_kv32(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
-    (void)layer, (void)scales, (void)first, (void)scratch;
-    *out = (kv_tile){KV_FLOAT, codes, codes + s->block_tokens * s->m->E * sizeof(float)};
+    (void)layer;
+    *out = (kv_tile){KV_FLOAT, place->codes,
+                     place->codes + s->block_tokens * s->m->E * sizeof(float)};
 }
 
-static void encode_kv16(const codec_state *s, int layer, const codec_rows *in, uint8_t *codes,
-                        uint8_t *scales)
+static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
+                        const codec_place *place)
 {
     const size_t n = s->block_tokens * s->m->E;
 
-    (void)layer, (void)scales;
-    s->kern->float_to_half(in->k, n, (uint16_t *)(void *)codes);
-    s->kern->float_to_half(in->v, n, (uint16_t *)(void *)codes + n);
+    (void)layer;
+    s->kern->float_to_half(in->k, n, (uint16_t *)(void *)place->codes);
+    s->kern->float_to_half(in->v, n, (uint16_t *)(void *)place->codes + n);
 }
 
-static void decode_kv16(const codec_state *s, int layer, const uint8_t *codes,
-                        const uint8_t *scales, size_t first, const codec_scratch *scratch,
-                        kv_tile *out)
+static void decode_kv16(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
-    (void)layer, (void)scales, (void)first, (void)scratch;
-    *out = (kv_tile){KV_HALF, codes, codes + s->block_tokens * s->m->E * sizeof(uint16_t)};
+    (void)layer;
+    *out = (kv_tile){KV_HALF, place->codes,
+                     place->codes + s->block_tokens * s->m->E * sizeof(uint16_t)};
 }
 
 const codec codec_kv32 = {.size = size_kv32, .encode = encode_kv32, .decode = decode_kv32};

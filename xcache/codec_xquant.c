@@ -1,73 +1,142 @@
-/* codec_xquant.c - xq<b>: layer inputs per token in groups of 128 channels, min-max codes;
- * the first three layers at 4 bits or more. For models whose query heads all have keys of
- * their own: there x is half of K and V. Source: arXiv:2508.10395, sections 3.1 and 4. */
+/* codec_xquant.c - xq<b>: layer inputs, min-max codes, the first three layers at 4 bits or
+ * more. Where every query head has keys of its own x is stored, per token: it is half of K
+ * and V. With grouped heads x is wider than K and V together, so its latents are stored: x Uk
+ * per channel, where all outliers sit in channel 0, and x Uv per token, both as wide as K.
+ * Source: arXiv:2508.10395, sections 3.1 to 3.3. */
 #include <stdlib.h>
 
-#include "xcache/codec.h"
-#include "xcache/minmax.h"
+#include "xcache/field.h"
 #include "xcache/remat.h"
+#include "xcache/svd.h"
 
-enum { FIRST_LAYERS = 3, FIRST_BITS = 4 };
-
-static int layer_bits(const codec_state *s, int layer)
+/* Per layer and for K, then V: MHA  w [E,D];  GQA  u_t [E,D], then m [E,E]. */
+static size_t weights_of_one(const model *m)
 {
-    return layer < FIRST_LAYERS && s->bits < FIRST_BITS ? FIRST_BITS : s->bits;
+    return model_is_mha(m) ? m->E * m->D : m->E * (m->D + m->E);
+}
+
+static const float *weights(const codec_state *s, int layer, int which)
+{
+    return (const float *)s->own + ((size_t)layer * 2 + (size_t)which) * weights_of_one(s->m);
+}
+
+/* Factor every Wk and Wv of `all` into s->own. */
+static err factor(codec_state *s, const float *all)
+{
+    const model *m = s->m;
+    const size_t one = weights_of_one(m);
+    float *out = s->own;
+
+    for (size_t i = 0; i < 2 * m->L; i++)
+        TRY(svd_factor(all + i * m->E * m->D, m->E, m->D, out + i * one,
+                       out + i * one + m->E * m->D));
+    return ERR_OK;
 }
 
 static err open_xquant(codec_state *s)
 {
-    remat *r;
+    float *all = remat_weights(s->m);
     err e;
 
-    if (!model_is_mha(s->m)) return ERR_MODEMODEL;
-    r = malloc(sizeof *r);
-    if (!r) return ERR_NOMEM;
-    e = remat_open(r, s->m, s->kern, s->block_tokens);
-    if (e != ERR_OK) {
-        free(r);
-        return e;
+    if (!all) return ERR_NOMEM;
+    s->bytes = 2 * s->m->L * weights_of_one(s->m) * sizeof *all;
+    if (model_is_mha(s->m)) {
+        s->own = all;
+        return ERR_OK;
     }
-    s->own = r;
-    return ERR_OK;
+    s->own = malloc(s->bytes);
+    e = s->m->E > s->m->D ? ERR_MODEMODEL : s->own ? factor(s, all) : ERR_NOMEM;
+    free(all);
+    if (e != ERR_OK) free(s->own);
+    return e;
 }
 
 static void close_xquant(codec_state *s)
 {
-    remat_close(s->own);
     free(s->own);
+}
+
+/* What is stored for K (which = 0) and V (1); MHA: x, as the only one. */
+static field stored(const codec_state *s, int layer, int which)
+{
+    const int bits = field_layer_bits(s->bits, layer);
+
+    if (model_is_mha(s->m)) return (field){s->block_tokens, s->m->D, bits, FIELD_PER_TOKEN};
+    return (field){s->block_tokens, s->m->E, bits, which ? FIELD_PER_TOKEN : FIELD_PER_CHANNEL};
 }
 
 static codec_size size_xquant(const codec_state *s, int layer)
 {
-    return (codec_size){.codes = s->block_tokens * minmax_bytes(s->m->D, layer_bits(s, layer)),
-                        .scales = s->block_tokens * minmax_groups(s->m->D) *
-                                  sizeof(minmax_scale)};
+    const field k = stored(s, layer, 0), v = stored(s, layer, 1);
+    const codec_size a = field_size(&k), b = field_size(&v);
+
+    if (model_is_mha(s->m)) return a;
+    return (codec_size){a.codes + b.codes, a.scales + b.scales};
 }
 
-static void encode_xquant(const codec_state *s, int layer, const codec_rows *in, uint8_t *codes,
-                          uint8_t *scales)
+static void encode_latents(const codec_state *s, int layer, const codec_rows *in,
+                           const codec_place *place)
 {
-    const int bits = layer_bits(s, layer);
-    const size_t D = s->m->D, groups = minmax_groups(D);
+    const codec_scratch *to = place->scratch;
+    uint8_t *codes = place->codes, *scales = place->scales;
 
-    for (size_t t = 0; t < s->block_tokens; t++)
-        minmax_encode(in->x + t * D, D, bits, codes + t * minmax_bytes(D, bits),
-                      (minmax_scale *)(void *)scales + t * groups);
+    for (int which = 0; which < 2; which++) {
+        const field f = stored(s, layer, which);
+        const codec_size size = field_size(&f);
+
+        remat_multiply(in->x, s->block_tokens, s->m->D, weights(s, layer, which), s->m->E,
+                       to->k, 0);
+        field_encode(&f, s->kern, to->k, codes, scales, to->v);
+        codes += size.codes;
+        scales += size.scales;
+    }
 }
 
-static void decode_xquant(const codec_state *s, int layer, const uint8_t *codes,
-                          const uint8_t *scales, size_t first, const codec_scratch *scratch,
+static void encode_xquant(const codec_state *s, int layer, const codec_rows *in,
+                          const codec_place *place)
+{
+    const field f = stored(s, layer, 0);
+
+    if (model_is_mha(s->m))
+        field_encode(&f, s->kern, in->x, place->codes, place->scales, NULL);
+    else
+        encode_latents(s, layer, in, place);
+}
+
+static void decode_latents(const codec_state *s, int layer, const codec_place *place)
+{
+    const model *m = s->m;
+    const codec_scratch *to = place->scratch;
+    const uint8_t *codes = place->codes, *scales = place->scales;
+
+    for (int which = 0; which < 2; which++) {
+        const field f = stored(s, layer, which);
+        const codec_size size = field_size(&f);
+
+        field_decode(&f, s->kern, codes, scales, to->x, to->v);
+        remat_multiply(to->x, s->block_tokens, m->E, weights(s, layer, which) + m->E * m->D,
+                       m->E, which ? to->v : to->k, 0);
+        codes += size.codes;
+        scales += size.scales;
+    }
+}
+
+static void decode_xquant(const codec_state *s, int layer, const codec_place *place,
                           kv_tile *out)
 {
-    const int bits = layer_bits(s, layer);
-    const size_t D = s->m->D, groups = minmax_groups(D);
+    const model *m = s->m;
+    const codec_scratch *to = place->scratch;
+    const field f = stored(s, layer, 0);
 
-    for (size_t t = 0; t < s->block_tokens; t++)
-        minmax_decode(codes + t * minmax_bytes(D, bits),
-                      (const minmax_scale *)(const void *)scales + t * groups, D, bits,
-                      scratch->x + t * D);
-    remat_block(s->own, layer, scratch->x, first, scratch->k, scratch->v);
-    *out = (kv_tile){KV_FLOAT, scratch->k, scratch->v};
+    if (model_is_mha(m)) {
+        field_decode(&f, s->kern, place->codes, place->scales, to->x, NULL);
+        remat_multiply(to->x, s->block_tokens, m->D, weights(s, layer, 0), m->E, to->k, 0);
+        remat_multiply(to->x, s->block_tokens, m->D, weights(s, layer, 1), m->E, to->v, 0);
+    } else {
+        decode_latents(s, layer, place);
+    }
+    remat_turn(m, s->kern, to->k, s->block_tokens, place->first);
+    *out = (kv_tile){KV_FLOAT, to->k, to->v};
 }
 
 const codec codec_xquant = {.keeps_x = true,

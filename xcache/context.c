@@ -28,25 +28,40 @@ static void append(context *c, int layer, const float *in, const float *k, const
     for (size_t t = 0; t < T; t++)
         rope_turn(&m->rope, s->kern, page_k + t * m->E, m->G, m->C, x->n_tokens + t);
     memcpy(x->page->v + ((size_t)layer * B + at) * m->E, v, T * m->E * sizeof *v);
+    if (x->page->raw_k)
+        memcpy(x->page->raw_k + ((size_t)layer * B + at) * m->E, k, T * m->E * sizeof *k);
     if (x->page->x)
         memcpy(x->page->x + ((size_t)layer * B + at) * m->D, in, T * m->D * sizeof *in);
+}
+
+/* Where layer `layer` of the context's block b lies. */
+static codec_place place_of(const xcontext *x, int layer, size_t b, uint8_t *block)
+{
+    const context_shared *s = x->shared;
+
+    return (codec_place){.codes = block + s->codes_at[layer],
+                         .scales = block + s->scales_at[layer],
+                         .ids = (const int32_t *)(const void *)(block + s->ids_at),
+                         .first = b * block_tokens(x)};
 }
 
 static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
 {
     const xcontext *x = of(c);
     const context_shared *s = x->shared;
-    const size_t B = block_tokens(x), at = (size_t)layer * B * s->codec.m->E;
-    const uint8_t *block;
+    const model *m = s->codec.m;
+    const size_t B = block_tokens(x), at = (size_t)layer * B * m->E;
+    codec_place place;
 
     if (b == x->n_blocks) {
         *out = (kv_tile){KV_FLOAT, x->page->k + at, x->page->v + at};
         return x->n_tokens % B + x->pushed;
     }
     assert(b < x->n_blocks);
-    block = pool_bytes(s->pool, x->blocks[b]);
-    s->codec.codec->decode(&s->codec, layer, block + s->codes_at[layer],
-                           block + s->scales_at[layer], b * B, &s->scratch[slot], out);
+    place = place_of(x, layer, b, pool_bytes(s->pool, x->blocks[b]));
+    place.scratch = &s->scratch[slot];
+    if (x->page->state) place.state = x->page->state + b * B * m->D;
+    s->codec.codec->decode(&s->codec, layer, &place, out);
     if (s->codec.codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
     return B;
 }
@@ -73,16 +88,20 @@ void xcontext_seal(const xcontext *x, pool_block b)
 {
     const context_shared *s = x->shared;
     const model *m = s->codec.m;
+    const open_page *page = x->page;
     const size_t B = block_tokens(x);
     uint8_t *block = pool_bytes(s->pool, b);
 
+    memcpy(block + s->ids_at, page->ids, B * sizeof *page->ids);
     for (size_t l = 0; l < m->L; l++) {
-        const codec_rows rows = {.x = x->page->x ? x->page->x + l * B * m->D : NULL,
-                                 .k = x->page->k + l * B * m->E,
-                                 .v = x->page->v + l * B * m->E};
+        const codec_rows rows = {.x = page->x ? page->x + l * B * m->D : NULL,
+                                 .raw_k = page->raw_k ? page->raw_k + l * B * m->E : NULL,
+                                 .k = page->k + l * B * m->E,
+                                 .v = page->v + l * B * m->E};
+        codec_place place = place_of(x, (int)l, x->n_blocks, block);
 
-        s->codec.codec->encode(&s->codec, (int)l, &rows, block + s->codes_at[l],
-                               block + s->scales_at[l]);
+        place.state = s->seal_state;
+        place.scratch = &s->scratch[0]; /* no step runs */
+        s->codec.codec->encode(&s->codec, (int)l, &rows, &place);
     }
-    memcpy(block + s->ids_at, x->page->ids, B * sizeof *x->page->ids);
 }

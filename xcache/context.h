@@ -20,6 +20,7 @@ typedef struct context_shared {
     size_t ids_at;
     size_t codes_bytes, scales_bytes, block_bytes;
     codec_scratch *scratch; /* [slots]; NULL members where nothing is rebuilt */
+    float *seal_state;      /* [B,D] of the block that is being sealed */
     atomic_ullong *rebuilt; /* token-layers rebuilt */
 } context_shared;
 
@@ -27,6 +28,9 @@ typedef struct context_shared {
 typedef struct open_page {
     float *k, *v; /* [L,B,E]; k with rotary positions applied */
     float *x;     /* [L,B,D]; NULL where the codec keeps none */
+    float *raw_k; /* [L,B,E] before rotary positions; NULL where the codec keeps none */
+    float *state; /* [blocks,B,D] what a codec that carries hands from layer to layer, for
+                     every sealed block of the context; NULL where it does not */
     int32_t *ids; /* [B] */
 } open_page;
 

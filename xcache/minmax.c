@@ -93,3 +93,19 @@ void minmax_decode(const uint8_t *codes, const minmax_scale *scales, size_t n, i
         for (size_t i = 0; i < m; i++) x[at + i] = zero + scale * (float)values[i];
     }
 }
+
+void minmax_encode_rows(const float *x, size_t rows, size_t width, int bits, uint8_t *codes,
+                        minmax_scale *scales)
+{
+    for (size_t t = 0; t < rows; t++)
+        minmax_encode(x + t * width, width, bits, codes + t * minmax_bytes(width, bits),
+                      scales + t * minmax_groups(width));
+}
+
+void minmax_decode_rows(const uint8_t *codes, const minmax_scale *scales, size_t rows,
+                        size_t width, int bits, float *x)
+{
+    for (size_t t = 0; t < rows; t++)
+        minmax_decode(codes + t * minmax_bytes(width, bits), scales + t * minmax_groups(width),
+                      width, bits, x + t * width);
+}

@@ -25,6 +25,12 @@ void minmax_encode(const float *x, size_t n, int bits, uint8_t *codes, minmax_sc
 void minmax_decode(const uint8_t *codes, const minmax_scale *scales, size_t n, int bits,
                    float *x);
 
+/* A block x [rows,width], each row in groups of 128 of its own: per token. */
+void minmax_encode_rows(const float *x, size_t rows, size_t width, int bits, uint8_t *codes,
+                        minmax_scale *scales);
+void minmax_decode_rows(const uint8_t *codes, const minmax_scale *scales, size_t rows,
+                        size_t width, int bits, float *x);
+
 /* n codes of b bits, packed and unpacked; codes [minmax_bytes]. */
 void minmax_pack(const uint8_t *values, size_t n, int bits, uint8_t *codes);
 void minmax_unpack(const uint8_t *codes, size_t n, int bits, uint8_t *values);

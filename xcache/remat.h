@@ -1,4 +1,4 @@
-/* remat.h - layer inputs to keys and values: K = x Wk^T, turned to its positions; V = x Wv^T.
+/* remat.h - whole blocks through OpenBLAS: layer inputs or latents to keys and values.
  *
  * OpenBLAS is not row-pure, so it is only ever called on whole blocks of block_tokens rows
  * and column panels of fixed width: the same shapes for the same rows, every time. */
@@ -11,22 +11,16 @@
 #include "engine/kern.h"
 #include "engine/model.h"
 
-typedef struct remat {
-    const model *m;
-    const kern *kern;
-    size_t block_tokens;
-    float *weights; /* [L,2,E,D] Wk and Wv of every layer, owned */
-} remat;
+/* y [rows,outputs] = x [rows,inputs] w^T, w [outputs,inputs], in fixed column panels; plus
+ * what y holds if `add`. Any thread. 2 * rows * inputs * outputs flop. */
+void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, size_t outputs,
+                    float *y, int add);
 
-/* Dequantize Wk and Wv of every layer. ERR_NOMEM. The caller closes. */
-err remat_open(remat *r, const model *m, const kern *k, size_t block_tokens);
-void remat_close(remat *r);
+/* Apply rotary positions first .. first+rows-1 to keys k [rows,E]. */
+void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first);
 
-/* The layer's keys, rotary positions first .. applied, and values of one block.
- *   x [B,D]  in      k, v [B,E]  out
- * Any thread. Cost: 4*D*E flop a token. */
-void remat_block(const remat *r, int layer, const float *x, size_t first, float *k, float *v);
-
-size_t remat_bytes(const remat *r);
+/* Wk and Wv of every layer as floats: [L,2,E,D]. NULL: out of memory. The caller frees. */
+float *remat_weights(const model *m);
+size_t remat_weight_bytes(const model *m);
 
 #endif

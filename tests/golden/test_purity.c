@@ -9,7 +9,7 @@
 #include "tests/test.h"
 #include "xcache/codec.h"
 
-enum { MAX_M = 160, COLS = 96, ROWS = 200, PROMPT = 300, SEEDS = 6 };
+enum { MAX_M = 160, COLS = 96, ROWS = 200, PROMPT = 300, SEEDS = 4 };
 
 static uint32_t noise(uint32_t *state)
 {

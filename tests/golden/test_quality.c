@@ -41,23 +41,18 @@ static float *read_text(const char *gguf_path, const char *mode, size_t *V)
     return logits;
 }
 
-TEST(quality_of_each_mode_on_1024_tokens_is_what_the_paper_predicts)
-{
-    static const struct {
-        const char *mode;
-        double least, most;
-    } rows[] = {{"kv16", 0, 1e-4},
-                {"xq8", 1e-9, 5e-4},
-                {"xq4", .002, .04},
-                {"xq3", .01, .2},
-                {"xq2", .2, 3}};
-    size_t V = 0;
-    float *exact;
+typedef struct bound {
+    const char *mode;
+    double least, most;
+} bound;
 
-    if (!find_files()) SKIP("the f16 model or the text is not here");
-    exact = read_text(mha_f16, "kv32", &V);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        float *coded = read_text(mha_f16, rows[i].mode, &V);
+static void check_modes(const char *gguf_path, const bound *rows, size_t n)
+{
+    size_t V = 0;
+    float *exact = read_text(gguf_path, "kv32", &V);
+
+    for (size_t i = 0; i < n; i++) {
+        float *coded = read_text(gguf_path, rows[i].mode, &V);
         const double kl = lab_kl(exact + FROM * V, coded + FROM * V, TEXT_TOKENS - FROM, V);
 
         printf("%s: KL %.3g over positions %d..%d\n", rows[i].mode, kl, FROM, TEXT_TOKENS - 1);
@@ -66,6 +61,32 @@ TEST(quality_of_each_mode_on_1024_tokens_is_what_the_paper_predicts)
         free(coded);
     }
     free(exact);
+}
+
+TEST(quality_of_each_mode_on_1024_tokens_is_what_the_paper_predicts)
+{
+    static const bound rows[] = {
+        {"kv16", 0, 1e-4},     {"xq8", 1e-9, 5e-4},  {"xq4", .002, .04},   {"xq3", .01, .2},
+        {"xq2", .2, 3},        {"cl4", .0008, .003}, {"cl3", .0015, .007}, {"cl2", .007, .04},
+        {"kivi8", 1e-9, 1e-4}, {"kivi4", .002, .01}, {"kivi2", .05, .3},
+    };
+
+    if (!find_files()) SKIP("the f16 model or the text is not here");
+    check_modes(mha_f16, rows, sizeof rows / sizeof rows[0]);
+}
+
+TEST(quality_of_each_mode_on_grouped_heads_too)
+{
+    static const bound rows[] = {
+        {"kv16", 0, 1e-4},   {"xq8", 1e-9, 1e-4}, {"xq4", .0025, .011}, {"xq2", .07, .3},
+        {"cl4", .001, .004}, {"cl3", .003, .013}, {"cl2", .018, .08},   {"kivi4", .003, .013},
+    };
+    const char *at = test_shared("models/seedling-38m-gqa-f16.gguf");
+    char gqa[512];
+
+    if (!at || !find_files()) SKIP("the GQA model or the text is not here");
+    snprintf(gqa, sizeof gqa, "%s", test_shared("models/seedling-38m-gqa-f16.gguf"));
+    check_modes(gqa, rows, sizeof rows / sizeof rows[0]);
 }
 
 /* Both files read one golden prompt. */

@@ -1,0 +1,52 @@
+/* codec_kivi.c - kivi<b>: keys before rotary positions per channel over a block's tokens,
+ * values per token; the first three layers at 4 bits or more. Source: arXiv:2402.02750, made
+ * stronger as arXiv:2508.10395 (section 4) does for its baseline. */
+#include "xcache/field.h"
+#include "xcache/remat.h"
+
+static field keys(const codec_state *s, int layer)
+{
+    return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer),
+                   FIELD_PER_CHANNEL};
+}
+
+static field values(const codec_state *s, int layer)
+{
+    return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer), FIELD_PER_TOKEN};
+}
+
+static codec_size size_kivi(const codec_state *s, int layer)
+{
+    const field fk = keys(s, layer), fv = values(s, layer);
+    const codec_size k = field_size(&fk), v = field_size(&fv);
+
+    return (codec_size){k.codes + v.codes, k.scales + v.scales};
+}
+
+static void encode_kivi(const codec_state *s, int layer, const codec_rows *in,
+                        const codec_place *place)
+{
+    const field fk = keys(s, layer), fv = values(s, layer);
+    const codec_size k = field_size(&fk);
+
+    field_encode(&fk, s->kern, in->raw_k, place->codes, place->scales, place->scratch->k);
+    field_encode(&fv, s->kern, in->v, place->codes + k.codes, place->scales + k.scales, NULL);
+}
+
+static void decode_kivi(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+{
+    const field fk = keys(s, layer), fv = values(s, layer);
+    const codec_size k = field_size(&fk);
+    const codec_scratch *to = place->scratch;
+
+    field_decode(&fk, s->kern, place->codes, place->scales, to->k, to->v);
+    remat_turn(s->m, s->kern, to->k, s->block_tokens, place->first);
+    field_decode(&fv, s->kern, place->codes + k.codes, place->scales + k.scales, to->v, NULL);
+    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+}
+
+const codec codec_kivi = {.keeps_raw_k = true,
+                          .rebuilds = true,
+                          .size = size_kivi,
+                          .encode = encode_kivi,
+                          .decode = decode_kivi};

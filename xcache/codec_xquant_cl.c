@@ -1,0 +1,153 @@
+/* codec_xquant_cl.c - cl<b>: closed-loop differences over depth, per token. Layers 0 and 1
+ * are stored plainly and layer 2 is the base, D wide at 4 bits; from then on the difference
+ * to what the layer before decoded to, so that its error comes back in the next difference
+ * instead of adding up. With grouped heads the difference is projected on the subspace that
+ * Wk and Wv see. Source: arXiv:2508.10395, section 3.2. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "xcache/field.h"
+#include "xcache/remat.h"
+#include "xcache/svd.h"
+
+enum { BASE_LAYER = 2, BASE_BITS = 4 };
+
+typedef struct loop {
+    float *weights; /* [L,2,E,D] */
+    float *u_t;     /* [L,N,D] and... */
+    float *u;       /* [L,D,N], its transpose; both NULL on MHA models */
+} loop;
+
+/* Width of a stored difference: 2E with grouped heads, at most D. */
+static size_t latent(const model *m)
+{
+    return 2 * m->E < m->D ? 2 * m->E : m->D;
+}
+
+static void close_loop(codec_state *s)
+{
+    loop *own = s->own;
+
+    free(own->weights);
+    free(own->u_t);
+    free(own->u);
+    free(own);
+}
+
+static err factor(const codec_state *s, loop *own)
+{
+    const model *m = s->m;
+    const size_t N = latent(m), one = N * m->D;
+
+    own->u_t = malloc(m->L * one * sizeof *own->u_t);
+    own->u = malloc(m->L * one * sizeof *own->u);
+    if (!own->u_t || !own->u) return ERR_NOMEM;
+    for (size_t l = 0; l < m->L; l++) {
+        /* Wk and Wv of a layer lie one after the other: [2E,D] */
+        TRY(svd_factor(own->weights + 2 * l * m->E * m->D, 2 * m->E, m->D, own->u_t + l * one,
+                       NULL));
+        s->kern->transpose(own->u_t + l * one, m->D, N, m->D, own->u + l * one, N);
+    }
+    return ERR_OK;
+}
+
+static err open_loop(codec_state *s)
+{
+    loop *own = calloc(1, sizeof *own);
+    err e = ERR_OK;
+
+    if (!own) return ERR_NOMEM;
+    s->own = own;
+    s->bytes = remat_weight_bytes(s->m);
+    own->weights = remat_weights(s->m);
+    if (!own->weights) e = ERR_NOMEM;
+    if (e == ERR_OK && !model_is_mha(s->m)) {
+        e = factor(s, own);
+        s->bytes += 2 * s->m->L * latent(s->m) * s->m->D * sizeof(float);
+    }
+    if (e != ERR_OK) close_loop(s);
+    return e;
+}
+
+static field stored(const codec_state *s, int layer)
+{
+    if (layer <= BASE_LAYER)
+        return (field){s->block_tokens, s->m->D, s->bits > BASE_BITS ? s->bits : BASE_BITS,
+                       FIELD_PER_TOKEN};
+    return (field){s->block_tokens, model_is_mha(s->m) ? s->m->D : latent(s->m), s->bits,
+                   FIELD_PER_TOKEN};
+}
+
+static codec_size size_loop(const codec_state *s, int layer)
+{
+    const field f = stored(s, layer);
+
+    return field_size(&f);
+}
+
+/* The layer's input as its codes tell it: state becomes x^ of this layer. */
+static void advance(const codec_state *s, int layer, const codec_place *place)
+{
+    const field f = stored(s, layer);
+    const size_t n = s->block_tokens * s->m->D;
+    const loop *own = s->own;
+    float *x = place->scratch->x;
+
+    if (layer <= BASE_LAYER) {
+        field_decode(&f, s->kern, place->codes, place->scales, place->state, NULL);
+        return;
+    }
+    field_decode(&f, s->kern, place->codes, place->scales, x, NULL);
+    if (own->u)
+        remat_multiply(x, s->block_tokens, f.width, own->u + (size_t)layer * f.width * s->m->D,
+                       s->m->D, place->state, 1);
+    else
+        for (size_t i = 0; i < n; i++) place->state[i] += x[i];
+}
+
+static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
+                        const codec_place *place)
+{
+    const field f = stored(s, layer);
+    const size_t n = s->block_tokens * s->m->D;
+    const loop *own = s->own;
+    float *x = place->scratch->x;
+    const float *what = x;
+
+    if (layer <= BASE_LAYER) {
+        what = in->x;
+    } else {
+        for (size_t i = 0; i < n; i++) x[i] = in->x[i] - place->state[i];
+        if (own->u_t) { /* N <= 2E: k and v lie side by side */
+            remat_multiply(x, s->block_tokens, s->m->D,
+                           own->u_t + (size_t)layer * f.width * s->m->D, f.width,
+                           place->scratch->k, 0);
+            what = place->scratch->k;
+        }
+    }
+    field_encode(&f, s->kern, what, place->codes, place->scales, NULL);
+    advance(s, layer, place);
+}
+
+static void decode_loop(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+{
+    const model *m = s->m;
+    const loop *own = s->own;
+    const float *w = own->weights + (size_t)layer * 2 * m->E * m->D;
+    const codec_scratch *to = place->scratch;
+
+    advance(s, layer, place);
+    remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
+    remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
+    remat_turn(m, s->kern, to->k, s->block_tokens, place->first);
+    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+}
+
+const codec codec_xquant_cl = {.keeps_x = true,
+                               .rebuilds = true,
+                               .carries = true,
+                               .open = open_loop,
+                               .close = close_loop,
+                               .size = size_loop,
+                               .encode = encode_loop,
+                               .decode = decode_loop};

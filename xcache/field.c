@@ -1,0 +1,49 @@
+/* field.c - min-max codes along either axis; across tokens by way of a transposed copy. */
+#include "xcache/field.h"
+
+#include "xcache/minmax.h"
+
+enum { FIRST_LAYERS = 3, FIRST_BITS = 4 };
+
+int field_layer_bits(int bits, int layer)
+{
+    return layer < FIRST_LAYERS && bits < FIRST_BITS ? FIRST_BITS : bits;
+}
+
+/* Rows and their length as the quantizer sees them. */
+static size_t lines(const field *f)
+{
+    return f->axis == FIELD_PER_TOKEN ? f->rows : f->width;
+}
+
+static size_t length(const field *f)
+{
+    return f->axis == FIELD_PER_TOKEN ? f->width : f->rows;
+}
+
+codec_size field_size(const field *f)
+{
+    return (codec_size){.codes = lines(f) * minmax_bytes(length(f), f->bits),
+                        .scales = lines(f) * minmax_groups(length(f)) * sizeof(minmax_scale)};
+}
+
+void field_encode(const field *f, const kern *k, const float *x, uint8_t *codes,
+                  uint8_t *scales, float *temp)
+{
+    if (f->axis == FIELD_PER_CHANNEL) {
+        k->transpose(x, f->width, f->rows, f->width, temp, f->rows);
+        x = temp;
+    }
+    minmax_encode_rows(x, lines(f), length(f), f->bits, codes, (minmax_scale *)(void *)scales);
+}
+
+void field_decode(const field *f, const kern *k, const uint8_t *codes, const uint8_t *scales,
+                  float *x, float *temp)
+{
+    float *to = f->axis == FIELD_PER_CHANNEL ? temp : x;
+
+    minmax_decode_rows(codes, (const minmax_scale *)(const void *)scales, lines(f), length(f),
+                       f->bits, to);
+    if (f->axis == FIELD_PER_CHANNEL)
+        k->transpose(temp, f->rows, f->width, f->rows, x, f->width);
+}

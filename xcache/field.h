@@ -1,0 +1,32 @@
+/* field.h - a quantized matrix inside a block: [B,width] values at b bits, min-max groups
+ * along channels (per token) or along tokens (per channel). What the paper's codecs store
+ * is a row of such fields, codes after codes, scales after scales. */
+#ifndef XCACHE_FIELD_H
+#define XCACHE_FIELD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/kern.h"
+#include "xcache/codec.h"
+
+typedef enum field_axis { FIELD_PER_TOKEN, FIELD_PER_CHANNEL } field_axis;
+
+typedef struct field {
+    size_t rows, width; /* tokens, channels */
+    int bits;
+    field_axis axis;
+} field;
+
+/* Bits of a layer: the first three are kept at 4 or more. Source: arXiv:2508.10395, 4. */
+int field_layer_bits(int bits, int layer);
+
+codec_size field_size(const field *f);
+
+/* Write x [rows,width] and read it back. temp [width,rows]: for FIELD_PER_CHANNEL only. */
+void field_encode(const field *f, const kern *k, const float *x, uint8_t *codes,
+                  uint8_t *scales, float *temp);
+void field_decode(const field *f, const kern *k, const uint8_t *codes, const uint8_t *scales,
+                  float *x, float *temp);
+
+#endif
