@@ -31,7 +31,7 @@ void lab_open(lab *l, const char *path, const char *mode, int threads);
 void lab_close(lab *l);
 
 /* How a prompt is cut into pieces; anything else is the seed of random cuts. */
-enum { LAB_BLOCKS = 0, LAB_SINGLES = 1, LAB_LONGEST_CUT = 28 };
+enum { LAB_BLOCKS = 0, LAB_SINGLES = 1, LAB_LONGEST_CUT = 20 };
 
 /* A fresh context reads ids [n]; logits [n,V] of every position (NULL: none). The context
  * is left running for the caller to end. */

@@ -1,5 +1,6 @@
 /* test_purity.c - row purity: a row's result does not depend on its company, its position
  * in the call, the cuts of a prompt, or the number of threads. All by memcmp. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 #include "tests/test.h"
 #include "xcache/codec.h"
 
-enum { MAX_M = 160, COLS = 96, ROWS = 200, PROMPT = 300, SEEDS = 4 };
+enum { MAX_M = 160, COLS = 96, ROWS = 200, PROMPT = 280 };
 
 static uint32_t noise(uint32_t *state)
 {
@@ -117,16 +118,16 @@ TEST(purity_of_products_for_every_weight_type_and_1_to_160_rows)
 
 /* --- whole prompts --- */
 
-static void check_cuts(const char *path, const char *mode)
+/* One prompt whole, then cut in each of the given ways; and whole again with 1 thread. */
+static void check_cuts(const char *path, const char *mode, const uint32_t *cuts, size_t n)
 {
     int32_t ids[PROMPT];
     uint32_t state = 5;
-    float *whole, *cut;
-    size_t bytes;
+    float *whole = NULL, *cut = NULL;
 
     for (size_t i = 0; i < PROMPT; i++) ids[i] = (int32_t)(noise(&state) % 8192);
-    whole = cut = NULL;
     for (int threads = 2; threads >= 1; threads--) {
+        size_t bytes;
         lab l;
 
         lab_open(&l, path, mode, threads);
@@ -136,10 +137,9 @@ static void check_cuts(const char *path, const char *mode)
             cut = malloc(bytes);
             cache_end(lab_read(&l, ids, PROMPT, LAB_BLOCKS, whole));
         }
-        for (uint32_t seed = threads == 2 ? LAB_SINGLES : LAB_BLOCKS; seed < SEEDS;
-             seed += threads == 2 ? 1 : SEEDS / 2) {
+        for (size_t i = 0; i < (threads == 2 ? n : 1); i++) {
             memset(cut, 0, bytes);
-            cache_end(lab_read(&l, ids, PROMPT, seed, cut));
+            cache_end(lab_read(&l, ids, PROMPT, threads == 2 ? cuts[i] : LAB_BLOCKS, cut));
             CHECK(memcmp(whole, cut, bytes) == 0);
         }
         lab_close(&l);
@@ -150,15 +150,30 @@ static void check_cuts(const char *path, const char *mode)
 
 TEST(purity_of_a_prompt_cut_at_random_places_in_every_mode)
 {
+    const uint32_t cuts[] = {2, 3};
     char mode[16];
 
-    for (size_t i = 0; codec_mode(i, mode); i++) check_cuts(LAB_EMBEDDED, mode);
+    for (size_t i = 0; codec_mode(i, mode); i++) check_cuts(LAB_EMBEDDED, mode, cuts, 2);
+}
+
+TEST(purity_of_decode_against_prefill)
+{
+    const uint32_t cuts[] = {LAB_SINGLES};
+
+    check_cuts(LAB_EMBEDDED, "kv16", cuts, 1);
+    check_cuts(LAB_EMBEDDED, "xq4", cuts, 1);
+    check_cuts(LAB_EMBEDDED, "cl3", cuts, 1);
 }
 
 TEST(purity_of_a_prompt_of_float_weights_and_grouped_heads)
 {
-    const char *path = test_shared("models/seedling-38m-gqa-f16.gguf");
+    const uint32_t cuts[] = {LAB_SINGLES, 2};
+    const char *at = test_shared("models/seedling-38m-gqa-f16.gguf");
+    char path[4096];
 
-    if (!path) SKIP("the GQA model is not here");
-    check_cuts(path, "kv16");
+    if (!at) SKIP("the GQA model is not here");
+    snprintf(path, sizeof path, "%s", at);
+    check_cuts(path, "kv16", cuts, 2);
+    check_cuts(path, "xq4", cuts, 2);
+    check_cuts(path, "cl3", cuts + 1, 1);
 }
