@@ -286,7 +286,7 @@ static void write_events(text_builder *t, reply *a, const reply_slice *s)
     }
 }
 
-static const completion_kind kind = {
+const completion_kind api_chat_kind = {
     .request = {.chat = true, .read_prompt = read_prompt},
     .id_prefix = "chatcmpl-",
     .prompt_param = "messages",
@@ -297,5 +297,5 @@ static const completion_kind kind = {
 
 void api_chat(http_request *r)
 {
-    completion_start(r, &kind);
+    completion_start(r, &api_chat_kind);
 }

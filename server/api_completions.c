@@ -175,7 +175,7 @@ static void write_events(text_builder *t, reply *a, const reply_slice *s)
     reply_close_event(t, a);
 }
 
-static const completion_kind kind = {
+const completion_kind api_completions_kind = {
     .request = {.default_max_tokens = DEFAULT_MAX_TOKENS, .read_prompt = read_prompt},
     .id_prefix = "cmpl-",
     .prompt_param = "prompt",
@@ -186,5 +186,5 @@ static const completion_kind kind = {
 
 void api_completions(http_request *r)
 {
-    completion_start(r, &kind);
+    completion_start(r, &api_completions_kind);
 }

@@ -24,6 +24,8 @@ typedef struct completion_kind {
     void (*write_events)(text_builder *t, reply *a, const reply_slice *s);
 } completion_kind;
 
+extern const completion_kind api_chat_kind, api_completions_kind; /* in api_<name>.c */
+
 /* A POST of this kind: takes r and answers it in the end. */
 void completion_start(http_request *r, const completion_kind *kind);
 

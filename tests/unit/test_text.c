@@ -32,7 +32,7 @@ static bool float_is(float x, const char *want)
 
 TEST(text_escapes_what_json_needs_and_nothing_else)
 {
-    CHECK(json_is("a\"b\\c\n\r\t\x01\x1f\x7f/", 13,
+    CHECK(json_is("a\"b\\c\n\r\t\x01\x1f\x7f/", 12,
                   "\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u001f\x7f/\""));
     CHECK(json_is("gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", 11,
                   "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\""));

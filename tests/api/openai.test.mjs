@@ -1,0 +1,319 @@
+// openai.test.mjs - the official client against the real daemon.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import OpenAI from "openai";
+
+import { ask, chat, complete, events, metrics, series, startDaemon, until } from "./daemon.mjs";
+
+let daemon;
+let client;
+let model;
+
+before(async () => {
+    daemon = await startDaemon("--model-name", "org/seedling");
+    client = new OpenAI({ baseURL: `${daemon.url}/v1`, apiKey: "none", maxRetries: 0 });
+    model = (await client.models.list()).data[0].id;
+});
+after(async () => {
+    assert.deepEqual(await daemon.stop(), { code: 0, signal: null });
+});
+
+const hello = [{ role: "user", content: "Hello! Who are you?" }];
+const greedy = { temperature: 0, max_tokens: 12 };
+
+// What an APIError says, of a call that must fail.
+async function failure(promise) {
+    try {
+        await promise;
+    } catch (e) {
+        return e;
+    }
+    throw new Error("it should have failed");
+}
+
+test("models are listed and found by name, slashes plain or encoded", async () => {
+    assert.equal(model, "org/seedling");
+    assert.equal((await client.models.retrieve(model)).id, model);
+    const raw = await ask(daemon, "GET", `/v1/models/${model}`);
+    assert.equal(raw.status, 200);
+    assert.equal(raw.json.max_model_len, 2048);
+    assert.equal(raw.json.meta.n_ctx_train, 2048);
+    const e = await failure(client.models.retrieve("nobody"));
+    assert.equal(e.status, 404);
+    assert.equal(e.code, "model_not_found");
+});
+
+test("chat answers whole, with usage and a request id", async () => {
+    const answer = await client.chat.completions.create({ model, messages: hello, ...greedy });
+    const choice = answer.choices[0];
+
+    assert.equal(answer.object, "chat.completion");
+    assert.match(answer.id, /^chatcmpl-/);
+    assert.equal(choice.message.role, "assistant");
+    assert.equal(choice.message.refusal, null);
+    assert.equal(choice.logprobs, null);
+    assert.ok(choice.message.content.length > 0);
+    assert.ok(["stop", "length"].includes(choice.finish_reason));
+    assert.equal(answer.usage.total_tokens,
+        answer.usage.prompt_tokens + answer.usage.completion_tokens);
+    assert.equal(answer.usage.prompt_tokens_details.cached_tokens, 0);
+    assert.ok(answer._request_id);
+});
+
+test("chat streams what it answers whole, raw and through .stream()", async () => {
+    const body = { model, messages: hello, ...greedy };
+    const whole = await client.chat.completions.create(body);
+    const chunks = [];
+
+    for await (const chunk of await client.chat.completions.create(
+        { ...body, stream: true, stream_options: { include_usage: true } })) chunks.push(chunk);
+    assert.equal(new Set(chunks.map((c) => c.id)).size, 1);
+    assert.deepEqual(chunks[0].choices[0].delta, { role: "assistant", content: "" });
+    assert.equal(chunks.slice(1).filter((c) => c.choices[0]?.delta.role).length, 0);
+    assert.equal(chunks.map((c) => c.choices[0]?.delta.content ?? "").join(""),
+        whole.choices[0].message.content);
+    assert.deepEqual(chunks.at(-1).choices, []);
+    assert.deepEqual(chunks.at(-1).usage, whole.usage);
+    assert.ok(chunks.slice(0, -1).every((c) => c.usage === null));
+    assert.equal(chunks.at(-2).choices[0].finish_reason, whole.choices[0].finish_reason);
+    assert.deepEqual(chunks.at(-2).choices[0].delta, {});
+
+    const final = await client.chat.completions.stream(body).finalChatCompletion();
+    assert.equal(final.choices[0].message.content, whole.choices[0].message.content);
+});
+
+test("a stream without include_usage has no usage", async () => {
+    for (const stream_options of [undefined, {}, { include_usage: false }]) {
+        const { text } = await chat(daemon, { messages: hello, ...greedy, stream: true,
+            stream_options });
+        assert.ok(!text.includes("usage"));
+        assert.equal(events(text).at(-1), "[DONE]");
+    }
+});
+
+test("chat takes parts, every role, and unknown fields", async () => {
+    const plain = await client.chat.completions.create({ model, messages: hello, ...greedy });
+    const parts = await client.chat.completions.create({ model, ...greedy,
+        messages: [{ role: "user", content: [{ type: "text", text: "Hello! " },
+            { type: "text", text: "Who are you?" }] }], metadata: { a: "b" }, made_up: [1] });
+
+    assert.equal(parts.choices[0].message.content, plain.choices[0].message.content);
+    await client.chat.completions.create({ model, max_tokens: 1, messages: [
+        { role: "developer", content: "Be brief." }, ...hello,
+        { role: "assistant", content: null, tool_calls: [] },
+        { role: "tool", tool_call_id: "x", content: "5" }] });
+});
+
+test("completions take text and token ids, and return ids where asked", async () => {
+    const body = { model, prompt: "The history of", ...greedy, return_token_ids: true };
+    const text = await client.completions.create(body);
+    const ids = text.choices[0].prompt_token_ids;
+    const again = await client.completions.create({ ...body, prompt: ids });
+    const listed = await client.completions.create({ ...body, prompt: [ids] });
+
+    assert.equal(text.object, "text_completion");
+    assert.equal(text.choices[0].token_ids.length, text.usage.completion_tokens);
+    assert.equal(ids.length, text.usage.prompt_tokens);
+    assert.deepEqual(again.choices, text.choices);
+    assert.deepEqual(listed.choices, text.choices);
+});
+
+test("completions stream in their own shape, ids included", async () => {
+    const body = { model, prompt: "The history of", ...greedy, return_token_ids: true };
+    const whole = (await client.completions.create(body)).choices[0];
+    const chunks = [];
+
+    for await (const chunk of await client.completions.create({ ...body, stream: true }))
+        chunks.push(chunk);
+    assert.ok(chunks.every((c) => c.object === "text_completion"));
+    assert.equal(chunks.map((c) => c.choices[0].text).join(""), whole.text);
+    assert.deepEqual(chunks.flatMap((c) => c.choices[0].token_ids), whole.token_ids);
+    assert.deepEqual(chunks[0].choices[0].prompt_token_ids, whole.prompt_token_ids);
+    assert.equal(chunks.at(-1).choices[0].finish_reason, whole.finish_reason);
+    assert.ok(chunks.slice(0, -1).every((c) => c.choices[0].finish_reason === null));
+});
+
+test("max_tokens 0 computes the prompt and answers nothing", async () => {
+    const answer = await client.completions.create({ model, prompt: "Hello", max_tokens: 0 });
+
+    assert.equal(answer.choices[0].text, "");
+    assert.equal(answer.choices[0].finish_reason, "length");
+    assert.equal(answer.usage.completion_tokens, 0);
+});
+
+test("a stop string ends the answer and is not part of it, whole or streamed", async () => {
+    const body = { model, prompt: "The history of", temperature: 0, max_tokens: 24 };
+    const text = (await client.completions.create(body)).choices[0].text;
+    const stop = text.slice(5, 9); // across tokens, most likely
+    const cut = text.slice(0, text.indexOf(stop));
+    const stopped = await client.completions.create({ ...body, stop: [stop, "\u0001never"] });
+    let streamed = "";
+
+    assert.equal(stopped.choices[0].text, cut);
+    assert.equal(stopped.choices[0].finish_reason, "stop");
+    for await (const chunk of await client.completions.create({ ...body, stop, stream: true }))
+        streamed += chunk.choices[0].text;
+    assert.equal(streamed, cut);
+});
+
+test("a seed gives the same answer again, and another seed another", async () => {
+    const sample = async (seed) => (await client.chat.completions.create(
+        { model, messages: hello, temperature: 1.5, max_tokens: 24, seed })).choices[0].message.content;
+    const answers = await Promise.all([7, 7, 8, 9, 10].map(sample));
+
+    assert.equal(answers[0], answers[1]);
+    assert.ok(new Set(answers).size > 2);
+});
+
+test("logit_bias bans and forces tokens", async () => {
+    const body = { model, prompt: "The history of", temperature: 0, max_tokens: 4,
+        ignore_eos: true, return_token_ids: true };
+    const [first] = (await client.completions.create(body)).choices[0].token_ids;
+    const banned = await client.completions.create({ ...body, logit_bias: { [first]: -100 } });
+    const forced = await client.completions.create({ ...body, logit_bias: { 300: 100 } });
+
+    assert.ok(!banned.choices[0].token_ids.includes(first));
+    assert.deepEqual(forced.choices[0].token_ids, [300, 300, 300, 300]);
+});
+
+test("legacy logprobs are four arrays, and the best is recognised by equality", async () => {
+    const answer = await client.completions.create({ model, prompt: "The history of", ...greedy,
+        ignore_eos: true, logprobs: 3 });
+    const l = answer.choices[0].logprobs;
+
+    for (const list of [l.tokens, l.token_logprobs, l.top_logprobs, l.text_offset])
+        assert.equal(list.length, 12);
+    l.token_logprobs.forEach((p, i) =>
+        assert.equal(p, Math.max(...Object.values(l.top_logprobs[i]))));
+    assert.equal(l.tokens.join(""), answer.choices[0].text);
+    assert.equal(l.text_offset[1], [...l.tokens[0]].length);
+    assert.equal(Object.keys(l.top_logprobs[0]).length, 3);
+});
+
+test("a sampled token that is not among the best is listed beside them", async () => {
+    const answer = await client.completions.create({ model, prompt: "The history of",
+        max_tokens: 8, ignore_eos: true, logprobs: 2, logit_bias: { 300: 100 }, temperature: 0 });
+
+    for (const best of answer.choices[0].logprobs.top_logprobs)
+        assert.equal(Object.keys(best).length, 3);
+});
+
+test("chat logprobs carry bytes, and the stream carries the same", async () => {
+    const body = { model, messages: hello, ...greedy, logprobs: true, top_logprobs: 2 };
+    const whole = (await client.chat.completions.create(body)).choices[0];
+    const streamed = [];
+
+    for await (const chunk of await client.chat.completions.create({ ...body, stream: true }))
+        streamed.push(...(chunk.choices[0].logprobs?.content ?? []));
+    assert.deepEqual(streamed, whole.logprobs.content);
+    const bytes = Buffer.from(whole.logprobs.content.flatMap((t) => t.bytes ?? []));
+    assert.equal(bytes.toString("utf8"), whole.message.content);
+    for (const token of whole.logprobs.content) {
+        assert.equal(token.top_logprobs.length, 2);
+        assert.equal(token.logprob, token.top_logprobs[0].logprob);
+    }
+});
+
+test("what is wrong is said with status, code and parameter", async () => {
+    const cases = [
+        [{ messages: hello, model: "gpt-4" }, 404, "model_not_found", "model"],
+        [{ model, messages: [] }, 400, "invalid_value", "messages"],
+        [{ model, messages: [{ role: "king", content: "x" }] }, 400, "invalid_value",
+            "messages[0].role"],
+        [{ model, messages: hello, temperature: 9 }, 400, "invalid_value", "temperature"],
+        [{ model, messages: hello, n: 2 }, 400, "unsupported_parameter", "n"],
+        [{ model, messages: hello, tools: [{ type: "function", function: { name: "f" } }] }, 400,
+            "unsupported_parameter", "tools"],
+        [{ model, messages: hello, response_format: { type: "json_object" } }, 400,
+            "unsupported_parameter", "response_format"],
+        [{ model }, 400, "missing_required_parameter", "messages"],
+    ];
+
+    for (const stream of [false, true]) {
+        for (const [body, status, code, param] of cases) {
+            const e = await failure(client.chat.completions.create({ ...body, stream }));
+            assert.deepEqual([e.status, e.code, e.param, e.type],
+                [status, code, param, "invalid_request_error"], JSON.stringify(body));
+        }
+    }
+});
+
+test("a body that is no JSON is a 400 with all four keys", async () => {
+    for (const body of ["", "{", "[]", '{"prompt":"a\\u0000b"}', Buffer.from([0x22, 0xff, 0x22])]) {
+        const { status, json } = await complete(daemon, body);
+        assert.equal(status, 400);
+        assert.deepEqual(Object.keys(json.error).sort(), ["code", "message", "param", "type"]);
+    }
+});
+
+test("a context that is too long is refused in the words that clients look for", async () => {
+    const body = { model, messages: hello, max_tokens: 5000 };
+
+    for (const stream of [false, true]) {
+        const e = await failure(client.chat.completions.create({ ...body, stream }));
+        assert.equal(e.status, 400);
+        assert.equal(e.code, "context_length_exceeded");
+        assert.equal(e.param, "messages");
+        assert.match(e.message, /This model's maximum context length is 2048 tokens\. However, you requested \d+ tokens \(\d+ in the messages, 5000 in the completion\)\. Please reduce the length of the messages or completion\./);
+    }
+    const long = await failure(client.completions.create(
+        { model, prompt: new Array(2048).fill(300), max_tokens: 1 }));
+    assert.equal(long.code, "context_length_exceeded");
+    assert.equal(long.param, "prompt");
+    assert.ok(series(await metrics(daemon), "xquantd_requests_rejected_total",
+        'reason="context_length"') >= 3);
+});
+
+test("abort stops the computation within 200 ms", async () => {
+    const controller = new AbortController();
+    const stream = await client.completions.create({ model, prompt: "Once upon a time",
+        max_tokens: 1800, stream: true, ignore_eos: true }, { signal: controller.signal });
+
+    for await (const chunk of stream) {
+        assert.equal(chunk.choices[0].finish_reason, null);
+        break;
+    }
+    controller.abort();
+    await until(async () => series(await metrics(daemon), "xquantd_requests_running") === 0, 200,
+        "requests_running falls");
+    const made = async () => series(await metrics(daemon), "xquantd_generation_tokens_total");
+    const then = await made();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(await made(), then);
+    assert.ok(series(await metrics(daemon), "xquantd_requests_total", 'finish_reason="abort"') > 0);
+});
+
+test("a megabyte of prompt does not hold up other answers", async () => {
+    const big = complete(daemon, { prompt: "word ".repeat(400000), max_tokens: 1 });
+    const start = performance.now();
+
+    assert.equal((await ask(daemon, "GET", "/health")).status, 200);
+    assert.ok(performance.now() - start < 500);
+    const { status, json } = await big;
+    assert.equal(status, 400);
+    assert.equal(json.error.code, "context_length_exceeded");
+});
+
+test("health, readiness and version answer on both listeners", async () => {
+    for (const port of [daemon.port, daemon.adminPort]) {
+        for (const path of ["/health", "/livez", "/readyz"]) {
+            const { status, text } = await ask(daemon, "GET", path, undefined, {}, port);
+            assert.deepEqual([status, text], [200, ""]);
+        }
+        assert.ok((await ask(daemon, "GET", "/version", undefined, {}, port)).json.version);
+    }
+});
+
+test("each generation leaves one line with its figures in the log", async () => {
+    const { headers } = await complete(daemon, { prompt: "Hi", max_tokens: 2, ignore_eos: true });
+    const id = headers["x-request-id"];
+    const lines = () => daemon.log.split("\n").filter((l) => l.includes(id)).map(JSON.parse);
+
+    await until(async () => lines().some((l) => l.msg === "generation"), 1000, "the line");
+    const [line] = lines().filter((l) => l.msg === "generation");
+    assert.equal(line.completion_tokens, 2);
+    assert.equal(line.finish, "length");
+    assert.ok(line.ttft_ms > 0 && line.total_ms >= line.ttft_ms && line.queue_ms >= 0);
+    assert.ok(!daemon.log.includes("Who are you"));
+});
