@@ -75,7 +75,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
-        image deps compile_commands clean programs fuzz-programs FORCE
+        image check-image deps compile_commands clean programs fuzz-programs FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -115,8 +115,7 @@ check-all: ## all there is: gcc, clang, sanitizers, fuzzing, lint, image
 	@$(SUB) tsan
 	@$(SUB) fuzz
 	@$(SUB) lint
-	@$(SUB) image
-	@tests/api/image.sh $(IMAGE)
+	@$(SUB) check-image
 
 lint: ## the rules of CONTRIBUTING.md that a script can check
 	@deploy/deps.sh build test
@@ -142,6 +141,9 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
+
+check-image: image ## the image answers as non-root and stops on SIGTERM
+	@tests/api/image.sh $(IMAGE)
 
 image: ## the container image, with docker or without
 	@deploy/deps.sh image
