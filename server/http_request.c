@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #include "server/answer.h"
 #include "server/http_state.h"
@@ -248,6 +249,7 @@ void http_request_lost(http_request *r)
 {
     if (r->gone) return;
     r->gone = true;
+    if (r->streaming && r->connection) shutdown(r->connection->fd, SHUT_RDWR); /* see reader */
     http_request_wake(r);
     notify_gone(r);
 }
@@ -361,14 +363,17 @@ void http_request_refuse(http_request *r, const http_refusal *why)
 
 /* --- streams --- */
 
-/* MHD asks for bytes. It must never be told 0 without a suspend: it would spin. */
+/* MHD asks for bytes. It must never be told 0 without a suspend: it would spin. And it must
+ * not be told END_WITH_ERROR of a connection that was just resumed: 0.9.75 completes the
+ * request and then forgets to close it until the idle timeout. A stream that nobody reads
+ * ends plainly instead, on a socket that is shut already, so that sending fails. */
 static ssize_t reader(void *cls, uint64_t position, char *out, size_t max)
 {
     http_request *r = cls;
     size_t n = r->out_end - r->out_from;
 
     (void)position;
-    if (r->gone) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (r->gone) return MHD_CONTENT_READER_END_OF_STREAM;
     if (n == 0 && r->ended) return MHD_CONTENT_READER_END_OF_STREAM;
     if (n == 0) {
         suspend(r);
