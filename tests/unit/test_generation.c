@@ -75,6 +75,14 @@ static size_t feed(generation *g, const int32_t *ids, size_t n)
     return n;
 }
 
+/* The same with one id a byte. */
+static size_t feed_bytes(generation *g, const char *text)
+{
+    int32_t ids[64];
+
+    return feed(g, ids, encode_bytes(text, ids));
+}
+
 static bool text_is(const generation *g, const char *want)
 {
     return g->out.text_bytes == strlen(want) &&
@@ -102,10 +110,8 @@ TEST(generation_gives_the_text_of_its_tokens)
 TEST(generation_holds_half_an_emoji_back)
 {
     generation *g = make(16, NULL, 0);
-    int32_t ids[16];
-    const size_t n = encode_bytes("a\xf0\x9f\x98\x80z", ids);
 
-    CHECK(feed(g, ids, n) == n);
+    CHECK(feed_bytes(g, "a\xf0\x9f\x98\x80z") == 6);
     CHECK(shown_after(g, 1) == 1 && shown_after(g, 2) == 1 && shown_after(g, 4) == 1);
     CHECK(shown_after(g, 5) == 5 && shown_after(g, 6) == 6);
     CHECK(text_is(g, "a\xf0\x9f\x98\x80z"));
@@ -115,10 +121,8 @@ TEST(generation_holds_half_an_emoji_back)
 TEST(generation_that_ends_in_half_a_character_shows_one_replacement)
 {
     generation *g = make(3, NULL, 0);
-    int32_t ids[8];
 
-    encode_bytes("a\xf0\x9f\x98", ids);
-    CHECK(feed(g, ids, 3) == 3);
+    CHECK(feed_bytes(g, "a\xf0\x9f\x98") == 3);
     CHECK(g->out.finish == FINISH_LENGTH);
     CHECK(text_is(g, "a\xef\xbf\xbd"));
     CHECK(shown_after(g, 3) == 1); /* the rest comes with the end */
@@ -129,10 +133,8 @@ TEST(generation_cuts_at_a_stop_string_across_tokens)
 {
     const char *stops[] = {"\n\nUser:"};
     generation *g = make(64, stops, 1);
-    int32_t ids[64];
-    const size_t n = encode_bytes("Hi.\n\nUser: x", ids);
 
-    CHECK(feed(g, ids, n) == 10);
+    CHECK(feed_bytes(g, "Hi.\n\nUser: x") == 10);
     CHECK(g->out.finish == FINISH_STOP && text_is(g, "Hi."));
     CHECK(shown_after(g, 4) == 3 && shown_after(g, 9) == 3 && shown_after(g, 10) == 3);
     CHECK(g->out.n_tokens == 10);
@@ -155,10 +157,8 @@ TEST(generation_lets_go_what_turned_out_to_be_no_stop_string)
 {
     const char *stops[] = {"abcd"};
     generation *g = make(64, stops, 1);
-    int32_t ids[64];
-    const size_t n = encode_bytes("abcabcx", ids);
 
-    feed(g, ids, n);
+    feed_bytes(g, "abcabcx");
     CHECK(shown_after(g, 3) == 0);
     CHECK(shown_after(g, 4) == 3); /* the second "a" may begin it again */
     CHECK(shown_after(g, 7) == 7 && text_is(g, "abcabcx"));
@@ -169,10 +169,8 @@ TEST(generation_shows_a_held_stop_prefix_at_the_end)
 {
     const char *stops[] = {"abcd"};
     generation *g = make(3, stops, 1);
-    int32_t ids[64];
 
-    encode_bytes("abc", ids);
-    feed(g, ids, 3);
+    feed_bytes(g, "abc");
     CHECK(shown_after(g, 3) == 0);
     CHECK(g->out.finish == FINISH_LENGTH && text_is(g, "abc"));
     generation_free(g);
@@ -183,14 +181,12 @@ TEST(generation_stops_at_the_string_that_ends_first)
     const char *inside[] = {"abcd", "bc"};
     const char *longest[] = {"cd", "abcd", "d"};
     generation *g = make(64, inside, 2);
-    int32_t ids[64];
-    size_t n = encode_bytes("xabcd", ids);
 
-    CHECK(feed(g, ids, n) == 4);
+    CHECK(feed_bytes(g, "xabcd") == 4);
     CHECK(text_is(g, "xa"));
     generation_free(g);
     g = make(64, longest, 3);
-    CHECK(feed(g, ids, n) == 5);
+    CHECK(feed_bytes(g, "xabcd") == 5);
     CHECK(text_is(g, "x"));
     generation_free(g);
 }
@@ -200,10 +196,8 @@ TEST(generation_finds_a_stop_string_that_overlaps_its_own_beginning)
 {
     const char *stops[] = {"aabaaac"};
     generation *g = make(64, stops, 1);
-    int32_t ids[64];
-    const size_t n = encode_bytes("aabaaabaaacx", ids);
 
-    CHECK(feed(g, ids, n) == 11);
+    CHECK(feed_bytes(g, "aabaaabaaacx") == 11);
     CHECK(g->out.finish == FINISH_STOP && text_is(g, "aaba"));
     generation_free(g);
 }

@@ -1,17 +1,12 @@
 /* test_routes.c - every row of routes.def over a real listener. The handlers are stand-ins,
  * made from the same table, so the linker leaves the real ones in their library. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "server/routes.h"
 #include "server/server.h"
-#include "tests/test.h"
+#include "tests/site.h"
 
 static void answer_row_path(http_request *r, const char *path)
 {
@@ -28,7 +23,7 @@ static void answer_row_path(http_request *r, const char *path)
 #include "server/routes.def"
 #undef ROUTE
 
-static char got[8192];
+static char got[CLIENT_BYTES];
 static char last_label[64];
 
 static void remember_label(http_request *r)
@@ -36,64 +31,21 @@ static void remember_label(http_request *r)
     snprintf(last_label, sizeof last_label, "%s", http_route(r) ? http_route(r) : "none");
 }
 
-static int connect_to(unsigned port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
-    return fd;
-}
-
-static void read_to_end(uv_loop_t *loop, int fd)
-{
-    struct pollfd p[] = {{.fd = uv_backend_fd(loop), .events = POLLIN},
-                         {.fd = fd, .events = POLLIN}};
-    const uint64_t end_ns = uv_hrtime() + 20000000000u;
-    size_t n = 0;
-    ssize_t more = -1;
-
-    while (more != 0 && uv_hrtime() < end_ns) {
-        uv_run(loop, UV_RUN_NOWAIT);
-        more = recv(fd, got + n, sizeof got - 1 - n, MSG_DONTWAIT);
-        if (more > 0) n += (size_t)more;
-        if (more < 0) poll(p, 2, 2);
-    }
-    got[n] = '\0';
-    CHECK(more == 0);
-}
-
 /* One request to one listener; the answer is in `got`. s NULL: a server that is not asked. */
 static void ask(void (*dispatch)(http_request *), server *s, const char *method,
                 const char *path)
 {
-    uv_loop_t loop;
-    http *h;
-    http_options o = {.listen = "127.0.0.1:0",
-                      .max_body_bytes = 1000,
-                      .connections = 4,
-                      .idle_seconds = 9,
-                      .read_seconds = 9,
-                      .server = s,
-                      .dispatch = dispatch,
-                      .finished = remember_label};
+    site *listener = site_open_for(s, dispatch, remember_label);
+    client *c;
     char request[512];
-    int fd;
 
-    CHECK(uv_loop_init(&loop) == 0);
-    CHECK(http_open(&h, &loop, &o) == ERR_OK);
-    fd = connect_to(http_port(h));
     snprintf(request, sizeof request,
              "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
              method, path);
-    CHECK(send(fd, request, strlen(request), 0) == (ssize_t)strlen(request));
-    read_to_end(&loop, fd);
-    close(fd);
-    http_close(h);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    CHECK(uv_loop_close(&loop) == 0);
+    c = client_ask(listener, request);
+    memcpy(got, c->got, sizeof got);
+    client_close(c);
+    site_close(listener);
 }
 
 static bool status_is(int status)

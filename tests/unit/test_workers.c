@@ -131,12 +131,17 @@ static void occupy(tally *t)
     gate_await(&t->gate, THREADS);
 }
 
+static void submit_many(tally *t, int n)
+{
+    for (int i = 0; i < n; i++)
+        CHECK(workers_submit(t->workers, &number_new(t, i)->job) == ERR_OK);
+}
+
 TEST(workers_bring_hundreds_of_jobs_back_to_the_loop_with_their_results)
 {
     tally *t = tally_open(MANY);
 
-    for (int i = 0; i < MANY; i++)
-        CHECK(workers_submit(t->workers, &number_new(t, i)->job) == ERR_OK);
+    submit_many(t, MANY);
     run_until(t, MANY);
     CHECK(t->canceled == 0);
     workers_close(t->workers);
@@ -152,8 +157,7 @@ TEST(workers_full_is_busy_and_close_delivers_the_rest)
     pthread_t opener;
 
     occupy(t);
-    for (int i = 0; i < LIMIT; i++)
-        CHECK(workers_submit(t->workers, &number_new(t, i)->job) == ERR_OK);
+    submit_many(t, LIMIT);
     CHECK(workers_submit(t->workers, &refused->job) == ERR_BUSY);
     free(refused); /* still ours */
     CHECK(t->done == 0);
@@ -168,8 +172,7 @@ TEST(workers_close_with_jobs_waiting_reports_what_never_ran_as_canceled)
 {
     tally *t = tally_open(MANY);
 
-    for (int i = 0; i < MANY; i++)
-        CHECK(workers_submit(t->workers, &number_new(t, i)->job) == ERR_OK);
+    submit_many(t, MANY);
     workers_close(t->workers);
     CHECK(t->done == MANY);
     tally_close(t);
