@@ -15,6 +15,8 @@ enum {
     CONFIG_SERVE = 1,
     CONFIG_COMPLETE = 2,
     CONFIG_INSPECT = 4,
+    CONFIG_PERPLEXITY = 8,
+    CONFIG_CALIBRATE = 16,
     CONFIG_NOFILE = 128, /* not for files: it says what to do now, or where the file is */
 };
 

@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "server/command.h"
+#include "server/document.h"
 #include "server/run.h"
 #include "server/runtime.h"
 #include "server/text.h"
@@ -18,30 +19,6 @@ typedef struct complaint {
     char about[4400];
     const char *text;
 } complaint;
-
-/* All of a stream; *n its bytes. NULL: cannot be read, or out of memory. */
-static char *read_all(FILE *f, size_t *n)
-{
-    text_builder all = {0};
-    char part[65536];
-
-    for (size_t got; (got = fread(part, 1, sizeof part, f)) > 0;) text_add(&all, part, got);
-    text_add(&all, "", 0);
-    if (ferror(f)) {
-        text_free(&all);
-        return NULL;
-    }
-    return text_take(&all, n);
-}
-
-static char *read_prompt_file(const char *path, size_t *n)
-{
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    char *text = f ? read_all(f, n) : NULL;
-
-    if (f && f != stdin) fclose(f);
-    return text;
-}
 
 /* "0,17,4" -> ids, each below V. */
 static bool parse_ids(const char *list, size_t V, generation_in *in)
@@ -60,26 +37,6 @@ static bool parse_ids(const char *list, size_t V, generation_in *in)
     return true;
 }
 
-/* Text -> ids, BOS first where the model wants one and the text does not write it. */
-static err encode(const tokenizer *t, const char *text, size_t n, generation_in *in)
-{
-    size_t count = 0;
-    const int32_t bos = tokenizer_bos(t);
-    int32_t *ids = malloc((n + 1) * sizeof *ids);
-
-    if (!ids) return ERR_NOMEM;
-    in->ids = ids;
-    TRY(tokenizer_encode(t, text, n, TOKENIZER_SPECIALS, ids + 1, &count));
-    if (tokenizer_adds_bos(t) && !(count && ids[1] == bos)) {
-        ids[0] = bos;
-        in->n_ids = count + 1;
-    } else {
-        memmove(ids, ids + 1, count * sizeof *ids);
-        in->n_ids = count;
-    }
-    return ERR_OK;
-}
-
 static bool read_prompt(const config *c, const runtime *r, generation_in *in, complaint *why)
 {
     char *text = NULL;
@@ -92,7 +49,7 @@ static bool read_prompt(const config *c, const runtime *r, generation_in *in, co
         return parse_ids(c->prompt_ids, r->weights->V, in);
     }
     if (*c->prompt_file) {
-        text = read_prompt_file(c->prompt_file, &n);
+        text = document_read(c->prompt_file, &n);
         if (!text) {
             snprintf(why->about, sizeof why->about, "%.4000s", c->prompt_file);
             why->text = strerror(errno ? errno : ENOMEM);
@@ -101,7 +58,8 @@ static bool read_prompt(const config *c, const runtime *r, generation_in *in, co
     } else {
         n = strlen(c->prompt);
     }
-    e = encode(r->tokens, text ? text : c->prompt, n, in);
+    e = document_encode(r->tokens, text ? text : c->prompt, n, TOKENIZER_SPECIALS, &in->ids,
+                        &in->n_ids);
     free(text);
     why->text = err_text(e);
     return e == ERR_OK;

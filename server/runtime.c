@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/cpu.h"
+#include "server/plans.h"
 #include "server/threads.h"
 
 #ifndef XQUANTD_DATADIR
@@ -16,7 +17,7 @@
 
 static const char embedded[] = "models/seedling-32m-mha-q8_0.gguf";
 
-void runtime_default_model(char *path, size_t n)
+void runtime_find_file(const char *name, char *path, size_t n)
 {
     char self[4096];
     const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -28,10 +29,15 @@ void runtime_default_model(char *path, size_t n)
 
         self[length] = '\0';
         memcpy(copy, self, (size_t)length + 1);
-        snprintf(path, n, "%s/%s%s", dirname(copy), up[i], embedded);
+        snprintf(path, n, "%s/%s%s", dirname(copy), up[i], name);
         if (access(path, R_OK) == 0) return;
     }
-    snprintf(path, n, "%s/%s", XQUANTD_DATADIR, embedded);
+    snprintf(path, n, "%s/%s", XQUANTD_DATADIR, name);
+}
+
+void runtime_default_model(char *path, size_t n)
+{
+    runtime_find_file(embedded, path, n);
 }
 
 /* The file's base name without .gguf, or --model-name. */
@@ -69,7 +75,7 @@ static uint64_t auto_cache_size(void)
     return left / 2;
 }
 
-static err open_model(runtime *r, const config *c, fault *why)
+static err open_file(runtime *r, const config *c, fault *why)
 {
     TRY(gguf_open(&r->file, r->model_path, why));
     TRY(tokenizer_new(&r->tokens, r->file, why));
@@ -83,6 +89,7 @@ static err open_model(runtime *r, const config *c, fault *why)
 static err open_cache(runtime *r, const config *c, fault *why)
 {
     const cache_options o = {.mode = c->cache,
+                             .plan = r->plan,
                              .budget_bytes = c->cache_size ? c->cache_size : auto_cache_size(),
                              .max_running = c->max_running > 0 ? (int)c->max_running : 1,
                              .slots = r->team->slots,
@@ -99,17 +106,26 @@ static err open_cache(runtime *r, const config *c, fault *why)
     return fault_name(why, e, option);
 }
 
-static err open_all(runtime *r, const config *c, fault *why)
+static err open_model(runtime *r, const config *c, fault *why)
 {
     kern_init(&r->kern, cpu_flags());
-    TRY(open_model(r, c, why));
+    TRY(open_file(r, c, why));
     TRY(threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores()));
-    TRY(open_cache(r, c, why));
     return forward_open(&r->forward, r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS,
                         CACHE_BLOCK_TOKENS);
 }
 
-err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
+static err open_all(runtime *r, const config *c, fault *why)
+{
+    TRY(open_model(r, c, why));
+    TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
+    return open_cache(r, c, why);
+}
+
+/* `open` on the model that the options name; on failure `what` says what is at fault. */
+static err open_named(runtime *r, const config *c,
+                      err (*open)(runtime *, const config *, fault *), char *what,
+                      size_t what_bytes)
 {
     char path[4200];
     fault why = {{0}};
@@ -122,19 +138,32 @@ err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
         runtime_default_model(path, sizeof path);
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
-    e = r->model_path && r->model_name ? open_all(r, c, &why) : ERR_NOMEM;
+    e = r->model_path && r->model_name ? open(r, c, &why) : ERR_NOMEM;
     if (e == ERR_OK) return e;
-    if (why.field[0] == '-') /* an option is at fault, not the file */
+    if (e == ERR_NOPLAN)
+        plans_explain(path, c->cache, what, what_bytes);
+    else if (why.field[0] == '-') /* an option is at fault, not the file */
         snprintf(what, what_bytes, "%s", why.field);
     else
         snprintf(what, what_bytes, "%s%s%s", path, why.field[0] ? ": " : "", why.field);
     return e;
 }
 
+err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    return open_named(r, c, open_all, what, what_bytes);
+}
+
+err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    return open_named(r, c, open_model, what, what_bytes);
+}
+
 void runtime_close(runtime *r)
 {
     forward_close(r->forward);
     cache_close(r->cache);
+    plan_close(r->plan);
     threads_close(r->team);
     model_close(r->weights);
     tokenizer_free(r->tokens);

@@ -21,6 +21,7 @@ typedef struct runtime {
     tokenizer *tokens;
     model *weights;
     team *team;
+    struct plan *plan; /* of a klt mode; else NULL */
     cache *cache;
     forward *forward;
     kern kern;
@@ -32,8 +33,14 @@ typedef struct runtime {
 err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes);
 void runtime_close(runtime *r);
 
-/* The embedded model: beside the program's source tree, or in the install prefix. Writes
- * the path that exists, or the last one tried. */
+/* The same without a cache, for a command that opens its own: r->cache stays NULL. */
+err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes);
+
+/* A file that ships ("models/x"): in the program's source tree, or in the install prefix.
+ * Writes the path that exists, or the last one tried. */
+void runtime_find_file(const char *name, char *path, size_t n);
+
+/* The embedded model's path, found in that way. */
 void runtime_default_model(char *path, size_t n);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/cpu.h"
+#include "server/plans.h"
 #include "server/threads.h"
 
 static void must(err e, const char *what, const fault *why)
@@ -29,6 +30,8 @@ void lab_open(lab *l, const char *path, const char *mode, int threads)
     must(threads_open(&l->team, threads), "threads", NULL);
     o.slots = threads;
     o.ctx_tokens = l->m->ctx;
+    must(plans_open(path, mode, l->file, &l->plan, &why), mode, &why);
+    o.plan = l->plan;
     must(cache_open(&l->cache, l->m, &l->kern, &o), mode, NULL);
     must(forward_open(&l->forward, l->m, &l->kern, l->team, CACHE_BLOCK_TOKENS,
                       CACHE_BLOCK_TOKENS),
@@ -39,6 +42,7 @@ void lab_close(lab *l)
 {
     forward_close(l->forward);
     cache_close(l->cache);
+    plan_close(l->plan);
     threads_close(l->team);
     model_close(l->m);
     tokenizer_free(l->tokens);

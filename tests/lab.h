@@ -22,6 +22,7 @@ typedef struct lab {
     model *m;
     kern kern;
     team *team;
+    struct plan *plan; /* of a klt mode, found as the program does */
     cache *cache;
     forward *forward;
 } lab;

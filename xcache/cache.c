@@ -84,6 +84,7 @@ static size_t lay_out_memory(cache *c)
         s->x = carve(c, &at, B * m->D);
         s->k = carve(c, &at, 2 * B * m->E);
         s->v = s->k ? s->k + B * m->E : NULL;
+        s->temp = carve(c, &at, c->shared.codec.temp_floats);
     }
     return at;
 }
@@ -109,7 +110,7 @@ static err open_all(cache *c, const model *m, const kern *k, const cache_options
 {
     context_shared *s = &c->shared;
 
-    TRY(codec_open(&s->codec, o->mode, m, k, CACHE_BLOCK_TOKENS));
+    TRY(codec_open(&s->codec, o->mode, m, k, CACHE_BLOCK_TOKENS, o->plan));
     TRY(lay_out_block(s));
     TRY(pool_open(&s->pool, o->budget_bytes, s->block_bytes));
     s->rebuilt = &c->rebuilt;

@@ -23,15 +23,17 @@ enum { CACHE_BLOCK_TOKENS = 128 };
 typedef struct cache cache;
 
 typedef struct cache_options {
-    const char *mode;      /* a mode of codec.def, or "auto" */
-    uint64_t budget_bytes; /* of the pool; never exceeded */
-    int max_running;       /* open pages */
-    int slots;             /* workers that may call tile at once */
-    size_t ctx_tokens;     /* longest context */
+    const char *mode;        /* a mode of codec.def, or "auto" */
+    const struct plan *plan; /* of a mode that needs one, borrowed; else NULL */
+    uint64_t budget_bytes;   /* of the pool; never exceeded */
+    int max_running;         /* open pages */
+    int slots;               /* workers that may call tile at once */
+    size_t ctx_tokens;       /* longest context */
 } cache_options;
 
-/* Open the pool and the pages. m and k are borrowed. Errors: MODE, MODEMODEL, NOROOM (the
- * budget holds no block), NOMEM, SYSTEM. The caller closes, after the last context ended. */
+/* Open the pool and the pages. m and k are borrowed. Errors: MODE, MODEMODEL, NOPLAN,
+ * PLANMODEL, NOROOM (the budget holds no block), NOMEM, SYSTEM. The caller closes, after the
+ * last context ended. */
 err cache_open(cache **out, const model *m, const kern *k, const cache_options *o);
 void cache_close(cache *c);
 

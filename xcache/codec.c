@@ -16,7 +16,7 @@ static const row rows[] = {
 #undef CODEC
 };
 
-enum { ROWS = sizeof rows / sizeof rows[0] };
+enum { ROWS = sizeof rows / sizeof rows[0], MODE_NUMBER = 12 /* characters, and a NUL */ };
 
 /* Is `text` one of the numbers in `list` ("8 4 3 2")? An empty list has one: "". */
 static bool in_list(const char *list, const char *text)
@@ -31,13 +31,32 @@ static bool in_list(const char *list, const char *text)
     return false;
 }
 
+/* "4..64": any decimal between. */
+static bool is_range(const char *list)
+{
+    return strstr(list, "..") != NULL;
+}
+
+static double number_in_range(const char *list, const char *text)
+{
+    const double least = atof(list), most = atof(strstr(list, "..") + 2);
+    char *end;
+    double v;
+
+    if (*text < '0' || *text > '9' || text[strspn(text, "0123456789.")]) return 0;
+    v = strtod(text, &end);
+    return !*end && strlen(text) < MODE_NUMBER && v >= least && v <= most ? v : 0;
+}
+
 static const row *find_row(const char *mode, const char **n)
 {
     for (size_t i = 0; i < ROWS; i++) {
         const size_t length = strlen(rows[i].mode);
 
         if (strncmp(mode, rows[i].mode, length) != 0) continue;
-        if (!in_list(rows[i].n, mode + length)) continue;
+        if (is_range(rows[i].n) ? !number_in_range(rows[i].n, mode + length)
+                                : !in_list(rows[i].n, mode + length))
+            continue;
         *n = mode + length;
         return &rows[i];
     }
@@ -45,9 +64,9 @@ static const row *find_row(const char *mode, const char **n)
 }
 
 err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
-               size_t block_tokens)
+               size_t block_tokens, const struct plan *p)
 {
-    codec_state s = {.m = m, .kern = k, .block_tokens = block_tokens};
+    codec_state s = {.m = m, .kern = k, .block_tokens = block_tokens, .plan = p};
     const char *n = "";
     const row *r;
 
@@ -56,6 +75,7 @@ err codec_open(codec_state *out, const char *mode, const model *m, const kern *k
     if (!r) return ERR_MODE;
     s.codec = r->codec;
     s.bits = atoi(n);
+    s.ratio = codec_ratio(mode);
     snprintf(s.mode, sizeof s.mode, "%s", mode);
     if (s.codec->open) TRY(s.codec->open(&s));
     *out = s;
@@ -73,6 +93,7 @@ bool codec_mode(size_t i, char mode[16])
     for (size_t r = 0; r < ROWS; r++) {
         const char *at = rows[r].n;
 
+        if (is_range(at)) continue;
         do { /* every word of n, or the one empty word */
             const size_t word = strcspn(at, " ");
 
@@ -84,4 +105,12 @@ bool codec_mode(size_t i, char mode[16])
         } while (*at);
     }
     return false;
+}
+
+double codec_ratio(const char *mode)
+{
+    const char *n = NULL;
+    const row *r = find_row(mode, &n);
+
+    return r && is_range(r->n) ? number_in_range(r->n, n) : 0;
 }

@@ -26,6 +26,7 @@ typedef struct codec_rows {
 typedef struct codec_scratch {
     float *x;     /* [B,D] */
     float *k, *v; /* [B,E], v right after k */
+    float *temp;  /* [codec_state.temp_floats] */
 } codec_scratch;
 
 /* One layer of one sealed block: where its bytes are, and what goes with them. */
@@ -51,10 +52,13 @@ typedef struct codec_state {
     const model *m;
     const kern *kern;
     size_t block_tokens;
-    int bits;      /* n of the mode; 0 where it has none */
-    void *own;     /* the codec's; see open and close */
-    size_t bytes;  /* of weights that own holds besides the model's */
-    char mode[16]; /* "xq4" */
+    int bits;     /* n of the mode; 0 where it has none */
+    double ratio; /* of a mode that needs a plan; else 0 */
+    const struct plan *plan;
+    void *own;          /* the codec's; see open and close */
+    size_t temp_floats; /* of scratch that open asks for */
+    size_t bytes;       /* of weights that own holds besides the model's */
+    char mode[16];      /* "xq4" */
 } codec_state;
 
 struct codec {
@@ -62,7 +66,8 @@ struct codec {
     bool keeps_raw_k; /* and keys before rotary positions */
     bool rebuilds;    /* a tile is made in scratch, not read in place */
     bool carries;     /* layers come in order and hand place.state on */
-    /* Prepare s->own. NULL: nothing to do. ERR_NOMEM, ERR_MODEMODEL. */
+    /* Prepare s->own. NULL: nothing to do. ERR_NOMEM, ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL:
+     * of another model or ratio. */
     err (*open)(codec_state *s);
     void (*close)(codec_state *s);
     codec_size (*size)(const codec_state *s, int layer);
@@ -73,14 +78,19 @@ struct codec {
     void (*decode)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
 };
 
-/* Open the codec of `mode` ("kv16", "xq4", "auto"). ERR_MODE: no such mode; ERR_MODEMODEL:
- * not with this model; ERR_NOMEM. m and k are borrowed. The caller closes. */
+/* Open the codec of `mode` ("kv16", "xq4", "auto"). p: the plan of a mode that needs one, or
+ * NULL. ERR_MODE: no such mode; ERR_MODEMODEL: not with this model; ERR_NOPLAN, ERR_PLANMODEL,
+ * ERR_NOMEM. m, k and p are borrowed. The caller closes. */
 err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
-               size_t block_tokens);
+               size_t block_tokens, const struct plan *p);
 void codec_close(codec_state *s);
 
-/* Mode i of codec.def, in its order, for help and tests; false past the last. */
+/* Mode i of codec.def that needs no plan, in its order, for help and tests; false past the
+ * last. */
 bool codec_mode(size_t i, char mode[16]);
+
+/* The ratio of a mode that needs a plan ("klt7.5": 7.5); 0 for every other word. */
+double codec_ratio(const char *mode);
 
 #define CODEC(id, mode, n, help) extern const codec codec_##id;
 #include "xcache/codec.def"

@@ -23,7 +23,7 @@ expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
 expect 0 'xquantd 0.1.0' --version
-for command in serve complete inspect; do
+for command in serve complete perplexity inspect; do
   expect 0 "usage: xquantd $command" "$command" --help
   expect 0 'xquantd 0.1.0' "$command" --version
 done
@@ -40,6 +40,37 @@ expect 0 'cache_size = 2GiB' serve --cache-size 2GiB --print-config
 expect 1 '/nowhere.gguf' inspect /nowhere.gguf
 expect 1 '/nowhere.gguf' complete --model /nowhere.gguf --prompt x
 
+expect 2 'needs a text: --file FILE' perplexity
+expect 2 'needs the workspace' perplexity --file README.md --window served
+expect 2 '--window: '"'open'"' is none of: exact served' perplexity --file README.md --window open
+expect 2 '--ctx: 100 is out of range' perplexity --file README.md --ctx 100
+expect 1 '/nowhere.gguf' perplexity --model /nowhere.gguf --file README.md
+expect 1 '/nowhere.txt: No such file or directory' perplexity --file /nowhere.txt
+expect 1 'hold 0 rows of --ctx 2048; --chunks wants 4' perplexity --file LICENSE --ctx 2048
+expect 1 '--greedy wants 288' perplexity --file .clang-format --ctx 256 --chunks 1 --greedy
+expect 1 '--cache xq5: cache mode is not known' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4,xq5
+expect 1 '--cache : cache mode is not known' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4,,xq2
+expect 0 '32.0026   49156.0   0.50' perplexity --file README.md --ctx 256 --chunks 1 --cache kv16
+
+# expect_json SCRIPT ARGUMENT...: exits 0, stdout is one JSON object o of which the JavaScript holds.
+expect_json() {
+  local script=$1 out
+  shift
+  command -v node >/dev/null || { echo 'skipped: node is not here'; return; }
+  out=$("$program" "$@" 2>&1 </dev/null)
+  if node -e 'const o = JSON.parse(process.argv[1]); process.exit(eval(process.argv[2]) ? 0 : 1)' "$out" "$script"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED xquantd %s: wanted %s:\n%s\n' "$*" "$script" "$out"
+  fi
+}
+
+expect_json 'o.model === "seedling-32m-mha-q8_0" && o.file === "README.md" && o.ctx === 256 && o.chunks === 2 &&
+  o.results.map(r => r.mode).join() === "kv32,xq4,kivi2" &&
+  o.results.every(r => ["ppl", "kl", "top1", "bits_per_element", "bytes_per_token", "ratio"].every(f => Number.isFinite(r[f]))) &&
+  o.results[0].kl === 0 && o.results[0].top1 === 1 && o.results[1].kl > 0 && !("greedy_equal" in o.results[1])' \
+  perplexity --file README.md --ctx 256 --chunks 2 --cache xq4,kv32,kivi2,xq4 --json
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]

@@ -154,6 +154,7 @@ TEST(purity_of_a_prompt_cut_at_random_places_in_every_mode)
     char mode[16];
 
     for (size_t i = 0; codec_mode(i, mode); i++) check_cuts(LAB_EMBEDDED, mode, cuts, 2);
+    check_cuts(LAB_EMBEDDED, "klt16", cuts, 2); /* its plan ships */
 }
 
 TEST(purity_of_decode_against_prefill)
@@ -163,6 +164,7 @@ TEST(purity_of_decode_against_prefill)
     check_cuts(LAB_EMBEDDED, "kv16", cuts, 1);
     check_cuts(LAB_EMBEDDED, "xq4", cuts, 1);
     check_cuts(LAB_EMBEDDED, "cl3", cuts, 1);
+    check_cuts(LAB_EMBEDDED, "klt16", cuts, 1);
 }
 
 TEST(purity_of_a_prompt_of_float_weights_and_grouped_heads)

@@ -1,0 +1,258 @@
+/* cmd_perplexity.c - `xquantd perplexity`: the quality of cache modes on a text. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "server/command.h"
+#include "server/document.h"
+#include "server/evaluate.h"
+#include "server/plans.h"
+#include "server/progress.h"
+#include "server/runtime.h"
+#include "server/text.h"
+
+extern char **environ;
+
+enum { PROMPTS = 32 /* of the greedy comparison */ };
+
+/* What the command holds while it runs, and what is at fault if it fails. */
+typedef struct session {
+    const config *c;
+    runtime runtime;
+    char *list;           /* --cache, cut into names */
+    evaluate_mode *modes; /* [n], kv32 not among them */
+    plan **plans;         /* [n] */
+    size_t n;
+    int32_t *ids; /* [n_ids] */
+    size_t n_ids;
+    evaluate_result *results; /* [1 + n] */
+    progress bar;
+    char about[4400];
+} session;
+
+/* --- output --- */
+
+static void add_result(text_builder *t, const evaluate_result *r, bool greedy)
+{
+    text_addf(t, "{\"mode\":\"%s\",\"ppl\":%.9g,\"kl\":%.6g,\"top1\":%.6g", r->mode, r->ppl,
+              r->kl, r->top1);
+    text_addf(t, ",\"bits_per_element\":%.6g,\"bytes_per_token\":%.9g,\"ratio\":%.6g",
+              r->bits_per_element, r->bytes_per_token, r->ratio);
+    if (greedy)
+        text_addf(t, ",\"greedy_equal\":%.6g,\"greedy_first_differs\":%.6g", r->greedy_equal,
+                  r->greedy_first);
+    text_add_string(t, "}");
+}
+
+static bool print_json(const session *s)
+{
+    text_builder t = {0};
+    char *text;
+
+    text_add_string(&t, "{\"model\":");
+    text_add_json_string(&t, s->runtime.model_name);
+    text_add_string(&t, ",\"file\":");
+    text_add_json_string(&t, s->c->file);
+    text_addf(&t, ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"results\":[",
+              (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window);
+    for (size_t i = 0; i <= s->n; i++) {
+        if (i) text_add_string(&t, ",");
+        add_result(&t, &s->results[i], s->c->greedy);
+    }
+    text_add_string(&t, "]}\n");
+    text = text_take(&t, NULL);
+    if (text) fputs(text, stdout);
+    free(text);
+    return text && fflush(stdout) == 0;
+}
+
+static bool print_table(const session *s)
+{
+    printf("%s on %s, ctx %zu, chunks %zu; KL in nats and top-1 against kv32\n\n",
+           s->runtime.model_name, s->c->file, (size_t)s->c->ctx, (size_t)s->c->chunks);
+    printf("%-8s %8s %9s %7s %7s %9s %6s%s\n", "mode", "ppl", "KL", "top-1", "bits",
+           "bytes/tok", "ratio", s->c->greedy ? "  greedy  first" : "");
+    for (size_t i = 0; i <= s->n; i++) {
+        const evaluate_result *r = &s->results[i];
+
+        printf("%-8s %8.3f %9.5f %7.4f %7.4f %9.1f %6.2f", r->mode, r->ppl, r->kl, r->top1,
+               r->bits_per_element, r->bytes_per_token, r->ratio);
+        if (s->c->greedy) printf("  %6.4f %6.1f", r->greedy_equal, r->greedy_first);
+        putchar('\n');
+    }
+    return fflush(stdout) == 0;
+}
+
+/* --- the run --- */
+
+static bool is_listed(const session *s, const char *name)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->modes[i].name, name) == 0) return true;
+    return strcmp(name, "kv32") == 0; /* a row in any case */
+}
+
+/* "kivi4,xq4" -> modes, each once. */
+static err split_modes(session *s)
+{
+    const size_t most = strlen(s->c->cache) + 1;
+    char *at, *name;
+
+    s->list = strdup(s->c->cache);
+    s->modes = calloc(most, sizeof *s->modes);
+    s->plans = calloc(most, sizeof *s->plans);
+    s->results = calloc(most + 1, sizeof *s->results);
+    if (!s->list || !s->modes || !s->plans || !s->results) return ERR_NOMEM;
+    for (at = s->list; (name = strsep(&at, ","));)
+        if (!is_listed(s, name)) s->modes[s->n++].name = name;
+    return ERR_OK;
+}
+
+static err open_plans(session *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        fault why = {{0}};
+        const err e = plans_open_or_make(&s->runtime, s->modes[i].name, &s->plans[i], &why);
+
+        snprintf(s->about, sizeof s->about, "%s", why.field);
+        TRY(e);
+        s->modes[i].plan = s->plans[i];
+    }
+    return ERR_OK;
+}
+
+static err read_file(session *s)
+{
+    size_t n = 0;
+    char *text;
+    err e;
+
+    snprintf(s->about, sizeof s->about, "%.4000s", s->c->file);
+    errno = ENOMEM;
+    text = document_read(s->c->file, &n);
+    if (!text) return ERR_SYSTEM;
+    e = document_encode(s->runtime.tokens, text, n, TOKENIZER_PLAIN, &s->ids, &s->n_ids);
+    free(text);
+    return e;
+}
+
+/* Is there as much text as was asked for? A shorter measurement is never passed off as it. */
+static err check_length(session *s)
+{
+    const size_t ctx = (size_t)s->c->ctx, rows = s->n_ids / ctx;
+    char *end = s->about + strlen(s->about);
+    const size_t room = sizeof s->about - strlen(s->about);
+
+    if (s->c->greedy && s->n_ids < EVALUATE_PROMPT_TOKENS + PROMPTS) {
+        snprintf(end, room, ": %zu tokens; --greedy wants %d", s->n_ids,
+                 EVALUATE_PROMPT_TOKENS + PROMPTS);
+        return ERR_EMPTY;
+    }
+    if (rows >= (size_t)s->c->chunks) return ERR_OK;
+    snprintf(end, room, ": %zu tokens hold %zu rows of --ctx %zu; --chunks wants %zu", s->n_ids,
+             rows, ctx, (size_t)s->c->chunks);
+    return ERR_EMPTY;
+}
+
+static void show_progress(void *arg, double done)
+{
+    session *s = arg;
+
+    progress_show(&s->bar, done);
+}
+
+static err measure(session *s)
+{
+    const evaluate_in in = {.ids = s->ids,
+                            .n_ids = s->n_ids,
+                            .ctx = (size_t)s->c->ctx,
+                            .rows = (size_t)s->c->chunks,
+                            .modes = s->modes,
+                            .n_modes = s->n,
+                            .prompts = s->c->greedy ? PROMPTS : 0,
+                            .progress = show_progress,
+                            .arg = s};
+    const char *mode;
+    const err e = evaluate_modes(&s->runtime, &in, s->results, &mode);
+
+    progress_clear(&s->bar);
+    snprintf(s->about, sizeof s->about, "%s%.64s", mode ? "--cache " : "", mode ? mode : "");
+    return e;
+}
+
+/* Prints only when all is well. */
+static err run_session(session *s)
+{
+    TRY(runtime_open_model(&s->runtime, s->c, s->about, sizeof s->about));
+    TRY(read_file(s));
+    TRY(check_length(s));
+    TRY(split_modes(s));
+    TRY(open_plans(s));
+    TRY(measure(s));
+    s->about[0] = '\0';
+    errno = EIO;
+    return (s->c->json ? print_json(s) : print_table(s)) ? ERR_OK : ERR_SYSTEM;
+}
+
+static void close_session(session *s)
+{
+    for (size_t i = 0; i < s->n; i++) plan_close(s->plans[i]);
+    free(s->plans);
+    free(s->modes);
+    free(s->list);
+    free(s->results);
+    free(s->ids);
+    runtime_close(&s->runtime);
+}
+
+static int fail(const session *s, err e)
+{
+    const char *text = e == ERR_SYSTEM && errno ? strerror(errno) : err_text(e);
+
+    fprintf(stderr, "xquantd: %s", s->about);
+    if (e != ERR_EMPTY) /* that one is a sentence already */
+        fprintf(stderr, "%s%s", *s->about ? ": " : "", text);
+    fputc('\n', stderr);
+    return 1;
+}
+
+static int run(const config *c)
+{
+    session s = {.c = c};
+    const err e = run_session(&s);
+    const int code = e == ERR_OK ? 0 : fail(&s, e);
+
+    close_session(&s);
+    return code;
+}
+
+/* What no model is needed to refuse. NULL: nothing. */
+static const char *refuse(const config *c)
+{
+    if (!*c->file) return "perplexity needs a text: --file FILE";
+    if (strcmp(c->window, "exact") != 0)
+        return "--window served needs the workspace of rebuilt keys and values, which this "
+               "version does not have";
+    return NULL;
+}
+
+int cmd_perplexity(int argc, char **argv)
+{
+    config c;
+    char *wrong = config_load(&c, CONFIG_PERPLEXITY, argc, argv, environ);
+    const char *refusal = wrong ? wrong : refuse(&c);
+    int code = 2;
+
+    if (refusal) {
+        fprintf(stderr, "xquantd: %s\n", refusal);
+    } else {
+        c.ctx_size = c.ctx; /* positions that the model prepares */
+        if (c.greedy && c.ctx_size < EVALUATE_GREEDY_CTX) c.ctx_size = EVALUATE_GREEDY_CTX;
+        code = run(&c);
+    }
+    free(wrong);
+    config_free(&c);
+    return code;
+}

@@ -1,0 +1,57 @@
+/* document.c - reads a text file and makes ids of it. */
+#include "server/document.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/text.h"
+
+/* All of a stream; *n its bytes. NULL: cannot be read, or out of memory. */
+static char *read_all(FILE *f, size_t *n)
+{
+    text_builder all = {0};
+    char part[65536];
+
+    for (size_t got; (got = fread(part, 1, sizeof part, f)) > 0;) text_add(&all, part, got);
+    text_add(&all, "", 0);
+    if (ferror(f)) {
+        text_free(&all);
+        return NULL;
+    }
+    return text_take(&all, n);
+}
+
+char *document_read(const char *path, size_t *n)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    char *text = f ? read_all(f, n) : NULL;
+
+    if (f && f != stdin) fclose(f);
+    return text;
+}
+
+err document_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                    int32_t **out, size_t *n_ids)
+{
+    const int32_t bos = tokenizer_bos(t);
+    int32_t *ids = malloc((n + 1) * sizeof *ids);
+    size_t count = 0;
+    err e;
+
+    if (!ids) return ERR_NOMEM;
+    e = tokenizer_encode(t, text, n, how, ids + 1, &count);
+    if (e != ERR_OK) {
+        free(ids);
+        return e;
+    }
+    if (tokenizer_adds_bos(t) && !(count && ids[1] == bos)) {
+        ids[0] = bos;
+        count++;
+    } else {
+        memmove(ids, ids + 1, count * sizeof *ids);
+    }
+    *out = ids;
+    *n_ids = count;
+    return ERR_OK;
+}

@@ -1,0 +1,225 @@
+/* plans.c - finds plan files, and runs calibration with a text. */
+#include "server/plans.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/document.h"
+#include "server/progress.h"
+#include "xcache/calibrate.h"
+#include "xcache/codec.h"
+
+/* --- names and places --- */
+
+/* "model.klt16.xplan" for "models/model.gguf": its base name without the ending. */
+static char *name_plan(const char *model_path, size_t D, double ratio, plan_predictor r)
+{
+    const plan_predictor usual = plan_default_predictor(D);
+    const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
+    const size_t n = strlen(base), cut = n > 5 && !strcmp(base + n - 5, ".gguf") ? n - 5 : n;
+    char form[32] = "", *name;
+
+    if (r.kind != usual.kind || r.rank != usual.rank) {
+        if (r.kind == PLAN_RANK)
+            snprintf(form, sizeof form, ".rank%zu", r.rank);
+        else
+            snprintf(form, sizeof form, ".%s", r.kind == PLAN_FULL ? "full" : "none");
+    }
+    return asprintf(&name, "%.*s.klt%g%s.xplan", (int)cut, base, ratio, form) < 0 ? NULL : name;
+}
+
+/* folder/name; frees name. */
+static char *join(const char *folder, size_t n, char *name)
+{
+    char *path = NULL;
+
+    if (name && asprintf(&path, "%.*s%s%s", (int)n, folder, n ? "/" : "", name) < 0)
+        path = NULL;
+    free(name);
+    return path;
+}
+
+char *plans_beside(const char *model_path, size_t D, double ratio, plan_predictor r)
+{
+    const char *slash = strrchr(model_path, '/');
+
+    return join(model_path, slash ? (size_t)(slash - model_path) : 0,
+                name_plan(model_path, D, ratio, r));
+}
+
+/* The user's cache folder of this program; the caller frees. NULL: there is none. */
+static char *cache_folder(void)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *folder = NULL;
+    int n = -1;
+
+    if (base && *base)
+        n = asprintf(&folder, "%s/xquantd", base);
+    else if (home && *home)
+        n = asprintf(&folder, "%s/.cache/xquantd", home);
+    return n < 0 ? NULL : folder;
+}
+
+static void make_folders(char *path)
+{
+    for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        mkdir(path, 0777);
+        *at = '/';
+    }
+    mkdir(path, 0777);
+}
+
+char *plans_cached(const char *model_path, size_t D, double ratio, plan_predictor r)
+{
+    char *folder = cache_folder(), *path;
+
+    if (!folder) return NULL;
+    make_folders(folder);
+    path = join(folder, strlen(folder), name_plan(model_path, D, ratio, r));
+    free(folder);
+    return path;
+}
+
+/* The first place that has the plan; the caller frees. NULL: none. */
+static char *find_plan(const char *model_path, size_t D, double ratio)
+{
+    const plan_predictor r = plan_default_predictor(D);
+    const char *folder = getenv("XQUANTD_PLAN_DIR");
+    char *own = cache_folder(), *found = NULL;
+    char *places[3] = {plans_beside(model_path, D, ratio, r)};
+
+    if (folder && *folder)
+        places[1] = join(folder, strlen(folder), name_plan(model_path, D, ratio, r));
+    if (own) places[2] = join(own, strlen(own), name_plan(model_path, D, ratio, r));
+    for (int i = 0; i < 3; i++) {
+        if (!found && places[i] && access(places[i], F_OK) == 0)
+            found = places[i];
+        else
+            free(places[i]);
+    }
+    free(own);
+    return found;
+}
+
+/* --- opening --- */
+
+static size_t model_width(const gguf *g)
+{
+    uint64_t D = 0;
+
+    return gguf_get_u64(g, "llama.embedding_length", &D) == ERR_OK ? D : 0;
+}
+
+err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
+{
+    const double ratio = codec_ratio(mode);
+    fault part = {{0}};
+    char *path, text[300];
+    err e;
+
+    *out = NULL;
+    if (ratio == 0) return ERR_OK;
+    path = find_plan(model_path, model_width(g), ratio);
+    e = path ? plan_open(out, path, g, &part) : ERR_NOPLAN;
+    if (e != ERR_OK) {
+        const char *slash = path ? strrchr(path, '/') : NULL;
+
+        snprintf(text, sizeof text, "--cache %s%s%.200s%s%s", mode, path ? ": " : "",
+                 slash  ? slash + 1
+                 : path ? path
+                        : "",
+                 part.field[0] ? ": " : "", part.field);
+        fault_name(why, e, text);
+    }
+    free(path);
+    return e;
+}
+
+void plans_explain(const char *model_path, const char *mode, char *text, size_t n)
+{
+    snprintf(text, n, "--cache %s (`xquantd calibrate --model %s --ratio %g` makes its plan)",
+             mode, model_path, codec_ratio(mode));
+}
+
+/* --- making --- */
+
+/* Rows to learn from and to measure on, of a length the model knows. */
+static void cut_text(const model *m, const int32_t *ids, reader_text *learn, reader_text *held)
+{
+    const size_t most = m->ctx < CALIBRATE_ROW ? m->ctx : CALIBRATE_ROW;
+    const size_t row = most / CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS;
+
+    *learn = (reader_text){ids, row ? CALIBRATE_TOKENS / row : 0, row};
+    *held = (reader_text){ids ? ids + learn->rows * row : NULL, CALIBRATE_HELD_ROWS, row};
+}
+
+static void show(void *arg, double share)
+{
+    progress_show(arg, share);
+}
+
+/* Calibrate on ids, which are long enough. */
+static err calibrate_ids(const runtime *r, const plans_wish *w, const int32_t *ids, plan **out,
+                         size_t *memory)
+{
+    const reader_model parts = {r->weights, &r->kern, r->team};
+    const double opening = w->max_kl > 0 ? 0.05 : 0.25;
+    progress bar = {0};
+    const stage all = {show, &bar, 0, 1}, first = stage_part(&all, 0, opening),
+                rest = stage_part(&all, opening, 1 - opening);
+    reader_text learn, held;
+    calibration *c = NULL;
+    err e;
+
+    cut_text(r->weights, ids, &learn, &held);
+    e = calibrate_open(&c, r->file, &parts, &learn, &held, &first);
+    if (e == ERR_OK)
+        e = w->max_kl > 0 ? calibrate_search(c, w->max_kl, w->predictor, &rest, out)
+                          : calibrate_make(c, w->ratio, w->predictor, &rest, out);
+    if (e == ERR_OK && memory) *memory = calibrate_bytes(c);
+    calibrate_close(c);
+    progress_clear(&bar);
+    return e;
+}
+
+err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory)
+{
+    reader_text learn, held;
+    char path[4200], *text;
+    int32_t *ids = NULL;
+    size_t n = 0, count = 0;
+    err e;
+
+    runtime_find_file("models/calibration.txt", path, sizeof path);
+    text = document_read(w->text ? w->text : path, &n);
+    if (!text) return ERR_READ;
+    e = document_encode(r->tokens, text, n, TOKENIZER_PLAIN, &ids, &count);
+    free(text);
+    cut_text(r->weights, ids, &learn, &held);
+    if (e == ERR_OK && !learn.rows) e = ERR_MODEMODEL;
+    if (e == ERR_OK && count < (learn.rows + held.rows) * learn.row_tokens) e = ERR_EMPTY;
+    if (e == ERR_OK) e = calibrate_ids(r, w, ids, out, memory);
+    free(ids);
+    return e;
+}
+
+err plans_open_or_make(const runtime *r, const char *mode, plan **out, fault *why)
+{
+    const size_t D = r->weights->D;
+    const plans_wish w = {.ratio = codec_ratio(mode), .predictor = plan_default_predictor(D)};
+    err e = plans_open(r->model_path, mode, r->file, out, why);
+    char *path;
+
+    if (e != ERR_NOPLAN) return e;
+    e = plans_make(r, &w, out, NULL);
+    if (e != ERR_OK) return fault_name(why, e, mode);
+    path = plans_cached(r->model_path, D, w.ratio, w.predictor);
+    if (path) (void)plan_write(*out, path); /* the next run makes it again */
+    free(path);
+    return ERR_OK;
+}

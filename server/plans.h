@@ -1,0 +1,49 @@
+/* plans.h - where the plans of klt modes are, and what makes one that is missing.
+ *
+ * MODEL.klt16.xplan (another than the default predictor: MODEL.klt16.rank64.xplan) is looked
+ * for beside MODEL.gguf, then in $XQUANTD_PLAN_DIR, then in
+ * ${XDG_CACHE_HOME:-~/.cache}/xquantd. The first that exists counts: a broken one is an error,
+ * not a reason to look on. */
+#ifndef SERVER_PLANS_H
+#define SERVER_PLANS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/err.h"
+#include "engine/gguf.h"
+#include "server/runtime.h"
+#include "xcache/plan.h"
+
+/* The file beside the model, D its width. The caller frees; NULL: out of memory. */
+char *plans_beside(const char *model_path, size_t D, double ratio, plan_predictor r);
+
+/* The same name in the user's cache folder, which is made. NULL: there is none, or no memory.
+ */
+char *plans_cached(const char *model_path, size_t D, double ratio, plan_predictor r);
+
+/* Open the plan of `mode` for the model g; *out = NULL where the mode needs none. `why` is
+ * "--cache MODE: FILE: part". ERR_NOPLAN: no such file; else errors of plan_open. The caller
+ * closes. */
+err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why);
+
+/* "--cache MODE, made by `xquantd calibrate ...`": what ERR_NOPLAN is about. */
+void plans_explain(const char *model_path, const char *mode, char *text, size_t n);
+
+/* What a calibration is to do. */
+typedef struct plans_wish {
+    double ratio;
+    double max_kl; /* > 0: the largest ratio within it instead */
+    plan_predictor predictor;
+    const char *text; /* a file; NULL: the one that ships */
+} plans_wish;
+
+/* Make a plan, with a bar on stderr; r needs no cache. *memory (may be NULL): bytes it took.
+ * ERR_READ, ERR_EMPTY: the text, or too short; else errors of calibrate.h. The caller closes.
+ */
+err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory);
+
+/* plans_open, but a missing plan is made and kept in the user's cache folder. */
+err plans_open_or_make(const runtime *r, const char *mode, plan **out, fault *why);
+
+#endif

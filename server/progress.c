@@ -1,0 +1,32 @@
+/* progress.c - draws the bar. */
+#include "server/progress.h"
+
+#include <stdio.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { BAR = 40, PAUSE_NS = 100000000 };
+
+void progress_show(progress *p, double done)
+{
+    static const char full[] = "########################################";
+    const uint64_t now = uv_hrtime();
+    unsigned left;
+
+    if (!isatty(STDERR_FILENO)) return;
+    if (!p->started_ns) p->started_ns = now;
+    if (p->shown_ns && now - p->shown_ns < PAUSE_NS) return;
+    p->shown_ns = now;
+    fprintf(stderr, "\r[%-*.*s] %3.0f %%", BAR, (int)(done * BAR), full, done * 100);
+    if (done > 0 && now - p->started_ns > 10 * (uint64_t)PAUSE_NS) { /* too early to tell */
+        left = (unsigned)((double)(now - p->started_ns) * 1e-9 * (1 - done) / done + .5);
+        fprintf(stderr, ", %u:%02u left ", left / 60, left % 60);
+    }
+    fflush(stderr);
+}
+
+void progress_clear(progress *p)
+{
+    if (p->shown_ns) fprintf(stderr, "\r%*s\r", BAR + 32, "");
+    *p = (progress){0};
+}

@@ -1,0 +1,30 @@
+/* planned.h - the tiny model, one layer deeper, with plans calibrated for it, for tests. */
+#ifndef TESTS_PLANNED_H
+#define TESTS_PLANNED_H
+
+#include <stddef.h>
+
+#include "engine/gguf.h"
+#include "engine/kern.h"
+#include "engine/model.h"
+#include "xcache/calibrate.h"
+
+typedef struct planned {
+    unsigned char *bytes; /* the model's file */
+    gguf *file;
+    model *m;
+    kern kern;
+    team *team;
+    calibration *calibration;
+    int32_t *ids; /* what it learned from */
+} planned;
+
+/* Open the model and let `threads` threads learn from random ids. Ends the process when
+ * something fails. */
+void planned_open(planned *p, int threads);
+void planned_close(planned *p);
+
+/* A plan; the caller closes it. */
+plan *planned_make(planned *p, double ratio, plan_predictor r);
+
+#endif

@@ -1,0 +1,201 @@
+/* test_klt.c - what the encoder's loop holds is what the decoder finds, in every form of a
+ * plan; sizes keep within the budget; a mode without its plan is refused. */
+#include "xcache/klt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/planned.h"
+#include "tests/test.h"
+#include "xcache/codec.h"
+
+enum { B = 128, D = 64, L = 3 };
+
+/* One block's memory, and the exact inputs of all its layers. */
+typedef struct bench {
+    codec_state codec;
+    codec_scratch scratch;
+    float x[L][B * D], state[B * D], after[L][B * D];
+    uint8_t codes[L][B * D], scales[L][2 * B];
+    int32_t ids[B];
+} bench;
+
+static bench *open_bench(planned *p, const plan *made, const char *mode)
+{
+    bench *b = calloc(1, sizeof *b);
+    uint32_t state = 9;
+
+    CHECK(codec_open(&b->codec, mode, p->m, &p->kern, B, made) == ERR_OK);
+    b->scratch.x = malloc(B * D * sizeof(float));
+    b->scratch.k = malloc(2 * B * p->m->E * sizeof(float));
+    b->scratch.v = b->scratch.k + B * p->m->E;
+    b->scratch.temp = malloc(b->codec.temp_floats * sizeof(float));
+    for (size_t i = 0; i < B; i++) b->ids[i] = (int32_t)(i % p->m->V);
+    for (size_t l = 0; l < L; l++)
+        for (size_t i = 0; i < B * D; i++) {
+            state = state * 1664525u + 1013904223u;
+            b->x[l][i] = (float)(state >> 8) * 0x1p-22f - 2;
+        }
+    return b;
+}
+
+static void close_bench(bench *b)
+{
+    codec_close(&b->codec);
+    free(b->scratch.x);
+    free(b->scratch.k);
+    free(b->scratch.temp);
+    free(b);
+}
+
+static codec_place place_of(bench *b, int layer)
+{
+    return (codec_place){.codes = b->codes[layer],
+                         .scales = b->scales[layer],
+                         .ids = b->ids,
+                         .state = b->state,
+                         .scratch = &b->scratch};
+}
+
+static void encode_all(bench *b)
+{
+    for (int l = 0; l < L; l++) {
+        const codec_rows rows = {.x = b->x[l]};
+        const codec_place place = place_of(b, l);
+
+        b->codec.codec->encode(&b->codec, l, &rows, &place);
+        memcpy(b->after[l], b->state, sizeof b->state);
+    }
+}
+
+static void decode_and_compare(bench *b)
+{
+    kv_tile tile;
+
+    memset(b->state, 0xff, sizeof b->state);
+    memset(b->scratch.temp, 0xff, b->codec.temp_floats * sizeof(float));
+    for (int l = 0; l < L; l++) {
+        const codec_place place = place_of(b, l);
+
+        b->codec.codec->decode(&b->codec, l, &place, &tile);
+        CHECK(memcmp(b->state, b->after[l], sizeof b->state) == 0);
+        for (size_t i = 0; i < B * D; i++) CHECK(isfinite(((const float *)tile.k)[i]));
+    }
+}
+
+TEST(klt_decoder_finds_what_the_encoder_held)
+{
+    const plan_predictor forms[] = {{PLAN_FULL, 0}, {PLAN_RANK, 16}, {PLAN_NONE, 0}};
+    planned p;
+
+    planned_open(&p, 2);
+    for (size_t i = 0; i < 3; i++) {
+        plan *made = planned_make(&p, 8, forms[i]);
+        bench *b = open_bench(&p, made, "klt8");
+
+        encode_all(b);
+        decode_and_compare(b);
+        close_bench(b);
+        plan_close(made);
+    }
+    planned_close(&p);
+}
+
+TEST(klt_layer_0_is_bit_for_bit_the_engine_s)
+{
+    planned p;
+    plan *made;
+    bench *b;
+
+    planned_open(&p, 1);
+    made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
+    b = open_bench(&p, made, "klt8");
+    encode_all(b);
+    for (size_t t = 0; t < B; t++) {
+        float row[D], x[D];
+
+        model_embed(p.m, b->ids[t], row);
+        p.kern.rms_norm(row, p.m->layers[0].attn_norm, D, p.m->eps, x);
+        CHECK(memcmp(x, b->after[0] + t * D, sizeof x) == 0);
+    }
+    CHECK(b->codec.codec->size(&b->codec, 0).codes == 0);
+    close_bench(b);
+    plan_close(made);
+    planned_close(&p);
+}
+
+/* Mean squared distance of what was decoded from what was given. */
+static double distance(const bench *b, int layer)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < B * D; i++)
+        sum += pow((double)b->x[layer][i] - b->after[layer][i], 2);
+    return sum / (B * D);
+}
+
+TEST(klt_codes_carry_information_and_more_bits_carry_more)
+{
+    static const double ratios[] = {32, 12, 5};
+    static const char *const modes[] = {"klt32", "klt12", "klt5"};
+    double before = INFINITY;
+    planned p;
+
+    planned_open(&p, 2);
+    for (size_t i = 0; i < 3; i++) {
+        plan *made = planned_make(&p, ratios[i], (plan_predictor){PLAN_FULL, 0});
+        bench *b = open_bench(&p, made, modes[i]);
+        double now;
+
+        encode_all(b);
+        now = distance(b, 2);
+        CHECK(now < before);
+        before = now;
+        close_bench(b);
+        plan_close(made);
+    }
+    planned_close(&p);
+}
+
+TEST(klt_blocks_never_exceed_their_ratio)
+{
+    planned p;
+
+    planned_open(&p, 2);
+    for (double ratio = 4; ratio <= 32; ratio *= 1.5) {
+        plan *made = planned_make(&p, ratio, (plan_predictor){PLAN_NONE, 0});
+        size_t bits = 0, block = B * sizeof(int32_t) + (L - 1) * 2 * B;
+
+        for (size_t l = 1; l < L; l++) {
+            const plan_layer layer = plan_read_layer(made, l);
+
+            for (size_t i = 0; i < layer.n; i++) bits += layer.bits[i];
+        }
+        CHECK(bits == plan_read_about(made).code_bits && bits <= plan_budget(64, L, ratio));
+        block = (block + bits * B / 8 + 63) / 64 * 64;
+        CHECK((double)block * 8 / B <= 32.0 * 64 * L / ratio);
+        plan_close(made);
+    }
+    planned_close(&p);
+}
+
+TEST(klt_mode_without_its_plan_is_refused)
+{
+    codec_state s;
+    planned p;
+    plan *made;
+
+    planned_open(&p, 1);
+    made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
+    CHECK(codec_open(&s, "klt8", p.m, &p.kern, B, NULL) == ERR_NOPLAN);
+    CHECK(codec_open(&s, "klt9", p.m, &p.kern, B, made) == ERR_PLANMODEL);
+    CHECK(codec_open(&s, "klt3", p.m, &p.kern, B, made) == ERR_MODE);
+    CHECK(codec_open(&s, "klt65", p.m, &p.kern, B, made) == ERR_MODE);
+    CHECK(codec_open(&s, "klt", p.m, &p.kern, B, made) == ERR_MODE);
+    CHECK(codec_open(&s, "klt8x", p.m, &p.kern, B, made) == ERR_MODE);
+    CHECK(codec_ratio("klt7.5") == 7.5 && codec_ratio("klt1e1") == 0 &&
+          codec_ratio("xq4") == 0);
+    plan_close(made);
+    planned_close(&p);
+}

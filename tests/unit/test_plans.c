@@ -1,0 +1,146 @@
+/* test_plans.c - where a plan is looked for, in which order, and what a missing or broken one
+ * is called. */
+#include "server/plans.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/planned.h"
+#include "tests/test.h"
+
+static char root[64];
+
+/* root/name, static. */
+static const char *at(const char *name)
+{
+    static char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return path;
+}
+
+static void set_folders(void)
+{
+    snprintf(root, sizeof root, "/tmp/xquantd-test-plans-%d", (int)getpid());
+    mkdir(root, 0700);
+    mkdir(at("plans"), 0700);
+    setenv("XQUANTD_PLAN_DIR", at("plans"), 1);
+    setenv("XDG_CACHE_HOME", at("cache"), 1);
+}
+
+static void remove_folders(void)
+{
+    unlink(at("m.klt8.xplan"));
+    unlink(at("plans/m.klt8.xplan"));
+    unlink(at("cache/xquantd/m.klt8.xplan"));
+    rmdir(at("cache/xquantd"));
+    rmdir(at("cache"));
+    rmdir(at("plans"));
+    rmdir(root);
+    unsetenv("XQUANTD_PLAN_DIR");
+    unsetenv("XDG_CACHE_HOME");
+}
+
+/* The rank says which file it was. */
+static void write_plan(planned *p, const char *path, size_t rank)
+{
+    plan *made = planned_make(p, 8, (plan_predictor){PLAN_RANK, rank});
+
+    CHECK(plan_write(made, path) == ERR_OK);
+    plan_close(made);
+}
+
+static size_t found_rank(planned *p)
+{
+    char model_file[128];
+    plan *found = NULL;
+    size_t rank;
+
+    snprintf(model_file, sizeof model_file, "%s", at("m.gguf"));
+    CHECK(plans_open(model_file, "klt8", p->file, &found, NULL) == ERR_OK && found);
+    rank = plan_read_about(found).predictor.rank;
+    plan_close(found);
+    return rank;
+}
+
+TEST(plans_are_found_beside_the_model_then_in_the_folder_then_in_the_cache)
+{
+    fault why = {{0}};
+    plan *found = NULL;
+    planned p;
+    char *cached;
+
+    set_folders();
+    planned_open(&p, 1);
+    CHECK(plans_open(at("m.gguf"), "klt8", p.file, &found, &why) == ERR_NOPLAN && !found);
+    CHECK(strcmp(why.field, "--cache klt8") == 0);
+    cached = plans_cached(at("m.gguf"), 64, 8, plan_default_predictor(64));
+    CHECK(cached && strcmp(cached, at("cache/xquantd/m.klt8.xplan")) == 0);
+    write_plan(&p, cached, 3);
+    CHECK(found_rank(&p) == 3);
+    write_plan(&p, at("plans/m.klt8.xplan"), 2);
+    CHECK(found_rank(&p) == 2);
+    write_plan(&p, at("m.klt8.xplan"), 1);
+    CHECK(found_rank(&p) == 1);
+    free(cached);
+    planned_close(&p);
+    remove_folders();
+}
+
+TEST(plans_that_are_broken_are_named_with_their_file)
+{
+    fault why = {{0}};
+    plan *found = NULL;
+    planned p;
+    FILE *f;
+
+    set_folders();
+    planned_open(&p, 1);
+    f = fopen(at("m.klt8.xplan"), "w");
+    CHECK(f && fprintf(f, "%0200d", 7) == 200 && fclose(f) == 0);
+    CHECK(plans_open(at("m.gguf"), "klt8", p.file, &found, &why) == ERR_PLAN && !found);
+    CHECK(strcmp(why.field, "--cache klt8: m.klt8.xplan: magic") == 0);
+    planned_close(&p);
+    remove_folders();
+}
+
+TEST(plans_of_modes_without_one_are_none)
+{
+    plan *found = NULL;
+
+    CHECK(plans_open("m.gguf", "xq4", NULL, &found, NULL) == ERR_OK && !found);
+    CHECK(plans_open("m.gguf", "auto", NULL, &found, NULL) == ERR_OK && !found);
+}
+
+TEST(plans_are_named_after_model_ratio_and_an_unusual_predictor)
+{
+    static const struct {
+        const char *model;
+        size_t D;
+        double ratio;
+        plan_predictor r;
+        const char *name;
+    } rows[] = {{"a/b.gguf", 384, 7.5, {PLAN_FULL, 0}, "a/b.klt7.5.xplan"},
+                {"b.gguf", 384, 16, {PLAN_RANK, 64}, "b.klt16.rank64.xplan"},
+                {"b.bin", 384, 16, {PLAN_NONE, 0}, "b.bin.klt16.none.xplan"},
+                {"b.gguf", 2048, 16, {PLAN_FULL, 0}, "b.klt16.full.xplan"},
+                {"b.gguf", 2048, 16, {PLAN_RANK, 352}, "b.klt16.xplan"}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *name = plans_beside(rows[i].model, rows[i].D, rows[i].ratio, rows[i].r);
+
+        CHECK(name && strcmp(name, rows[i].name) == 0);
+        free(name);
+    }
+}
+
+TEST(plans_that_are_missing_are_explained_by_the_command_that_makes_them)
+{
+    char text[256];
+
+    plans_explain("x/m.gguf", "klt7.5", text, sizeof text);
+    CHECK(strstr(text, "xquantd calibrate --model x/m.gguf --ratio 7.5") != NULL);
+}

@@ -1,0 +1,138 @@
+/* codec_klt.c - klt<R>: predictive coding of layer inputs over depth, in the calibrated basis
+ * of a plan. Layer 0 stores nothing: its input follows from the token ids. Layers 1 .. L-1
+ * store codes by component and a half a token. Formulas: klt.h. */
+#include <stdlib.h>
+
+#include "xcache/codec.h"
+#include "xcache/klt.h"
+#include "xcache/remat.h"
+
+typedef struct transform {
+    float *weights; /* [L,2,E,D] */
+    klt_books books;
+    klt_layer layers[]; /* [L], 0 empty */
+} transform;
+
+static void close_klt(codec_state *s)
+{
+    transform *own = s->own;
+
+    for (size_t l = 1; own && l < s->m->L; l++) klt_close(&own->layers[l]);
+    if (own) free(own->weights);
+    free(own);
+    s->own = NULL;
+}
+
+static err open_layers(codec_state *s, transform *own)
+{
+    own->weights = remat_weights(s->m);
+    if (!own->weights) return ERR_NOMEM;
+    s->bytes = remat_weight_bytes(s->m);
+    klt_make_books(&own->books);
+    for (size_t l = 1; l < s->m->L; l++) {
+        const plan_layer from = plan_read_layer(s->plan, l);
+
+        TRY(klt_open(&own->layers[l], s->kern, s->m->D, &from));
+        s->bytes += klt_bytes(&own->layers[l]);
+    }
+    return ERR_OK;
+}
+
+static err check_plan(const codec_state *s)
+{
+    const model *m = s->m;
+    plan_about a;
+
+    if (!s->plan) return ERR_NOPLAN;
+    a = plan_read_about(s->plan);
+    return a.D == m->D && a.L == m->L && a.E == m->E && a.ratio == s->ratio ? ERR_OK
+                                                                            : ERR_PLANMODEL;
+}
+
+static err open_klt(codec_state *s)
+{
+    transform *own;
+    err e;
+
+    TRY(check_plan(s));
+    own = calloc(1, sizeof *own + s->m->L * sizeof own->layers[0]);
+    if (!own) return ERR_NOMEM;
+    s->own = own;
+    s->temp_floats = 2 * s->block_tokens * s->m->D;
+    e = open_layers(s, own);
+    if (e != ERR_OK) close_klt(s);
+    return e;
+}
+
+static codec_size size_klt(const codec_state *s, int layer)
+{
+    const transform *own = s->own;
+
+    if (layer == 0) return (codec_size){0, 0};
+    return (codec_size){s->block_tokens * own->layers[layer].code_bits / 8,
+                        s->block_tokens * sizeof(uint16_t)};
+}
+
+/* Layer 0: x = rmsnorm(embedding) * gain, to the bit what forward computes. */
+static void embed(const codec_state *s, const codec_place *place)
+{
+    const model *m = s->m;
+    float *row = place->scratch->x;
+
+    for (size_t t = 0; t < s->block_tokens; t++) {
+        model_embed(m, place->ids[t], row);
+        s->kern->rms_norm(row, m->layers[0].attn_norm, m->D, m->eps, place->state + t * m->D);
+    }
+}
+
+static klt_block block_of(const codec_state *s, const codec_place *place)
+{
+    const transform *own = s->own;
+
+    return (klt_block){.kern = s->kern,
+                       .books = &own->books,
+                       .rows = s->block_tokens,
+                       .state = place->state,
+                       .temp = place->scratch->temp,
+                       .codes = place->codes,
+                       .scale = (uint16_t *)(void *)place->scales};
+}
+
+static void encode_klt(const codec_state *s, int layer, const codec_rows *in,
+                       const codec_place *place)
+{
+    const transform *own = s->own;
+    const klt_block b = block_of(s, place);
+
+    if (layer == 0)
+        embed(s, place);
+    else
+        klt_encode(&own->layers[layer], &b, in->x);
+}
+
+static void decode_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+{
+    const model *m = s->m;
+    const transform *own = s->own;
+    const float *w = own->weights + (size_t)layer * 2 * m->E * m->D;
+    const klt_block b = block_of(s, place);
+    const codec_scratch *to = place->scratch;
+
+    if (layer == 0)
+        embed(s, place);
+    else
+        klt_decode(&own->layers[layer], &b);
+    remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
+    remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
+    remat_turn(m, s->kern, to->k, s->block_tokens, place->first);
+    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+}
+
+const codec codec_klt = {.keeps_x = true,
+                         .rebuilds = true,
+                         .carries = true,
+                         .open = open_klt,
+                         .close = close_klt,
+                         .size = size_klt,
+                         .encode = encode_klt,
+                         .decode = decode_klt};

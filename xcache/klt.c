@@ -1,0 +1,163 @@
+/* klt.c - predict, code and decode a block of one layer. */
+#include "xcache/klt.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xcache/minmax.h"
+#include "xcache/remat.h"
+
+#define LEAST_SCALE 1e-6f
+#define MOST_SCALE  65504.0f
+
+void klt_make_books(klt_books *out)
+{
+    for (int b = 0; b <= LLOYD_BITS; b++) lloyd_make(b, &out->of[b]);
+}
+
+/* --- factors --- */
+
+/* Unpack a matrix and turn it: [rows,D] -> [D,rows], by way of temp [rows,D]. */
+static void unpack_turned(const kern *k, size_t D, const plan_matrix *m, float *temp,
+                          float *out)
+{
+    plan_unpack(k, D, m, temp);
+    k->transpose(temp, D, m->rows, D, out, m->rows);
+}
+
+static size_t count_floats(const klt_layer *l)
+{
+    return l->D * (1 + l->down_rows + l->up_rows + 2 * l->n) + (l->n + 3) / 4;
+}
+
+err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *p)
+{
+    klt_layer l = {.D = D, .n = p->n, .down_rows = p->down.rows, .up_rows = p->up.rows};
+    const size_t most = p->up.rows > p->n ? p->up.rows : p->n;
+    float *temp = malloc((most * D + 1) * sizeof *temp);
+
+    l.memory = malloc(count_floats(&l) * sizeof *l.memory);
+    if (!temp || !l.memory) {
+        free(temp);
+        free(l.memory);
+        return ERR_NOMEM;
+    }
+    l.c = l.memory;
+    l.down = l.c + D;
+    l.up = l.down + l.down_rows * D;
+    l.f = l.up + l.up_rows * D;
+    l.b = l.f + l.n * D;
+    l.bits = (uint8_t *)(l.b + l.n * D);
+    memcpy(l.c, p->c, D * sizeof *l.c);
+    memcpy(l.bits, p->bits, l.n);
+    plan_unpack(k, D, &p->down, l.down);
+    unpack_turned(k, D, &p->up, temp, l.up);
+    plan_unpack(k, D, &p->f, l.f);
+    unpack_turned(k, D, &p->b, temp, l.b);
+    for (size_t i = 0; i < l.n; i++) l.code_bits += l.bits[i];
+    free(temp);
+    *out = l;
+    return ERR_OK;
+}
+
+void klt_close(klt_layer *l)
+{
+    free(l->memory);
+    l->memory = NULL;
+}
+
+size_t klt_bytes(const klt_layer *l)
+{
+    return count_floats(l) * sizeof(float);
+}
+
+/* --- a block --- */
+
+void klt_predict(const klt_layer *l, const klt_block *b)
+{
+    const size_t D = l->D;
+    const int full = l->down_rows && !l->up_rows;
+
+    if (l->down_rows) remat_multiply(b->state, b->rows, D, l->down, l->down_rows, b->temp, 0);
+    if (l->up_rows) remat_multiply(b->temp, b->rows, l->up_rows, l->up, D, b->state, 1);
+    for (size_t t = 0; t < b->rows; t++) {
+        float *state = b->state + t * D;
+        const float *change = b->temp + t * D;
+
+        for (size_t i = 0; full && i < D; i++) state[i] += change[i];
+        for (size_t i = 0; i < D; i++) state[i] += l->c[i];
+    }
+}
+
+/* The token's scale, as it is stored. */
+static uint16_t measure_scale(const float *u, size_t n)
+{
+    float sum = 0, rms;
+
+    for (size_t i = 0; i < n; i++) sum += u[i] * u[i];
+    rms = n ? sqrtf(sum / (float)n) : 0;
+    return kern_half(rms < LEAST_SCALE ? LEAST_SCALE : rms > MOST_SCALE ? MOST_SCALE : rms);
+}
+
+/* u [B,n] -> scales, and u / s turned to [n,B]. */
+static void normalize(const klt_layer *l, const klt_block *b, float *u, float *turned)
+{
+    for (size_t t = 0; t < b->rows; t++) {
+        float *row = u + t * l->n, s;
+
+        b->scale[t] = measure_scale(row, l->n);
+        s = kern_float(b->scale[t]);
+        for (size_t i = 0; i < l->n; i++) row[i] /= s;
+    }
+    b->kern->transpose(u, l->n, b->rows, l->n, turned, b->rows);
+}
+
+/* state += B (s * level), temp as [2] scratch. */
+static void add_levels(const klt_layer *l, const klt_block *b)
+{
+    float *turned = b->temp, *levels = b->temp + b->rows * l->D, scale[KLT_ROWS];
+    const uint8_t *codes = b->codes;
+    uint8_t values[KLT_ROWS];
+
+    b->kern->half_to_float(b->scale, b->rows, scale);
+    for (size_t i = 0; i < l->n; i++) {
+        const lloyd *book = &b->books->of[l->bits[i]];
+        float *out = turned + i * b->rows;
+
+        minmax_unpack(codes, b->rows, l->bits[i], values);
+        codes += minmax_bytes(b->rows, l->bits[i]);
+        for (size_t t = 0; t < b->rows; t++) out[t] = scale[t] * book->level[values[t]];
+    }
+    b->kern->transpose(turned, b->rows, l->n, b->rows, levels, l->n);
+    if (l->n) remat_multiply(levels, b->rows, l->n, l->b, l->D, b->state, 1);
+}
+
+void klt_encode(const klt_layer *l, const klt_block *b, const float *x)
+{
+    float *first = b->temp, *second = b->temp + b->rows * l->D;
+    uint8_t *codes = b->codes, values[KLT_ROWS];
+
+    assert(b->rows <= KLT_ROWS);
+    klt_predict(l, b);
+    for (size_t i = 0; i < b->rows * l->D; i++) first[i] = x[i] - b->state[i];
+    remat_multiply(first, b->rows, l->D, l->f, l->n, second, 0);
+    normalize(l, b, second, first);
+    for (size_t i = 0; i < l->n; i++) {
+        const lloyd *book = &b->books->of[l->bits[i]];
+        const float *z = first + i * b->rows;
+
+        for (size_t t = 0; t < b->rows; t++) values[t] = (uint8_t)lloyd_index(book, z[t]);
+        minmax_pack(values, b->rows, l->bits[i], codes);
+        codes += minmax_bytes(b->rows, l->bits[i]);
+    }
+    add_levels(l, b);
+}
+
+void klt_decode(const klt_layer *l, const klt_block *b)
+{
+    assert(b->rows <= KLT_ROWS);
+    klt_predict(l, b);
+    add_levels(l, b);
+}
