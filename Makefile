@@ -77,7 +77,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
-        image check-image deps compile_commands clean programs fuzz-programs FORCE
+        figures image check-image deps compile_commands clean programs fuzz-programs FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,6 +143,10 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
+
+figures: ## draw docs/ratio-kl-*.svg from docs/perplexity-*.json
+	@deploy/deps.sh figures
+	@tests/bench/figures.sh docs/perplexity-*.json
 
 check-image: image ## the image answers as non-root and stops on SIGTERM
 	@tests/api/image.sh $(IMAGE)

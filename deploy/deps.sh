@@ -17,6 +17,7 @@ packages() {
       libcjson-dev libuv1-dev libopenblas-dev libpcre2-dev libxxhash-dev libinih-dev ;;
     test) echo libcmocka-dev clang=clang clang-format=clang-format curl=curl jq=jq git=git \
       python3=python3 nodejs=node npm=npm ;;
+    figures) echo gnuplot-nox=gnuplot jq=jq ;;
     image) echo buildah=buildah debootstrap=debootstrap curl=curl jq=jq ;;
     runtime) echo libmicrohttpd12 libcjson1 libuv1 libopenblas0-pthread libpcre2-8-0 \
       libxxhash0 libinih1 ;;

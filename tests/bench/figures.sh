@@ -7,7 +7,7 @@ trap 'rm -rf "$work"' EXIT
 
 # One file of "ratio KL mode" a family (a mode's letters), best first.
 split_families() {
-  jq -r '.results[] | select(.kl > 0) | [.ratio, .kl, .mode] | @tsv' "$1" | sort -g >"$work/all"
+  jq -r '.results[] | select(.kl > 0 and (.mode | startswith("kv") | not)) | [.ratio, .kl, .mode] | @tsv' "$1" | sort -g >"$work/all"
   rm -f "$work"/*.family
   while IFS=$'\t' read -r ratio kl mode; do
     printf '%s %s %s\n' "$ratio" "$kl" "$mode" >>"$work/${mode%%[0-9]*}.family"
