@@ -60,6 +60,7 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->evictable_tokens = c.ended_tokens;
     out->uncompressed_bytes = c.fp16_bytes;
     out->scratch_bytes = c.scratch_bytes + forward_bytes(r->forward);
+    out->plan_bytes = c.weight_bytes;
     out->evicted_blocks = c.evicted_blocks;
     out->evicted_tokens = c.evicted_blocks * c.block_tokens;
     out->phase_seconds[SCHED_GEMM] = forward_seconds(r->forward, FORWARD_GEMM);

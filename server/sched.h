@@ -59,6 +59,7 @@ typedef struct sched_stats {
         evictable_tokens;      /* sealed tokens held, by running / ended contexts */
     size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
     size_t scratch_bytes;
+    size_t plan_bytes; /* floats that rebuilding multiplies with */
     uint64_t evicted_blocks, evicted_tokens;
     uint64_t prompt_tokens_computed, generation_tokens;
     uint64_t steps;
