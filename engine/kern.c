@@ -25,6 +25,13 @@ void kern_init(kern *k, unsigned flags)
     k->transpose = kern_transpose_avx2;
     k->half_to_float = kern_half_to_float_avx2;
     k->float_to_half = kern_float_to_half_avx2;
+    k->pack_codes = kern_pack_codes_avx2;
+    k->unpack_codes = kern_unpack_codes_avx2;
+    k->minmax_encode = kern_minmax_encode_avx2;
+    k->minmax_decode = kern_minmax_decode_avx2;
+    k->add_squares = kern_add_squares_avx2;
+    k->lloyd_encode = kern_lloyd_encode_avx2;
+    k->lloyd_decode = kern_lloyd_decode_avx2;
     if (!(flags & CPU_AVX512)) return;
     k->panel_f32 = kern_panel_f32_avx512;
     k->panel_f16 = kern_panel_f16_avx512;
@@ -33,6 +40,13 @@ void kern_init(kern *k, unsigned flags)
     k->attend = kern_attend_avx512;
     k->quantize_q8 = kern_quantize_q8_avx512;
     k->silu_mul = kern_silu_mul_avx512;
+    k->pack_codes = kern_pack_codes_avx512;
+    k->unpack_codes = kern_unpack_codes_avx512;
+    k->minmax_encode = kern_minmax_encode_avx512;
+    k->minmax_decode = kern_minmax_decode_avx512;
+    k->add_squares = kern_add_squares_avx512;
+    k->lloyd_encode = kern_lloyd_encode_avx512;
+    k->lloyd_decode = kern_lloyd_decode_avx512;
 #else
     (void)flags; /* other machines run the definition */
 #endif

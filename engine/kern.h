@@ -49,6 +49,30 @@ typedef struct kern_attend {
 
 enum { KERN_KEYS = 512 }; /* keys of the longest block */
 
+/* Codes are unsigned, `bits` wide, 1 .. 8. pack_codes writes them little-endian, lowest bits
+ * first: eight fill `bits` bytes, the last eight filled up with zeros. unpack_codes reads
+ * exactly those bytes. */
+
+/* One group of min-max codes: halves. minmax_encode, a group of n >= 1 values:
+ *   zero = half(min x);  scale = half((max x - min x) / (2^bits - 1)), both clamped
+ *   code = nearest even of (x - zero) / scale, within 0 .. 2^bits - 1; 0 where scale is 0
+ * minmax_decode: zero + scale * code, rounded once: 11 bits times 8 bits are exact. What is
+ * not a number: kern_codes.h. */
+typedef struct kern_minmax {
+    uint16_t scale, zero;
+} kern_minmax;
+
+enum { KERN_LEVELS = 256 };
+
+/* A scalar quantizer of 2^bits levels, 0 <= bits <= 8. Twins may read both arrays whole.
+ * lloyd_encode: the level next to x[t] / scale[t]; lloyd_decode: scale[t] * its level. */
+typedef struct kern_book {
+    int bits;
+    float level[KERN_LEVELS]; /* [2^bits] ascending */
+    float tree[KERN_LEVELS];  /* the points between neighbours as a search tree: 1 is the
+                                 root, nodes 2i and 2i + 1 are below and above node i */
+} kern_book;
+
 typedef struct kern {
 #define KERN(name, result, args) result(*name) args;
 #include "engine/kern.def"

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xcache/minmax.h"
+
 typedef struct row {
     const codec *codec;
     const char *mode, *n;
@@ -66,7 +68,8 @@ static const row *find_row(const char *mode, const char **n)
 err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
                size_t block_tokens, const struct plan *p)
 {
-    codec_state s = {.m = m, .kern = k, .block_tokens = block_tokens, .plan = p};
+    codec_state s = {
+        .m = m, .kern = k, .block_tokens = block_tokens, .group = MINMAX_GROUP, .plan = p};
     const char *n = "";
     const row *r;
 

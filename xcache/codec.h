@@ -52,6 +52,7 @@ typedef struct codec_state {
     const model *m;
     const kern *kern;
     size_t block_tokens;
+    size_t group; /* values that share a scale in the paper's modes */
     int bits;     /* n of the mode; 0 where it has none */
     double ratio; /* of a mode that needs a plan; else 0 */
     const struct plan *plan;

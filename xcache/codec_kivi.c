@@ -7,12 +7,13 @@
 static field keys(const codec_state *s, int layer)
 {
     return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer),
-                   FIELD_PER_CHANNEL};
+                   FIELD_PER_CHANNEL, s->group};
 }
 
 static field values(const codec_state *s, int layer)
 {
-    return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer), FIELD_PER_TOKEN};
+    return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer), FIELD_PER_TOKEN,
+                   s->group};
 }
 
 static codec_size size_kivi(const codec_state *s, int layer)

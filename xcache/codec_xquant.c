@@ -61,8 +61,10 @@ static field stored(const codec_state *s, int layer, int which)
 {
     const int bits = field_layer_bits(s->bits, layer);
 
-    if (model_is_mha(s->m)) return (field){s->block_tokens, s->m->D, bits, FIELD_PER_TOKEN};
-    return (field){s->block_tokens, s->m->E, bits, which ? FIELD_PER_TOKEN : FIELD_PER_CHANNEL};
+    if (model_is_mha(s->m))
+        return (field){s->block_tokens, s->m->D, bits, FIELD_PER_TOKEN, s->group};
+    return (field){s->block_tokens, s->m->E, bits, which ? FIELD_PER_TOKEN : FIELD_PER_CHANNEL,
+                   s->group};
 }
 
 static codec_size size_xquant(const codec_state *s, int layer)

@@ -73,9 +73,9 @@ static field stored(const codec_state *s, int layer)
 {
     if (layer <= BASE_LAYER)
         return (field){s->block_tokens, s->m->D, s->bits > BASE_BITS ? s->bits : BASE_BITS,
-                       FIELD_PER_TOKEN};
+                       FIELD_PER_TOKEN, s->group};
     return (field){s->block_tokens, model_is_mha(s->m) ? s->m->D : latent(s->m), s->bits,
-                   FIELD_PER_TOKEN};
+                   FIELD_PER_TOKEN, s->group};
 }
 
 static codec_size size_loop(const codec_state *s, int layer)

@@ -16,6 +16,7 @@ typedef struct field {
     size_t rows, width; /* tokens, channels */
     int bits;
     field_axis axis;
+    size_t group; /* values that share a scale; see minmax.h */
 } field;
 
 /* Bits of a layer: the first three are kept at 4 or more. Source: arXiv:2508.10395, 4. */

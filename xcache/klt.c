@@ -91,27 +91,33 @@ void klt_predict(const klt_layer *l, const klt_block *b)
     }
 }
 
-/* The token's scale, as it is stored. */
-static uint16_t measure_scale(const float *u, size_t n)
+/* Each token's scale, as it is stored, of turned u [n,B]. */
+static void measure_scales(const klt_layer *l, const klt_block *b, const float *turned)
 {
-    float sum = 0, rms;
+    float rms[KLT_ROWS] = {0};
 
-    for (size_t i = 0; i < n; i++) sum += u[i] * u[i];
-    rms = n ? sqrtf(sum / (float)n) : 0;
-    return kern_half(rms < LEAST_SCALE ? LEAST_SCALE : rms > MOST_SCALE ? MOST_SCALE : rms);
+    for (size_t i = 0; i < l->n; i++) b->kern->add_squares(turned + i * b->rows, b->rows, rms);
+    for (size_t t = 0; t < b->rows; t++) {
+        rms[t] = l->n ? sqrtf(rms[t] / (float)l->n) : 0;
+        rms[t] = rms[t] < LEAST_SCALE ? LEAST_SCALE : rms[t] > MOST_SCALE ? MOST_SCALE : rms[t];
+    }
+    b->kern->float_to_half(rms, b->rows, b->scale);
 }
 
-/* u [B,n] -> scales, and u / s turned to [n,B]. */
-static void normalize(const klt_layer *l, const klt_block *b, float *u, float *turned)
+/* Turned u [n,B] to codes. */
+static void put_codes(const klt_layer *l, const klt_block *b, const float *turned)
 {
-    for (size_t t = 0; t < b->rows; t++) {
-        float *row = u + t * l->n, s;
+    uint8_t *codes = b->codes, values[KLT_ROWS];
+    float scale[KLT_ROWS];
 
-        b->scale[t] = measure_scale(row, l->n);
-        s = kern_float(b->scale[t]);
-        for (size_t i = 0; i < l->n; i++) row[i] /= s;
+    measure_scales(l, b, turned);
+    b->kern->half_to_float(b->scale, b->rows, scale);
+    for (size_t i = 0; i < l->n; i++) {
+        b->kern->lloyd_encode(turned + i * b->rows, scale, b->rows,
+                              &b->books->of[l->bits[i]].book, values);
+        b->kern->pack_codes(values, b->rows, l->bits[i], codes);
+        codes += minmax_bytes(b->rows, l->bits[i]);
     }
-    b->kern->transpose(u, l->n, b->rows, l->n, turned, b->rows);
 }
 
 /* state += B (s * level), temp as [2] scratch. */
@@ -123,12 +129,10 @@ static void add_levels(const klt_layer *l, const klt_block *b)
 
     b->kern->half_to_float(b->scale, b->rows, scale);
     for (size_t i = 0; i < l->n; i++) {
-        const lloyd *book = &b->books->of[l->bits[i]];
-        float *out = turned + i * b->rows;
-
-        minmax_unpack(codes, b->rows, l->bits[i], values);
+        b->kern->unpack_codes(codes, b->rows, l->bits[i], values);
+        b->kern->lloyd_decode(values, scale, b->rows, &b->books->of[l->bits[i]].book,
+                              turned + i * b->rows);
         codes += minmax_bytes(b->rows, l->bits[i]);
-        for (size_t t = 0; t < b->rows; t++) out[t] = scale[t] * book->level[values[t]];
     }
     b->kern->transpose(turned, b->rows, l->n, b->rows, levels, l->n);
     if (l->n) remat_multiply(levels, b->rows, l->n, l->b, l->D, b->state, 1);
@@ -137,21 +141,13 @@ static void add_levels(const klt_layer *l, const klt_block *b)
 void klt_encode(const klt_layer *l, const klt_block *b, const float *x)
 {
     float *first = b->temp, *second = b->temp + b->rows * l->D;
-    uint8_t *codes = b->codes, values[KLT_ROWS];
 
     assert(b->rows <= KLT_ROWS);
     klt_predict(l, b);
     for (size_t i = 0; i < b->rows * l->D; i++) first[i] = x[i] - b->state[i];
     remat_multiply(first, b->rows, l->D, l->f, l->n, second, 0);
-    normalize(l, b, second, first);
-    for (size_t i = 0; i < l->n; i++) {
-        const lloyd *book = &b->books->of[l->bits[i]];
-        const float *z = first + i * b->rows;
-
-        for (size_t t = 0; t < b->rows; t++) values[t] = (uint8_t)lloyd_index(book, z[t]);
-        minmax_pack(values, b->rows, l->bits[i], codes);
-        codes += minmax_bytes(b->rows, l->bits[i]);
-    }
+    b->kern->transpose(second, l->n, b->rows, l->n, first, b->rows);
+    put_codes(l, b, first);
     add_levels(l, b);
 }
 

@@ -74,33 +74,38 @@ static double improve(double *level, int n)
     return most;
 }
 
+/* The 2^bits - 1 middles in rising order to a search tree: row d of it, from node 2^d on,
+ * takes every (2^(bits-d))th of them. */
+static void plant(const float *middle, int bits, float *tree)
+{
+    for (int depth = 0; depth < bits; depth++) {
+        const int half = 1 << bits >> (depth + 1);
+
+        for (int i = 0; i < 1 << depth; i++)
+            tree[(1 << depth) + i] = middle[(2 * i + 1) * half - 1];
+    }
+}
+
 void lloyd_make(int bits, lloyd *out)
 {
     const int n = 1 << bits >> 1; /* positive levels */
     double level[HALF], variance = 0;
+    float middle[LLOYD_LEVELS] = {0};
 
     assert(bits >= 0 && bits <= LLOYD_BITS);
-    *out = (lloyd){.bits = bits};
+    *out = (lloyd){.book.bits = bits};
     /* levels of high rate lie as the density to the power 1/3: that of N(0,3) */
     for (int i = 0; i < n; i++) level[i] = sqrt(3) * quantile(0.5 - (i + 0.5) / (2 * n));
     for (int step = 0; step < STEPS && improve(level, n) > 1e-15; step++) continue;
     for (int i = 0; i < n; i++) {
         variance += 2 * cell_of(level, i, n).share * level[i] * level[i];
-        out->level[n + i] = (float)level[i];
-        out->level[n - 1 - i] = -out->level[n + i];
+        out->book.level[n + i] = (float)level[i];
+        out->book.level[n - 1 - i] = -out->book.level[n + i];
     }
     for (int i = 0; i + 1 < n; i++) {
-        out->middle[n + i] = (float)(0.5 * (level[i] + level[i + 1]));
-        out->middle[n - 2 - i] = -out->middle[n + i];
+        middle[n + i] = (float)(0.5 * (level[i] + level[i + 1]));
+        middle[n - 2 - i] = -middle[n + i];
     }
+    plant(middle, bits, out->book.tree);
     out->distortion = 1 - variance;
-}
-
-int lloyd_index(const lloyd *book, float z)
-{
-    int index = 0;
-
-    for (int half = 1 << book->bits >> 1; half; half >>= 1)
-        if (z > book->middle[index + half - 1]) index += half;
-    return index;
 }

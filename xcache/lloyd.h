@@ -7,19 +7,16 @@
 #ifndef XCACHE_LLOYD_H
 #define XCACHE_LLOYD_H
 
-enum { LLOYD_BITS = 8, LLOYD_LEVELS = 1 << LLOYD_BITS };
+#include "engine/kern.h"
+
+enum { LLOYD_BITS = 8, LLOYD_LEVELS = KERN_LEVELS };
 
 typedef struct lloyd {
-    int bits;
-    float level[LLOYD_LEVELS];  /* [2^bits] ascending */
-    float middle[LLOYD_LEVELS]; /* [2^bits - 1] between neighbours */
-    double distortion;          /* E[(z - its level)^2] */
+    kern_book book;    /* levels, and the middles between neighbours as its tree */
+    double distortion; /* E[(z - its level)^2] */
 } lloyd;
 
 /* The book of 1 .. LLOYD_BITS bits; of 0 bits: one level, 0, distortion 1. */
 void lloyd_make(int bits, lloyd *out);
-
-/* The level nearest to z: how many middles are below it. */
-int lloyd_index(const lloyd *book, float z);
 
 #endif
