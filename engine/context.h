@@ -3,7 +3,7 @@
  *
  * forward calls it, xcache implements it, and neither includes the other.
  * Letters as in model.h: T tokens of this call, D model width, G key/value heads,
- * C width of one head. Arrays are row-major, [rows, cols]. */
+ * C width of one head, B tokens of a block. Arrays are row-major, [rows, cols]. */
 #ifndef ENGINE_CONTEXT_H
 #define ENGINE_CONTEXT_H
 
@@ -12,15 +12,19 @@
 
 typedef struct context {
     const struct context_ops *ops; /* first member of the implementation's own struct */
-    size_t block_tokens;           /* tokens of a sealed block: 128 */
+    size_t block_tokens;           /* B, tokens of a sealed block: 64, 128, 256 or 512 */
 } context;
 
 /* Number formats of a tile. */
-typedef enum kv_format { KV_FLOAT, KV_HALF } kv_format;
+typedef enum kv_format { KV_FLOAT, KV_HALF, KV_INT8 } kv_format;
 
+/* Keys and values of n tokens as attention reads them in place, whatever n: keys 0 .. n-1
+ * count, all B can be read. The number of an int8 is scale * int. */
 typedef struct kv_tile {
     kv_format format;
-    const void *k, *v; /* [n,G,C] */
+    const void *k;                     /* [G,C,B] keys transposed inside each head */
+    const void *v;                     /* [n,G,C] */
+    const uint16_t *k_scale, *v_scale; /* [G,B] halves, KV_INT8 only; else NULL */
 } kv_tile;
 
 typedef struct context_ops {
@@ -37,8 +41,7 @@ typedef struct context_ops {
     /* Keys and values of block b of one layer, rebuilt from the codes if need be.
      * All workers may call it at once between two appends, each with its own slot.
      *
-     *   out  k, v [n,G,C] in the context's format; k with rotary positions applied.
-     *        Owned by c; valid until that slot's release
+     *   out  k with rotary positions applied. Owned by c; valid until that slot's release
      *
      * Returns n, the tokens in the block, 1 .. block_tokens. Cannot fail. Cost: a look-up,
      * or at most 4*D*G*C flop a token. Source: arXiv:2508.10395, section 3.1. */

@@ -29,25 +29,30 @@ typedef struct kern_panel {
     size_t T, D;
 } kern_panel;
 
-/* One head's attention over one block of keys, T rows of queries:
- *   s[j] = scale * sum over c of q[t,c] k[j,c]     c ascending, one fmaf each
+/* One head's attention over one block of keys, T rows of queries; kt and v are floats, halves
+ * or int8 by the kernel's name, and widen exactly:
+ *   s[j] = (sum over c of q[t,c] kt[c,j]) * k_scale[j] * scale   c ascending, one fmaf each
  *   m = max s;  p[j] = exp(s[j] - m);  l = sum p   16 sums, j in sum j % 16, folded in halves
- *   o[c] = sum over j of p[j] v[j,c]               j ascending, one fmaf each
+ *   o[c] = sum over j of (p[j] * v_scale[j]) v[j,c]              j ascending, one fmaf each
  * Row t sees keys 0 .. first + t - 1, or all n where that is more. At least one. */
 typedef struct kern_attend {
-    const float *q;  /* [T,C], q_stride floats from row to row */
-    const float *kt; /* [C,n] keys transposed, kt_stride floats a row, a multiple of 16,
-                        readable to it */
-    const float *v;  /* [n,C], v_stride floats from key to key */
-    float *m, *l;    /* [T], ml_stride floats from row to row */
-    float *o;        /* [T,C], o_stride floats from row to row */
+    const float *q; /* [T,C], q_stride floats from row to row */
+    const void *kt; /* [C,n] keys transposed, kt_stride numbers a row, a multiple of 16,
+                       readable to it */
+    const void *v;  /* [n,C], v_stride numbers from key to key */
+    const uint16_t *k_scale, *v_scale; /* [n] halves, readable to kt_stride; NULL: all 1 */
+    float *m, *l;                      /* [T], ml_stride floats from row to row */
+    float *o;                          /* [T,C], o_stride floats from row to row */
     size_t q_stride, kt_stride, v_stride, ml_stride, o_stride;
     size_t T, C, n; /* n <= KERN_KEYS */
     size_t first;
     float scale;
 } kern_attend;
 
-enum { KERN_KEYS = 512 }; /* keys of the longest block */
+enum {
+    KERN_KEYS = 512, /* keys of the longest block */
+    KERN_ROWS = 4    /* rows of queries that share a widened number */
+};
 
 /* Codes are unsigned, `bits` wide, 1 .. 8. pack_codes writes them little-endian, lowest bits
  * first: eight fill `bits` bytes, the last eight filled up with zeros. unpack_codes reads
@@ -92,6 +97,8 @@ void kern_init(kern *k, unsigned flags);
 
 /* exp as the engine defines it, one value: for what is not hot. */
 float kern_exp(float x);
+
+#define KERN_HALF_MAX 65504.0f /* the largest half */
 
 /* One half to float and back, exact / nearest even: for what is not hot. */
 float kern_float(uint16_t half);

@@ -321,81 +321,245 @@ void kern_float_to_half_avx2(const float *x, size_t n, uint16_t *y)
     kern_float_to_half_ref(x + i, n - i, y + i);
 }
 
-/* Scores of keys j .. j+31, the unseen ones -infinity. */
-INLINE __m256 scores32(const kern_attend *a, const float *q, size_t j, size_t n, float *p,
-                       __m256 top)
+enum number { FLOAT, HALF, INT8 }; /* what keys and values are stored as */
+
+INLINE __m256 load_numbers(const void *x, size_t at, enum number kind)
 {
-    __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
-                   _mm256_setzero_ps()};
-    const size_t vectors = n - j >= 32 ? 4 : (n - j + 7) / 8;
-
-    for (size_t c = 0; c < a->C; c++) {
-        const __m256 b = _mm256_broadcast_ss(q + c);
-        const float *k = a->kt + c * a->kt_stride + j;
-
-        for (size_t i = 0; i < vectors; i++)
-            s[i] = _mm256_fmadd_ps(b, _mm256_loadu_ps(k + 8 * i), s[i]);
-    }
-    for (size_t i = 0; i < vectors; i++) {
-        const size_t left = n - j - 8 * i;
-        const __m256 seen = _mm256_castsi256_ps(mask8(left < 8 ? left : 8));
-
-        s[i] = _mm256_blendv_ps(_mm256_set1_ps(-INFINITY),
-                                _mm256_mul_ps(s[i], _mm256_set1_ps(a->scale)), seen);
-        top = _mm256_max_ps(top, s[i]);
-        _mm256_store_ps(p + j + 8 * i, s[i]);
-    }
-    return top;
+    if (kind == FLOAT) return _mm256_loadu_ps((const float *)x + at);
+    if (kind == HALF)
+        return _mm256_cvtph_ps(
+            _mm_loadu_si128((const __m128i *)(const void *)((const uint16_t *)x + at)));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+        _mm_loadl_epi64((const __m128i *)(const void *)((const int8_t *)x + at))));
 }
 
-/* o[c .. c+8*vectors-1] over all n keys. */
-INLINE void values(const kern_attend *a, const float *p, size_t n, size_t c, int vectors,
-                   float *o)
+INLINE float load_number(const void *x, size_t at, enum number kind)
 {
-    __m256 s[4];
+    if (kind == FLOAT) return ((const float *)x)[at];
+    if (kind == HALF) return kern_float(((const uint16_t *)x)[at]);
+    return ((const int8_t *)x)[at];
+}
 
-    for (int i = 0; i < vectors; i++) s[i] = _mm256_setzero_ps();
-    for (size_t j = 0; j < n; j++) {
-        const __m256 b = _mm256_broadcast_ss(p + j);
+INLINE __m256 times_scale(__m256 x, const uint16_t *scale, size_t j)
+{
+    return scale ? _mm256_mul_ps(x, load_numbers(scale, j, HALF)) : x;
+}
+
+INLINE size_t keys_of(const kern_attend *a, size_t t)
+{
+    return a->first + t < a->n ? a->first + t : a->n;
+}
+
+/* p = q k of `vectors` times 8 keys from j on. */
+INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vectors,
+                   enum number kind, float *p)
+{
+    __m256 s[KERN_ROWS][8];
+
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++) s[r][i] = _mm256_setzero_ps();
+    for (size_t c = 0; c < a->C; c++) {
+        __m256 k[8];
 
         for (int i = 0; i < vectors; i++)
-            s[i] = _mm256_fmadd_ps(
-                b, _mm256_loadu_ps(a->v + j * a->v_stride + c + 8 * (size_t)i), s[i]);
+            k[i] = load_numbers(a->kt, c * a->kt_stride + j + 8 * (size_t)i, kind);
+        for (int r = 0; r < rows; r++) {
+            const __m256 b = _mm256_broadcast_ss(a->q + (t + (size_t)r) * a->q_stride + c);
+
+            for (int i = 0; i < vectors; i++) s[r][i] = _mm256_fmadd_ps(b, k[i], s[r][i]);
+        }
     }
-    for (int i = 0; i < vectors; i++) _mm256_storeu_ps(o + c + 8 * i, s[i]);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++)
+            _mm256_store_ps(p + (size_t)r * KERN_KEYS + j + 8 * (size_t)i, s[r][i]);
 }
 
-static void attend_row(const kern_attend *a, const float *q, size_t n, float *m, float *l,
-                       float *o)
+/* Row t's scores become its weights of values; m and l on the way. */
+INLINE void soften(const kern_attend *a, size_t t, float *p)
 {
-    float p[KERN_KEYS] __attribute__((aligned(32)));
-    __m256 top = _mm256_set1_ps(-INFINITY), sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    const __m256 scale = _mm256_set1_ps(a->scale), unseen = _mm256_set1_ps(-INFINITY);
+    const size_t n = keys_of(a, t);
+    __m256 top = unseen, sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     float best;
-    size_t c = 0;
 
-    for (size_t j = 0; j < n; j += 32) top = scores32(a, q, j, n, p, top);
+    for (size_t j = 0; j < n; j += 8) {
+        const __m256 s = times_scale(_mm256_load_ps(p + j), a->k_scale, j);
+        const __m256 seen = _mm256_castsi256_ps(mask8(n - j < 8 ? n - j : 8));
+        const __m256 score = _mm256_blendv_ps(unseen, _mm256_mul_ps(s, scale), seen);
+
+        top = _mm256_max_ps(top, score);
+        _mm256_store_ps(p + j, score);
+    }
     best = max8(top);
     for (size_t j = 0; j < n; j += 8) {
         const __m256 e = exp8(_mm256_sub_ps(_mm256_load_ps(p + j), _mm256_set1_ps(best)));
 
         sum[j / 8 % 2] = _mm256_add_ps(sum[j / 8 % 2], e);
-        _mm256_store_ps(p + j, e);
+        _mm256_store_ps(p + j, times_scale(e, a->v_scale, j));
     }
-    for (; c + 32 <= a->C; c += 32) values(a, p, n, c, 4, o);
-    for (; c + 8 <= a->C; c += 8) values(a, p, n, c, 1, o);
-    for (; c < a->C; c++) {
-        o[c] = 0.0f;
-        for (size_t j = 0; j < n; j++) o[c] = fmaf(p[j], a->v[j * a->v_stride + c], o[c]);
-    }
-    *m = best + 0.0f;
-    *l = fold8(_mm256_add_ps(sum[0], sum[1]));
+    a->m[t * a->ml_stride] = best + 0.0f;
+    a->l[t * a->ml_stride] = fold8(_mm256_add_ps(sum[0], sum[1]));
 }
 
-void kern_attend_avx2(const kern_attend *a)
+/* o[c .. c+8*vectors-1] of some rows over the first n keys. */
+INLINE void values(const kern_attend *a, size_t t, int rows, size_t n, size_t c, int vectors,
+                   enum number kind, const float *p)
 {
-    for (size_t t = 0; t < a->T; t++)
-        attend_row(a, a->q + t * a->q_stride, a->first + t < a->n ? a->first + t : a->n,
-                   a->m + t * a->ml_stride, a->l + t * a->ml_stride, a->o + t * a->o_stride);
+    __m256 s[KERN_ROWS][8];
+
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++) s[r][i] = _mm256_setzero_ps();
+    for (size_t j = 0; j < n; j++) {
+        __m256 v[8];
+
+        for (int i = 0; i < vectors; i++)
+            v[i] = load_numbers(a->v, j * a->v_stride + c + 8 * (size_t)i, kind);
+        for (int r = 0; r < rows; r++) {
+            const __m256 b = _mm256_broadcast_ss(p + (size_t)r * KERN_KEYS + j);
+
+            for (int i = 0; i < vectors; i++) s[r][i] = _mm256_fmadd_ps(b, v[i], s[r][i]);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++)
+            _mm256_storeu_ps(a->o + (t + (size_t)r) * a->o_stride + c + 8 * (size_t)i, s[r][i]);
+}
+
+/* Keys `from` .. n-1 of one row: those that the rows before it do not see. */
+INLINE void own_values(const kern_attend *a, size_t t, size_t from, enum number kind,
+                       const float *p)
+{
+    float *o = a->o + t * a->o_stride;
+
+    for (size_t j = from; j < keys_of(a, t); j++)
+        for (size_t c = 0; c + 8 <= a->C; c += 8)
+            _mm256_storeu_ps(o + c,
+                             _mm256_fmadd_ps(_mm256_broadcast_ss(p + j),
+                                             load_numbers(a->v, j * a->v_stride + c, kind),
+                                             _mm256_loadu_ps(o + c)));
+}
+
+/* The last columns of one row, where the width is no multiple of 8. */
+INLINE void last_values(const kern_attend *a, size_t t, size_t c, enum number kind,
+                        const float *p)
+{
+    for (; c < a->C; c++) {
+        float o = 0.0f;
+
+        for (size_t j = 0; j < keys_of(a, t); j++)
+            o = fmaf(p[j], load_number(a->v, j * a->v_stride + c, kind), o);
+        a->o[t * a->o_stride + c] = o;
+    }
+}
+
+/* Rows t .. t+rows-1, which share each load; `most`: vectors a row whose sums stay in
+ * registers. */
+INLINE void attend_rows(const kern_attend *a, size_t t, int rows, int most, enum number kind)
+{
+    float p[KERN_ROWS * KERN_KEYS] __attribute__((aligned(32)));
+    const size_t n = keys_of(a, t + (size_t)rows - 1), end = (n + 7) / 8 * 8;
+    const size_t step = 8 * (size_t)most, common = keys_of(a, t), C = a->C;
+    size_t j = 0, c = 0;
+
+    for (; j + step <= end; j += step) scores(a, t, rows, j, most, kind, p);
+    for (; j < end; j += 8) scores(a, t, rows, j, 1, kind, p);
+    for (int r = 0; r < rows; r++) soften(a, t + (size_t)r, p + r * KERN_KEYS);
+    for (; c + step <= C; c += step) values(a, t, rows, common, c, most, kind, p);
+    for (; c + 8 <= C; c += 8) values(a, t, rows, common, c, 1, kind, p);
+    for (int r = 0; r < rows; r++) {
+        own_values(a, t + (size_t)r, common, kind, p + r * KERN_KEYS);
+        last_values(a, t + (size_t)r, c, kind, p + r * KERN_KEYS);
+    }
+}
+
+INLINE void attend(const kern_attend *a, enum number kind)
+{
+    size_t t = 0;
+
+    for (; t + 4 <= a->T; t += 4) attend_rows(a, t, 4, 2, kind);
+    for (; t + 2 <= a->T; t += 2) attend_rows(a, t, 2, 4, kind);
+    for (; t < a->T; t++) attend_rows(a, t, 1, 8, kind);
+}
+
+void kern_attend_float_avx2(const kern_attend *a)
+{
+    attend(a, FLOAT);
+}
+
+void kern_attend_half_avx2(const kern_attend *a)
+{
+    attend(a, HALF);
+}
+
+void kern_attend_int8_avx2(const kern_attend *a)
+{
+    attend(a, INT8);
+}
+
+/* Steps of 8 tops as halves; returns their reciprocals, 0 for 0. */
+INLINE __m256 int8_steps(__m256 top, __m128i *scale)
+{
+    const __m256 step = _mm256_min_ps(_mm256_div_ps(top, _mm256_set1_ps(127.0f)),
+                                      _mm256_set1_ps(KERN_HALF_MAX));
+    __m256 back;
+
+    *scale = _mm256_cvtps_ph(step, _MM_FROUND_TO_NEAREST_INT);
+    back = _mm256_cvtph_ps(*scale);
+    return _mm256_and_ps(_mm256_cmp_ps(back, _mm256_setzero_ps(), _CMP_GT_OQ),
+                         _mm256_div_ps(_mm256_set1_ps(1.0f), back));
+}
+
+INLINE void store_codes(int8_t *q, __m256 x, __m256 reciprocal)
+{
+    const __m256 y = _mm256_min_ps(
+        _mm256_max_ps(_mm256_mul_ps(x, reciprocal), _mm256_set1_ps(-127.0f)),
+        _mm256_set1_ps(127.0f));
+    const __m256i i = _mm256_cvtps_epi32(y);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i),
+                                          _mm256_extracti128_si256(i, 1));
+
+    _mm_storel_epi64((__m128i *)(void *)q, _mm_packs_epi16(words, words));
+}
+
+void kern_int8_keys_avx2(const float *kt, size_t stride, size_t C, size_t n, int8_t *q,
+                         uint16_t *scale)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+
+    for (size_t j = 0; j < n; j += 8) {
+        __m256 top = _mm256_setzero_ps(), reciprocal;
+        __m128i halves;
+
+        for (size_t c = 0; c < C; c++)
+            top = _mm256_max_ps(top,
+                                _mm256_andnot_ps(sign, _mm256_loadu_ps(kt + c * stride + j)));
+        reciprocal = int8_steps(top, &halves);
+        _mm_storeu_si128((__m128i *)(void *)(scale + j), halves);
+        for (size_t c = 0; c < C; c++)
+            store_codes(q + c * stride + j, _mm256_loadu_ps(kt + c * stride + j), reciprocal);
+    }
+}
+
+void kern_int8_values_avx2(const float *v, size_t stride, size_t n, size_t C, int8_t *q,
+                           uint16_t *scale)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+
+    if (C % 8) { /* no model has such heads */
+        kern_int8_values_ref(v, stride, n, C, q, scale);
+        return;
+    }
+    for (size_t j = 0; j < n; j++, v += stride, q += stride) {
+        __m256 top = _mm256_setzero_ps(), reciprocal;
+        __m128i halves;
+
+        for (size_t c = 0; c < C; c += 8)
+            top = _mm256_max_ps(top, _mm256_andnot_ps(sign, _mm256_loadu_ps(v + c)));
+        reciprocal = int8_steps(_mm256_set1_ps(max8(top)), &halves);
+        scale[j] = (uint16_t)_mm_extract_epi16(halves, 0);
+        for (size_t c = 0; c < C; c += 8)
+            store_codes(q + c, _mm256_loadu_ps(v + c), reciprocal);
+    }
 }
 
 #else

@@ -167,55 +167,66 @@ void kern_silu_mul_avx512(const float *gate, const float *up, size_t n, float *y
     kern_silu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
-/* Scores of keys j .. j+127, the unseen ones -infinity. */
-INLINE __m512 scores128(const kern_attend *a, const float *q, size_t j, size_t n, float *p,
-                        __m512 top)
+enum number { FLOAT, HALF, INT8 }; /* what keys and values are stored as */
+
+INLINE __m512 load_numbers(const void *x, size_t at, enum number kind)
 {
-    const size_t vectors = n - j >= 128 ? 8 : (n - j + 15) / 16;
-    __m512 s[8];
-
-    for (int i = 0; i < 8; i++) s[i] = _mm512_setzero_ps();
-    for (size_t c = 0; c < a->C; c++) {
-        const __m512 b = _mm512_set1_ps(q[c]);
-        const float *k = a->kt + c * a->kt_stride + j;
-
-        if (vectors == 8)
-            for (size_t i = 0; i < 8; i++)
-                s[i] = _mm512_fmadd_ps(b, _mm512_loadu_ps(k + 16 * i), s[i]);
-        else
-            for (size_t i = 0; i < vectors; i++)
-                s[i] = _mm512_fmadd_ps(b, _mm512_loadu_ps(k + 16 * i), s[i]);
-    }
-    for (size_t i = 0; i < vectors; i++) {
-        const size_t left = n - j - 16 * i;
-        const __mmask16 seen = left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
-
-        s[i] = _mm512_mask_mul_ps(_mm512_set1_ps(-INFINITY), seen, s[i],
-                                  _mm512_set1_ps(a->scale));
-        top = _mm512_max_ps(top, s[i]);
-        _mm512_store_ps(p + j + 16 * i, s[i]);
-    }
-    return top;
+    if (kind == FLOAT) return _mm512_loadu_ps((const float *)x + at);
+    if (kind == HALF)
+        return _mm512_cvtph_ps(
+            _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)x + at)));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
+        _mm_loadu_si128((const __m128i *)(const void *)((const int8_t *)x + at))));
 }
 
-/* o[c .. c+16*vectors-1] over all n keys, the last vector masked. */
-INLINE void values(const kern_attend *a, const float *p, size_t n, size_t c, int vectors,
-                   __mmask16 last, float *o)
+INLINE __m512 load_some(const void *x, size_t at, __mmask16 some, enum number kind)
 {
-    __m512 s[4];
+    if (kind == FLOAT) return _mm512_maskz_loadu_ps(some, (const float *)x + at);
+    if (kind == HALF)
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(some, (const uint16_t *)x + at));
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(some, (const int8_t *)x + at)));
+}
 
-    for (int i = 0; i < vectors; i++) s[i] = _mm512_setzero_ps();
-    for (size_t j = 0; j < n; j++) {
-        const float *v = a->v + j * a->v_stride + c;
-        const __m512 b = _mm512_set1_ps(p[j]);
+INLINE __m512 times_scale(__m512 x, const uint16_t *scale, size_t j)
+{
+    return scale ? _mm512_mul_ps(x, load_numbers(scale, j, HALF)) : x;
+}
 
-        for (int i = 0; i < vectors - 1; i++)
-            s[i] = _mm512_fmadd_ps(b, _mm512_loadu_ps(v + 16 * i), s[i]);
-        s[vectors - 1] = _mm512_fmadd_ps(b, _mm512_maskz_loadu_ps(last, v + 16 * (vectors - 1)),
-                                         s[vectors - 1]);
+/* Of lanes j .. j+15, those below n. */
+INLINE __mmask16 below(size_t n, size_t j)
+{
+    if (n >= j + 16) return 0xffff;
+    return n > j ? (__mmask16)((1u << (n - j)) - 1) : 0;
+}
+
+INLINE size_t keys_of(const kern_attend *a, size_t t)
+{
+    return a->first + t < a->n ? a->first + t : a->n;
+}
+
+/* p = q k of `vectors` times 16 keys from j on. */
+INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vectors,
+                   enum number kind, float *p)
+{
+    __m512 s[KERN_ROWS][8];
+
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++) s[r][i] = _mm512_setzero_ps();
+    for (size_t c = 0; c < a->C; c++) {
+        __m512 k[8];
+
+        for (int i = 0; i < vectors; i++)
+            k[i] = load_numbers(a->kt, c * a->kt_stride + j + 16 * (size_t)i, kind);
+        for (int r = 0; r < rows; r++) {
+            const __m512 b = _mm512_set1_ps(a->q[(t + (size_t)r) * a->q_stride + c]);
+
+            for (int i = 0; i < vectors; i++) s[r][i] = _mm512_fmadd_ps(b, k[i], s[r][i]);
+        }
     }
-    for (int i = 0; i < vectors - 1; i++) _mm512_storeu_ps(o + c + 16 * i, s[i]);
-    _mm512_mask_storeu_ps(o + c + 16 * (vectors - 1), last, s[vectors - 1]);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++)
+            _mm512_store_ps(p + (size_t)r * KERN_KEYS + j + 16 * (size_t)i, s[r][i]);
 }
 
 /* 16 sums folded in halves: i + 8, i + 4, i + 2, i + 1. */
@@ -229,35 +240,174 @@ INLINE float fold16(__m512 v)
     return _mm_cvtss_f32(s);
 }
 
-static void attend_row(const kern_attend *a, const float *q, size_t n, float *m, float *l,
-                       float *o)
+/* Row t's scores become its weights of values; m and l on the way. */
+INLINE void soften(const kern_attend *a, size_t t, float *p)
 {
-    float p[KERN_KEYS] __attribute__((aligned(64)));
-    __m512 top = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
+    const __m512 scale = _mm512_set1_ps(a->scale), unseen = _mm512_set1_ps(-INFINITY);
+    const size_t n = keys_of(a, t);
+    __m512 top = unseen, sum = _mm512_setzero_ps();
     float best;
-    size_t c = 0;
 
-    for (size_t j = 0; j < n; j += 128) top = scores128(a, q, j, n, p, top);
+    for (size_t j = 0; j < n; j += 16) {
+        const __m512 s = times_scale(_mm512_load_ps(p + j), a->k_scale, j);
+        const __m512 seen = _mm512_mask_mul_ps(unseen, below(n, j), s, scale);
+
+        top = _mm512_max_ps(top, seen);
+        _mm512_store_ps(p + j, seen);
+    }
     best = _mm512_reduce_max_ps(top);
     for (size_t j = 0; j < n; j += 16) {
         const __m512 e = exp16(_mm512_sub_ps(_mm512_load_ps(p + j), _mm512_set1_ps(best)));
 
         sum = _mm512_add_ps(sum, e);
-        _mm512_store_ps(p + j, e);
+        _mm512_store_ps(p + j, times_scale(e, a->v_scale, j));
     }
-    for (; c + 64 <= a->C; c += 64) values(a, p, n, c, 4, 0xffff, o);
-    for (; c < a->C; c += 16)
-        values(a, p, n, c, 1,
-               a->C - c < 16 ? (__mmask16)((1u << (a->C - c)) - 1) : (__mmask16)0xffff, o);
-    *m = best + 0.0f;
-    *l = fold16(sum);
+    a->m[t * a->ml_stride] = best + 0.0f;
+    a->l[t * a->ml_stride] = fold16(sum);
 }
 
-void kern_attend_avx512(const kern_attend *a)
+/* o[c .. c+16*vectors-1] of some rows over the first n keys, the last vector masked. */
+INLINE void values(const kern_attend *a, size_t t, int rows, size_t n, size_t c, int vectors,
+                   __mmask16 last, enum number kind, const float *p)
 {
-    for (size_t t = 0; t < a->T; t++)
-        attend_row(a, a->q + t * a->q_stride, a->first + t < a->n ? a->first + t : a->n,
-                   a->m + t * a->ml_stride, a->l + t * a->ml_stride, a->o + t * a->o_stride);
+    __m512 s[KERN_ROWS][8];
+
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++) s[r][i] = _mm512_setzero_ps();
+    for (size_t j = 0; j < n; j++) {
+        __m512 v[8];
+
+        for (int i = 0; i < vectors; i++)
+            v[i] = load_some(a->v, j * a->v_stride + c + 16 * (size_t)i,
+                             i == vectors - 1 ? last : 0xffff, kind);
+        for (int r = 0; r < rows; r++) {
+            const __m512 b = _mm512_set1_ps(p[(size_t)r * KERN_KEYS + j]);
+
+            for (int i = 0; i < vectors; i++) s[r][i] = _mm512_fmadd_ps(b, v[i], s[r][i]);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++)
+            _mm512_mask_storeu_ps(a->o + (t + (size_t)r) * a->o_stride + c + 16 * (size_t)i,
+                                  i == vectors - 1 ? last : 0xffff, s[r][i]);
+}
+
+/* Keys `from` .. n-1 of one row: those that the rows before it do not see. */
+INLINE void own_values(const kern_attend *a, size_t t, size_t from, enum number kind,
+                       const float *p)
+{
+    float *o = a->o + t * a->o_stride;
+
+    for (size_t j = from; j < keys_of(a, t); j++)
+        for (size_t c = 0; c < a->C; c += 16) {
+            const __mmask16 some = below(a->C, c);
+            const __m512 v = load_some(a->v, j * a->v_stride + c, some, kind);
+
+            _mm512_mask_storeu_ps(
+                o + c, some,
+                _mm512_fmadd_ps(_mm512_set1_ps(p[j]), v, _mm512_maskz_loadu_ps(some, o + c)));
+        }
+}
+
+/* Rows t .. t+rows-1, which share each load; `most`: vectors a row whose sums stay in
+ * registers. */
+INLINE void attend_rows(const kern_attend *a, size_t t, int rows, int most, enum number kind)
+{
+    float p[KERN_ROWS * KERN_KEYS] __attribute__((aligned(64)));
+    const size_t n = keys_of(a, t + (size_t)rows - 1), end = (n + 15) / 16 * 16;
+    const size_t step = 16 * (size_t)most, common = keys_of(a, t), C = a->C;
+    size_t j = 0, c = 0;
+
+    for (; j + step <= end; j += step) scores(a, t, rows, j, most, kind, p);
+    for (; most > 4 && j + 64 <= end; j += 64) scores(a, t, rows, j, 4, kind, p);
+    for (; j + 32 <= end; j += 32) scores(a, t, rows, j, 2, kind, p);
+    for (; j < end; j += 16) scores(a, t, rows, j, 1, kind, p);
+    for (int r = 0; r < rows; r++) soften(a, t + (size_t)r, p + r * KERN_KEYS);
+    for (; c + step <= C; c += step) values(a, t, rows, common, c, most, 0xffff, kind, p);
+    for (; most > 4 && c + 64 <= C; c += 64) values(a, t, rows, common, c, 4, 0xffff, kind, p);
+    for (; c < C; c += 16) values(a, t, rows, common, c, 1, below(C, c), kind, p);
+    for (int r = 1; r < rows; r++)
+        own_values(a, t + (size_t)r, common, kind, p + r * KERN_KEYS);
+}
+
+INLINE void attend(const kern_attend *a, enum number kind)
+{
+    size_t t = 0;
+
+    for (; t + 4 <= a->T; t += 4) attend_rows(a, t, 4, 4, kind);
+    for (; t + 2 <= a->T; t += 2) attend_rows(a, t, 2, 8, kind);
+    for (; t < a->T; t++) attend_rows(a, t, 1, 8, kind);
+}
+
+void kern_attend_float_avx512(const kern_attend *a)
+{
+    attend(a, FLOAT);
+}
+
+void kern_attend_half_avx512(const kern_attend *a)
+{
+    attend(a, HALF);
+}
+
+void kern_attend_int8_avx512(const kern_attend *a)
+{
+    attend(a, INT8);
+}
+
+/* Steps of 16 tops as halves; returns their reciprocals, 0 for 0. */
+INLINE __m512 int8_steps(__m512 top, __m256i *scale)
+{
+    const __m512 step = _mm512_min_ps(_mm512_div_ps(top, _mm512_set1_ps(127.0f)),
+                                      _mm512_set1_ps(KERN_HALF_MAX));
+    __m512 back;
+
+    *scale = _mm512_cvtps_ph(step, _MM_FROUND_TO_NEAREST_INT);
+    back = _mm512_cvtph_ps(*scale);
+    return _mm512_maskz_div_ps(_mm512_cmp_ps_mask(back, _mm512_setzero_ps(), _CMP_GT_OQ),
+                               _mm512_set1_ps(1.0f), back);
+}
+
+INLINE __m128i int8_codes(__m512 x, __m512 reciprocal)
+{
+    const __m512 y = _mm512_min_ps(
+        _mm512_max_ps(_mm512_mul_ps(x, reciprocal), _mm512_set1_ps(-127.0f)),
+        _mm512_set1_ps(127.0f));
+
+    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(y));
+}
+
+void kern_int8_keys_avx512(const float *kt, size_t stride, size_t C, size_t n, int8_t *q,
+                           uint16_t *scale)
+{
+    for (size_t j = 0; j < n; j += 16) {
+        __m512 top = _mm512_setzero_ps(), reciprocal;
+        __m256i halves;
+
+        for (size_t c = 0; c < C; c++)
+            top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(kt + c * stride + j)));
+        reciprocal = int8_steps(top, &halves);
+        _mm256_storeu_si256((__m256i *)(void *)(scale + j), halves);
+        for (size_t c = 0; c < C; c++)
+            _mm_storeu_si128((__m128i *)(void *)(q + c * stride + j),
+                             int8_codes(_mm512_loadu_ps(kt + c * stride + j), reciprocal));
+    }
+}
+
+void kern_int8_values_avx512(const float *v, size_t stride, size_t n, size_t C, int8_t *q,
+                             uint16_t *scale)
+{
+    for (size_t j = 0; j < n; j++, v += stride, q += stride) {
+        __m512 top = _mm512_setzero_ps(), reciprocal;
+        __m256i halves;
+
+        for (size_t c = 0; c < C; c += 16)
+            top = _mm512_max_ps(top, _mm512_abs_ps(load_some(v, c, below(C, c), FLOAT)));
+        reciprocal = int8_steps(_mm512_set1_ps(_mm512_reduce_max_ps(top)), &halves);
+        scale[j] = (uint16_t)_mm256_extract_epi16(halves, 0);
+        for (size_t c = 0; c < C; c += 16)
+            _mm_mask_storeu_epi8(q + c, below(C, c),
+                                 int8_codes(load_some(v, c, below(C, c), FLOAT), reciprocal));
+    }
 }
 
 #else

@@ -211,9 +211,31 @@ void kern_transpose_ref(const float *x, size_t stride, size_t n, size_t width, f
         for (size_t c = 0; c < width; c++) y[c * y_stride + j] = x[j * stride + c];
 }
 
-void kern_attend_ref(const kern_attend *a)
+typedef float read_number(const void *x, size_t i);
+
+static float read_float(const void *x, size_t i)
 {
-    assert(a->n <= KERN_KEYS && a->first >= 1);
+    return ((const float *)x)[i];
+}
+
+static float read_half(const void *x, size_t i)
+{
+    return kern_float(((const uint16_t *)x)[i]);
+}
+
+static float read_int8(const void *x, size_t i)
+{
+    return ((const int8_t *)x)[i];
+}
+
+static float read_scale(const uint16_t *scale, size_t j)
+{
+    return scale ? kern_float(scale[j]) : 1.0f;
+}
+
+static void attend(const kern_attend *a, read_number *read)
+{
+    assert(a->n <= KERN_KEYS && a->first >= 1 && a->kt_stride % 16 == 0);
     for (size_t t = 0; t < a->T; t++) {
         const float *q = a->q + t * a->q_stride;
         const size_t n = a->first + t < a->n ? a->first + t : a->n;
@@ -222,21 +244,87 @@ void kern_attend_ref(const kern_attend *a)
         for (size_t j = 0; j < n; j++) {
             float s = 0.0f;
 
-            for (size_t c = 0; c < a->C; c++) s = fmaf(q[c], a->kt[c * a->kt_stride + j], s);
-            p[j] = s * a->scale;
+            for (size_t c = 0; c < a->C; c++)
+                s = fmaf(q[c], read(a->kt, c * a->kt_stride + j), s);
+            p[j] = s * read_scale(a->k_scale, j) * a->scale;
             if (p[j] > top) top = p[j];
         }
         for (size_t j = 0; j < n; j++) {
             p[j] = kern_exp_one(p[j] - top);
             sum[j % 16] += p[j];
+            p[j] *= read_scale(a->v_scale, j);
         }
         for (size_t c = 0; c < a->C; c++) {
             float o = 0.0f;
 
-            for (size_t j = 0; j < n; j++) o = fmaf(p[j], a->v[j * a->v_stride + c], o);
+            for (size_t j = 0; j < n; j++) o = fmaf(p[j], read(a->v, j * a->v_stride + c), o);
             a->o[t * a->o_stride + c] = o;
         }
         a->m[t * a->ml_stride] = top + 0.0f; /* one zero, not two */
         a->l[t * a->ml_stride] = fold(sum, 16);
+    }
+}
+
+void kern_attend_float_ref(const kern_attend *a)
+{
+    attend(a, read_float);
+}
+
+void kern_attend_half_ref(const kern_attend *a)
+{
+    attend(a, read_half);
+}
+
+void kern_attend_int8_ref(const kern_attend *a)
+{
+    attend(a, read_int8);
+}
+
+/* The step between codes of numbers up to top: top / 127 as a half, never infinite. Returns
+ * its reciprocal, which codes are made by: a product is cheaper than a division, and the step
+ * is a rounded one anyway. */
+static float int8_step(float top, uint16_t *scale)
+{
+    float step;
+
+    *scale = kern_half(fminf(top / 127.0f, KERN_HALF_MAX));
+    step = kern_float(*scale);
+    return step > 0.0f ? 1.0f / step : 0.0f;
+}
+
+/* Nearest even. Held within -127 .. 127: a step that is a subnormal half may be too short. */
+static int8_t int8_code(float x, float reciprocal)
+{
+    return (int8_t)lrintf(fminf(fmaxf(x * reciprocal, -127.0f), 127.0f));
+}
+
+/* One head's keys, transposed: kt and q [C,n], `stride` numbers a row of both, n a multiple
+ * of 16; scale [n] halves, one a key. */
+void kern_int8_keys_ref(const float *kt, size_t stride, size_t C, size_t n, int8_t *q,
+                        uint16_t *scale)
+{
+    assert(n % 16 == 0);
+    for (size_t j = 0; j < n; j++) {
+        float top = 0.0f, reciprocal;
+
+        for (size_t c = 0; c < C; c++) top = fmaxf(top, fabsf(kt[c * stride + j]));
+        reciprocal = int8_step(top, &scale[j]);
+        for (size_t c = 0; c < C; c++)
+            q[c * stride + j] = int8_code(kt[c * stride + j], reciprocal);
+    }
+}
+
+/* One head's values: v and q [n,C], `stride` numbers from token to token of both; scale [n]
+ * halves, one a token. */
+void kern_int8_values_ref(const float *v, size_t stride, size_t n, size_t C, int8_t *q,
+                          uint16_t *scale)
+{
+    for (size_t j = 0; j < n; j++) {
+        float top = 0.0f, reciprocal;
+
+        for (size_t c = 0; c < C; c++) top = fmaxf(top, fabsf(v[j * stride + c]));
+        reciprocal = int8_step(top, &scale[j]);
+        for (size_t c = 0; c < C; c++)
+            q[j * stride + c] = int8_code(v[j * stride + c], reciprocal);
     }
 }

@@ -77,6 +77,7 @@ static size_t lay_out_memory(cache *c)
         p->state = kind->carries ? carve(c, &at, c->ctx_tokens / B * B * m->D) : NULL;
         p->ids = (int32_t *)(void *)carve(c, &at, B);
     }
+    c->shared.turned = carve(c, &at, B * m->E);
     c->shared.seal_state = kind->carries ? carve(c, &at, B * m->D) : NULL;
     for (int i = 0; i < c->slots && kind->rebuilds; i++) {
         codec_scratch *s = &c->shared.scratch[i];
@@ -84,6 +85,7 @@ static size_t lay_out_memory(cache *c)
         s->x = carve(c, &at, B * m->D);
         s->k = carve(c, &at, 2 * B * m->E);
         s->v = s->k ? s->k + B * m->E : NULL;
+        s->kt = carve(c, &at, B * m->E);
         s->temp = carve(c, &at, c->shared.codec.temp_floats);
     }
     return at;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "xcache/minmax.h"
+#include "xcache/remat.h"
 
 typedef struct row {
     const codec *codec;
@@ -89,6 +90,15 @@ void codec_close(codec_state *s)
 {
     if (s->codec && s->codec->close) s->codec->close(s);
     s->codec = NULL;
+}
+
+void codec_turn(const codec_state *s, const codec_place *place, kv_tile *out)
+{
+    const codec_scratch *from = place->scratch;
+    const remat_turned to = {from->kt, s->block_tokens};
+
+    remat_turn(s->m, s->kern, from->k, s->block_tokens, place->first, &to);
+    *out = (kv_tile){.format = KV_FLOAT, .k = from->kt, .v = from->v};
 }
 
 bool codec_mode(size_t i, char mode[16])

@@ -19,13 +19,15 @@
 typedef struct codec_rows {
     const float *x;     /* [B,D], only where the codec says keeps_x; else NULL */
     const float *raw_k; /* [B,E] k before rotary positions, only with keeps_raw_k */
-    const float *k, *v; /* [B,E], k with rotary positions applied */
+    const float *k;     /* [G,C,B] with rotary positions applied */
+    const float *v;     /* [B,E] */
 } codec_rows;
 
 /* Where a tile may be rebuilt: one per worker. Aligned to 64 bytes. */
 typedef struct codec_scratch {
     float *x;     /* [B,D] */
     float *k, *v; /* [B,E], v right after k */
+    float *kt;    /* [G,C,B] what a tile's keys are in */
     float *temp;  /* [codec_state.temp_floats] */
 } codec_scratch;
 
@@ -75,7 +77,7 @@ struct codec {
     /* Write one layer of a block. A closed loop updates place.state by decode's own means. */
     void (*encode)(const codec_state *s, int layer, const codec_rows *in,
                    const codec_place *place);
-    /* Keys and values of that layer. */
+    /* Keys and values of that layer. Of a codec that rebuilds: floats in scratch kt and v. */
     void (*decode)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
 };
 
@@ -85,6 +87,10 @@ struct codec {
 err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
                size_t block_tokens, const struct plan *p);
 void codec_close(codec_state *s);
+
+/* The end of a rebuild: keys in scratch k get their rotary positions and go to kt, in a tile's
+ * order; *out is kt and v. */
+void codec_turn(const codec_state *s, const codec_place *place, kv_tile *out);
 
 /* Mode i of codec.def that needs no plan, in its order, for help and tests; false past the
  * last. */

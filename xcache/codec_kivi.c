@@ -1,8 +1,8 @@
 /* codec_kivi.c - kivi<b>: keys before rotary positions per channel over a block's tokens,
  * values per token; the first three layers at 4 bits or more. Source: arXiv:2402.02750, made
  * stronger as arXiv:2508.10395 (section 4) does for its baseline. */
+#include "xcache/codec.h"
 #include "xcache/field.h"
-#include "xcache/remat.h"
 
 static field keys(const codec_state *s, int layer)
 {
@@ -41,9 +41,8 @@ static void decode_kivi(const codec_state *s, int layer, const codec_place *plac
     const codec_scratch *to = place->scratch;
 
     field_decode(&fk, s->kern, place->codes, place->scales, to->k, to->v);
-    remat_turn(s->m, s->kern, to->k, s->block_tokens, place->first);
     field_decode(&fv, s->kern, place->codes + k.codes, place->scales + k.scales, to->v, NULL);
-    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+    codec_turn(s, place, out);
 }
 
 const codec codec_kivi = {.keeps_raw_k = true,

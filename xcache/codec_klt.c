@@ -124,8 +124,7 @@ static void decode_klt(const codec_state *s, int layer, const codec_place *place
         klt_decode(&own->layers[layer], &b);
     remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
     remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
-    remat_turn(m, s->kern, to->k, s->block_tokens, place->first);
-    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+    codec_turn(s, place, out);
 }
 
 const codec codec_klt = {.keeps_x = true,

@@ -1,4 +1,5 @@
-/* codec_kv.c - kv32 and kv16: keys (after rotary positions) and values themselves. */
+/* codec_kv.c - kv32 and kv16: keys (after rotary positions) and values themselves, in the
+ * order that attention reads. */
 #include <string.h>
 
 #include "xcache/codec.h"
@@ -33,8 +34,9 @@ static void encode_kv32(const codec_state *s, int layer, const codec_rows *in,
 static void decode_kv32(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     (void)layer;
-    *out = (kv_tile){KV_FLOAT, place->codes,
-                     place->codes + s->block_tokens * s->m->E * sizeof(float)};
+    *out = (kv_tile){.format = KV_FLOAT,
+                     .k = place->codes,
+                     .v = place->codes + s->block_tokens * s->m->E * sizeof(float)};
 }
 
 static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
@@ -50,8 +52,9 @@ static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
 static void decode_kv16(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     (void)layer;
-    *out = (kv_tile){KV_HALF, place->codes,
-                     place->codes + s->block_tokens * s->m->E * sizeof(uint16_t)};
+    *out = (kv_tile){.format = KV_HALF,
+                     .k = place->codes,
+                     .v = place->codes + s->block_tokens * s->m->E * sizeof(uint16_t)};
 }
 
 const codec codec_kv32 = {.size = size_kv32, .encode = encode_kv32, .decode = decode_kv32};

@@ -137,8 +137,7 @@ static void decode_xquant(const codec_state *s, int layer, const codec_place *pl
     } else {
         decode_latents(s, layer, place);
     }
-    remat_turn(m, s->kern, to->k, s->block_tokens, place->first);
-    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+    codec_turn(s, place, out);
 }
 
 const codec codec_xquant = {.keeps_x = true,

@@ -139,8 +139,7 @@ static void decode_loop(const codec_state *s, int layer, const codec_place *plac
     advance(s, layer, place);
     remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
     remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
-    remat_turn(m, s->kern, to->k, s->block_tokens, place->first);
-    *out = (kv_tile){KV_FLOAT, to->k, to->v};
+    codec_turn(s, place, out);
 }
 
 const codec codec_xquant_cl = {.keeps_x = true,

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "xcache/remat.h"
+
 static const xcontext *of(const context *c)
 {
     return (const xcontext *)(const void *)c;
@@ -21,12 +23,12 @@ static void append(context *c, int layer, const float *in, const float *k, const
     const codec_state *s = &x->shared->codec;
     const model *m = s->m;
     const size_t B = block_tokens(x), at = x->n_tokens % B;
-    float *page_k = x->page->k + ((size_t)layer * B + at) * m->E;
+    const remat_turned to = {x->page->k + (size_t)layer * B * m->E + at, B};
+    float *turned = x->shared->turned;
 
     assert(at + T <= B && T == x->pushed);
-    memcpy(page_k, k, T * m->E * sizeof *k);
-    for (size_t t = 0; t < T; t++)
-        rope_turn(&m->rope, s->kern, page_k + t * m->E, m->G, m->C, x->n_tokens + t);
+    memcpy(turned, k, T * m->E * sizeof *k);
+    remat_turn(m, s->kern, turned, T, x->n_tokens, &to);
     memcpy(x->page->v + ((size_t)layer * B + at) * m->E, v, T * m->E * sizeof *v);
     if (x->page->raw_k)
         memcpy(x->page->raw_k + ((size_t)layer * B + at) * m->E, k, T * m->E * sizeof *k);
@@ -54,7 +56,7 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
     codec_place place;
 
     if (b == x->n_blocks) {
-        *out = (kv_tile){KV_FLOAT, x->page->k + at, x->page->v + at};
+        *out = (kv_tile){.format = KV_FLOAT, .k = x->page->k + at, .v = x->page->v + at};
         return x->n_tokens % B + x->pushed;
     }
     assert(b < x->n_blocks);
@@ -77,6 +79,7 @@ static void release(context *c, int slot)
     memset(s->x, 0xff, block_tokens(x) * m->D * sizeof *s->x);
     memset(s->k, 0xff, block_tokens(x) * m->E * sizeof *s->k);
     memset(s->v, 0xff, block_tokens(x) * m->E * sizeof *s->v);
+    memset(s->kt, 0xff, block_tokens(x) * m->E * sizeof *s->kt);
 #else
     (void)c, (void)slot;
 #endif

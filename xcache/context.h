@@ -21,12 +21,14 @@ typedef struct context_shared {
     size_t codes_bytes, scales_bytes, block_bytes;
     codec_scratch *scratch; /* [slots]; NULL members where nothing is rebuilt */
     float *seal_state;      /* [B,D] of the block that is being sealed */
+    float *turned;          /* [B,E] keys on their way into an open page; appends never meet */
     atomic_ullong *rebuilt; /* token-layers rebuilt */
 } context_shared;
 
 /* Room for the newest block_tokens tokens of one context. */
 typedef struct open_page {
-    float *k, *v; /* [L,B,E]; k with rotary positions applied */
+    float *k;     /* [L,G,C,B] with rotary positions applied */
+    float *v;     /* [L,B,E] */
     float *x;     /* [L,B,D]; NULL where the codec keeps none */
     float *raw_k; /* [L,B,E] before rotary positions; NULL where the codec keeps none */
     float *state; /* [blocks,B,D] what a codec that carries hands from layer to layer, for

@@ -16,10 +16,14 @@ void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, 
                     (int)outputs);
 }
 
-void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first)
+void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first,
+                const remat_turned *to)
 {
     for (size_t t = 0; t < rows; t++)
         rope_turn(&m->rope, hot, k + t * m->E, m->G, m->C, first + t);
+    for (size_t g = 0; g < m->G; g++)
+        hot->transpose(k + g * m->C, m->E, rows, m->C, to->kt + g * m->C * to->stride,
+                       to->stride);
 }
 
 size_t remat_weight_bytes(const model *m)

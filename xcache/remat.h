@@ -16,8 +16,16 @@
 void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, size_t outputs,
                     float *y, int add);
 
-/* Apply rotary positions first .. first+rows-1 to keys k [rows,E]. */
-void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first);
+/* Where turned keys go: [G,C,rows], `stride` floats from channel to channel. */
+typedef struct remat_turned {
+    float *kt;
+    size_t stride;
+} remat_turned;
+
+/* Apply rotary positions first .. first+rows-1 to keys k [rows,E], and transpose them inside
+ * each head. */
+void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first,
+                const remat_turned *to);
 
 /* Wk and Wv of every layer as floats: [L,2,E,D]. NULL: out of memory. The caller frees. */
 float *remat_weights(const model *m);

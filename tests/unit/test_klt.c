@@ -30,6 +30,7 @@ static bench *open_bench(planned *p, const plan *made, const char *mode)
     b->scratch.x = malloc(B * D * sizeof(float));
     b->scratch.k = malloc(2 * B * p->m->E * sizeof(float));
     b->scratch.v = b->scratch.k + B * p->m->E;
+    b->scratch.kt = malloc(B * p->m->E * sizeof(float));
     b->scratch.temp = malloc(b->codec.temp_floats * sizeof(float));
     for (size_t i = 0; i < B; i++) b->ids[i] = (int32_t)(i % p->m->V);
     for (size_t l = 0; l < L; l++)
@@ -45,6 +46,7 @@ static void close_bench(bench *b)
     codec_close(&b->codec);
     free(b->scratch.x);
     free(b->scratch.k);
+    free(b->scratch.kt);
     free(b->scratch.temp);
     free(b);
 }
