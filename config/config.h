@@ -21,8 +21,10 @@ enum {
 };
 
 /* Types of the struct's fields by kind: STR const char * (owned by the config), SIZE
- * uint64_t bytes ("512MiB"; "auto" is 0 where the default is auto), INT int64_t, NUM double,
- * FLAG bool, WORD const char * (one of a list). */
+ * uint64_t bytes ("512MiB"; "auto" is CONFIG_AUTO where the default is auto), INT int64_t, NUM
+ * double, FLAG bool, WORD const char * (one of a list). */
+#define CONFIG_AUTO UINT64_MAX
+
 typedef const char *config_STR;
 typedef const char *config_WORD;
 typedef uint64_t config_SIZE;

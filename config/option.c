@@ -121,13 +121,13 @@ static char *set_SIZE(config *c, const option *o, const char *text)
     uint64_t bytes;
 
     if (automatic && strcmp(text, "auto") == 0) {
-        *(config_SIZE *)field(c, o) = 0;
+        *(config_SIZE *)field(c, o) = CONFIG_AUTO;
         return NULL;
     }
     if (!config_parse_size(text, &bytes))
         return option_sentence("'%s' is not a size such as 512MiB, 2GiB or 4096%s", text,
                                automatic ? ", nor auto" : "");
-    if (automatic && bytes == 0)
+    if (automatic && bytes == 0 && o->min > 0)
         return option_sentence("the size must not be 0; auto lets the program choose");
     if ((long double)bytes < o->min || (o->max > 0 && (long double)bytes > o->max))
         return option_sentence("'%s' is out of range: at least %.0Lf%s", text, o->min,
@@ -142,7 +142,7 @@ static void print_SIZE(FILE *out, const config *c, const option *o)
     uint64_t bytes = *(const config_SIZE *)field_const(c, o);
     size_t unit = 0;
 
-    if (bytes == 0 && strcmp(o->value, "auto") == 0) {
+    if (bytes == CONFIG_AUTO) {
         fputs("auto", out);
         return;
     }

@@ -46,6 +46,13 @@ static void add_result(text_builder *t, const evaluate_result *r, bool greedy)
     text_add_string(t, "}");
 }
 
+/* How rebuilt keys and values were kept. */
+static const char *workspace_word(const config *c)
+{
+    if (c->workspace_size == 0) return "off";
+    return strcmp(c->window, "served") == 0 ? c->workspace_format : "fp32";
+}
+
 static bool print_json(const session *s)
 {
     text_builder t = {0};
@@ -55,8 +62,11 @@ static bool print_json(const session *s)
     text_add_json_string(&t, s->runtime.model_name);
     text_add_string(&t, ",\"file\":");
     text_add_json_string(&t, s->c->file);
-    text_addf(&t, ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"results\":[",
-              (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window);
+    text_addf(&t,
+              ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"block_tokens\":%zu,"
+              "\"workspace\":\"%s\",\"results\":[",
+              (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window, s->runtime.block_tokens,
+              workspace_word(s->c));
     for (size_t i = 0; i <= s->n; i++) {
         if (i) text_add_string(&t, ",");
         add_result(&t, &s->results[i], s->c->greedy);
@@ -70,8 +80,9 @@ static bool print_json(const session *s)
 
 static bool print_table(const session *s)
 {
-    printf("%s on %s, ctx %zu, chunks %zu; KL in nats and top-1 against kv32\n\n",
-           s->runtime.model_name, s->c->file, (size_t)s->c->ctx, (size_t)s->c->chunks);
+    printf("%s on %s, ctx %zu, chunks %zu, window %s; KL in nats and top-1 against kv32\n\n",
+           s->runtime.model_name, s->c->file, (size_t)s->c->ctx, (size_t)s->c->chunks,
+           s->c->window);
     printf("%-8s %8s %9s %7s %7s %9s %6s%s\n", "mode", "ppl", "KL", "top-1", "bits",
            "bytes/tok", "ratio", s->c->greedy ? "  greedy  first" : "");
     for (size_t i = 0; i <= s->n; i++) {
@@ -165,12 +176,15 @@ static void show_progress(void *arg, double done)
 
 static err measure(session *s)
 {
+    const bool served = strcmp(s->c->window, "served") == 0;
     const evaluate_in in = {.ids = s->ids,
                             .n_ids = s->n_ids,
                             .ctx = (size_t)s->c->ctx,
                             .rows = (size_t)s->c->chunks,
                             .modes = s->modes,
                             .n_modes = s->n,
+                            .streaming = s->c->workspace_size == 0,
+                            .page_format = served ? runtime_page_format(s->c) : KV_FLOAT,
                             .prompts = s->c->greedy ? PROMPTS : 0,
                             .progress = show_progress,
                             .arg = s};
@@ -228,25 +242,15 @@ static int run(const config *c)
     return code;
 }
 
-/* What no model is needed to refuse. NULL: nothing. */
-static const char *refuse(const config *c)
-{
-    if (!*c->file) return "perplexity needs a text: --file FILE";
-    if (strcmp(c->window, "exact") != 0)
-        return "--window served needs the workspace of rebuilt keys and values, which this "
-               "version does not have";
-    return NULL;
-}
-
 int cmd_perplexity(int argc, char **argv)
 {
     config c;
     char *wrong = config_load(&c, CONFIG_PERPLEXITY, argc, argv, environ);
-    const char *refusal = wrong ? wrong : refuse(&c);
     int code = 2;
 
-    if (refusal) {
-        fprintf(stderr, "xquantd: %s\n", refusal);
+    if (wrong || !*c.file) {
+        fprintf(stderr, "xquantd: %s\n",
+                wrong ? wrong : "perplexity needs a text: --file FILE");
     } else {
         c.ctx_size = c.ctx; /* positions that the model prepares */
         if (c.greedy && c.ctx_size < EVALUATE_GREEDY_CTX) c.ctx_size = EVALUATE_GREEDY_CTX;

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xcache/workspace.h"
+
 enum {
-    B = CACHE_BLOCK_TOKENS,
+    ROWS = 128,   /* tokens of a step, or a block if that is shorter */
     TOGETHER = 8, /* greedy answers in one step: a product of 8 rows costs little over one */
 };
 
@@ -34,23 +36,31 @@ typedef struct evaluation {
     const evaluate_in *in;
     subject *subjects; /* [n], the reference first */
     size_t n;
-    float *exact, *coded; /* [B,V] logits of a block */
+    size_t step;          /* tokens */
+    float *exact, *coded; /* [ROWS,V] logits of a step */
     double work, done;    /* in tokens read */
 } evaluation;
 
 /* A pool that holds `tokens` in any mode: it is filled lazily, so a generous bound costs
- * nothing. No codec stores more than exact K and V and 16 bits for each layer input. */
-static err open_cache(const runtime *r, const evaluate_mode *mode, int contexts, size_t tokens,
-                      cache **out)
+ * nothing. No codec stores more than exact K and V and 16 bits for each layer input. The
+ * workspace holds what runs, and no more. */
+static err open_cache(const evaluation *x, const evaluate_mode *mode, size_t contexts,
+                      size_t tokens, cache **out)
 {
+    const runtime *r = x->runtime;
     const model *m = r->weights;
-    const uint64_t token_bytes = m->L * (2 * m->E * sizeof(float) + 2 * m->D) + 8;
-    const cache_options o = {.mode = mode->name,
-                             .plan = mode->plan,
-                             .budget_bytes = (uint64_t)contexts * (tokens + B) * token_bytes,
-                             .max_running = contexts,
-                             .slots = r->team->slots,
-                             .ctx_tokens = tokens};
+    const size_t token_bytes = m->L * (2 * m->E * sizeof(float) + 2 * m->D) + 8;
+    const size_t B = r->block_tokens, page = workspace_page_bytes(m, B, x->in->page_format);
+    const cache_options o = {
+        .mode = mode->name,
+        .plan = mode->plan,
+        .budget_bytes = contexts * (tokens + B) * token_bytes,
+        .workspace_bytes = x->in->streaming ? 0 : contexts * (tokens / B + 1) * page,
+        .page_format = x->in->page_format,
+        .max_running = (int)contexts,
+        .team = r->team,
+        .ctx_tokens = tokens,
+        .block_tokens = B};
 
     return cache_open(out, m, &r->kern, &o);
 }
@@ -110,7 +120,7 @@ typedef struct compare_job {
     const float *exact, *coded; /* [n,V] */
     const int32_t *next;        /* [n] */
     size_t V;
-    score scores[B];
+    score scores[ROWS];
 } compare_job;
 
 static void compare_row(void *arg, int i, int slot)
@@ -157,8 +167,8 @@ static void compute(const runtime *r, context *c, const int32_t *ids, size_t T, 
     cache_settle(c);
 }
 
-/* A block of the row in every mode. The last token of a row is computed but not compared. */
-static void read_block(evaluation *x, const int32_t *ids, size_t T, bool last)
+/* A step of the row in every mode. The last token of a row is computed but not compared. */
+static void read_step(evaluation *x, const int32_t *ids, size_t T, bool last)
 {
     for (size_t i = 0; i < x->n; i++) {
         subject *s = &x->subjects[i];
@@ -180,7 +190,8 @@ static void end_row(evaluation *x)
 static err begin_row(evaluation *x)
 {
     for (size_t i = 0; i < x->n; i++) {
-        const err e = cache_begin(x->subjects[i].cache, x->in->ctx, &x->subjects[i].context);
+        const cache_request wanted = {.tokens = x->in->ctx};
+        const err e = cache_begin(x->subjects[i].cache, &wanted, &x->subjects[i].context);
 
         if (e == ERR_OK) continue;
         end_row(x);
@@ -194,10 +205,10 @@ static err read_row(evaluation *x, const int32_t *ids)
     const size_t ctx = x->in->ctx;
 
     TRY(begin_row(x));
-    for (size_t at = 0; at < ctx; at += B) {
-        const size_t T = ctx - at < B ? ctx - at : B;
+    for (size_t at = 0; at < ctx; at += x->step) {
+        const size_t T = ctx - at < x->step ? ctx - at : x->step;
 
-        read_block(x, ids + at, T, at + T == ctx);
+        read_step(x, ids + at, T, at + T == ctx);
     }
     end_row(x);
     return ERR_OK;
@@ -211,7 +222,7 @@ static void fill_result(const evaluation *x, const subject *s, evaluate_result *
 
     cache_read_stats(s->cache, &stats);
     used = (double)(stats.codes_bytes + stats.scales_bytes + stats.index_bytes);
-    tokens = (double)(stats.active_tokens + stats.ended_tokens);
+    tokens = (double)(stats.active_tokens + stats.idle_tokens);
     *out = (evaluate_result){.ppl = exp(s->nll / n),
                              .kl = s->kl / n,
                              .top1 = (double)s->same / n,
@@ -238,9 +249,9 @@ static void read_prompts(evaluation *x, answers *a, size_t first)
     for (size_t i = 0; i < a->n; i++) {
         const int32_t *prompt = x->in->ids + (first + i) * step;
 
-        for (size_t at = 0; at < EVALUATE_PROMPT_TOKENS; at += B)
-            compute(x->runtime, a->context[i], prompt + at, B, at + B == EVALUATE_PROMPT_TOKENS,
-                    x->coded + i * V);
+        for (size_t at = 0; at < EVALUATE_PROMPT_TOKENS; at += x->step)
+            compute(x->runtime, a->context[i], prompt + at, x->step,
+                    at + x->step == EVALUATE_PROMPT_TOKENS, x->coded + i * V);
         advance(x, EVALUATE_PROMPT_TOKENS);
     }
 }
@@ -272,11 +283,12 @@ static void answer_step(evaluation *x, answers *a, size_t at)
 /* Prompts first .. first+TOGETHER-1, if there are so many; ids [prompts,answer tokens]. */
 static err answer_some(evaluation *x, cache *c, size_t first, int32_t *ids)
 {
+    const cache_request wanted = {.tokens = EVALUATE_GREEDY_CTX - 1};
     answers a = {0};
     err e = ERR_OK;
 
     while (a.n < TOGETHER && first + a.n < x->in->prompts) {
-        e = cache_begin(c, EVALUATE_GREEDY_CTX - 1, &a.context[a.n]);
+        e = cache_begin(c, &wanted, &a.context[a.n]);
         if (e != ERR_OK) break;
         a.ids[a.n] = ids + (first + a.n) * EVALUATE_ANSWER_TOKENS;
         a.n++;
@@ -294,7 +306,7 @@ static err answer_all(evaluation *x, const evaluate_mode *mode, int32_t *ids)
     cache *c = NULL;
     err e = ERR_OK;
 
-    TRY(open_cache(x->runtime, mode, TOGETHER, EVALUATE_GREEDY_CTX, &c));
+    TRY(open_cache(x, mode, TOGETHER, EVALUATE_GREEDY_CTX, &c));
     for (size_t i = 0; i < x->in->prompts && e == ERR_OK; i += TOGETHER)
         e = answer_some(x, c, i, ids);
     cache_close(c);
@@ -346,7 +358,7 @@ static err open_subjects(evaluation *x, const char **at)
 
         s->mode = i ? x->in->modes[i - 1] : reference;
         *at = s->mode.name;
-        TRY(open_cache(x->runtime, &s->mode, 1, x->in->ctx, &s->cache));
+        TRY(open_cache(x, &s->mode, 1, x->in->ctx, &s->cache));
     }
     *at = NULL;
     return ERR_OK;
@@ -354,7 +366,7 @@ static err open_subjects(evaluation *x, const char **at)
 
 static err open_buffers(evaluation *x)
 {
-    const size_t n = B * x->runtime->weights->V;
+    const size_t n = ROWS * x->runtime->weights->V;
     const double rows = (double)(x->in->rows * x->in->ctx);
     const double greedy = (double)(x->in->prompts * EVALUATE_GREEDY_CTX);
 
@@ -389,6 +401,7 @@ err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *res
     assert(in->ctx >= 2 && in->rows * in->ctx <= in->n_ids);
     assert(!in->prompts || in->n_ids >= EVALUATE_PROMPT_TOKENS + in->prompts);
     *at = NULL;
+    x.step = r->block_tokens < ROWS ? r->block_tokens : ROWS;
     e = evaluate(&x, results, at);
     close_all(&x);
     return e;

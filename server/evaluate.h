@@ -1,11 +1,12 @@
 /* evaluate.h - how far cache modes are from exact keys and values, on a text.
  *
- * The text is cut into rows, each read by a fresh context, teacher forced in whole blocks:
- * a query sees its own block exactly and earlier ones through their codes. The reference,
- * mode kv32, reads the same rows at the same time. */
+ * The text is cut into rows, each read by a fresh context, teacher forced: a query sees its
+ * own block exactly and earlier ones through their codes, by way of workspace pages or not.
+ * The reference, mode kv32, reads the same rows at the same time. */
 #ifndef SERVER_EVALUATE_H
 #define SERVER_EVALUATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,8 @@ typedef struct evaluate_in {
     size_t ctx, rows;           /* the first `rows` rows of `ctx` >= 2 tokens count */
     const evaluate_mode *modes; /* [n_modes] */
     size_t n_modes;
+    bool streaming;                           /* rebuild at every read, no workspace */
+    kv_format page_format;                    /* of the workspace; KV_FLOAT rounds nothing */
     size_t prompts;                           /* of the greedy comparison; 0: none */
     void (*progress)(void *arg, double done); /* share of the work, 0 .. 1; may be NULL */
     void *arg;

@@ -23,18 +23,21 @@ err run_open(run *x, runtime *r, generation *g)
 {
     const generation_in *in = &g->in;
     const size_t V = r->weights->V;
+    const cache_request wanted = {.ids = in->ids,
+                                  .n_ids = in->n_ids,
+                                  .tokens = computed_tokens(in->n_ids, in->max_tokens)};
     err e;
 
     *x = (run){.runtime = r, .generation = g};
     x->logits = malloc(2 * V * sizeof *x->logits);
     if (!x->logits) return ERR_NOMEM;
     e = sampler_new(&x->sampler, V, &in->sample);
-    if (e == ERR_OK)
-        e = cache_begin(r->cache, computed_tokens(in->n_ids, in->max_tokens), &x->context);
+    if (e == ERR_OK) e = cache_begin(r->cache, &wanted, &x->context);
     if (e != ERR_OK) {
         run_close(x);
         return e;
     }
+    x->read = g->out.cached_tokens = cache_context_tokens(x->context);
     for (size_t i = 0; i < in->n_ids; i++) sampler_see_prompt(x->sampler, in->ids[i]);
     return ERR_OK;
 }
@@ -96,6 +99,7 @@ bool run_step(run *x)
         generation_end(g, FINISH_ABORT);
         return true;
     }
+    if (cache_rebuild(x->context, (size_t)x->runtime->team->slots)) return false;
     if (x->read < g->in.n_ids) return read_piece(x);
     compute(x, &g->out.tokens[generation_tokens(g) - 1].id, 1, true);
     return choose(x);

@@ -75,6 +75,23 @@ static uint64_t auto_cache_size(void)
     return left / 2;
 }
 
+static uint64_t pool_size(const config *c)
+{
+    return c->cache_size == CONFIG_AUTO ? auto_cache_size() : c->cache_size;
+}
+
+kv_format runtime_page_format(const config *c)
+{
+    static const struct {
+        const char *word;
+        kv_format format;
+    } formats[] = {{"int8", KV_INT8}, {"fp16", KV_HALF}, {"fp32", KV_FLOAT}};
+    size_t i = 0;
+
+    while (strcmp(formats[i].word, c->workspace_format) != 0) i++;
+    return formats[i].format;
+}
+
 static err open_file(runtime *r, const config *c, fault *why)
 {
     TRY(gguf_open(&r->file, r->model_path, why));
@@ -90,9 +107,12 @@ static err open_cache(runtime *r, const config *c, fault *why)
 {
     const cache_options o = {.mode = c->cache,
                              .plan = r->plan,
-                             .budget_bytes = c->cache_size ? c->cache_size : auto_cache_size(),
+                             .budget_bytes = pool_size(c),
+                             .workspace_bytes = c->workspace_size,
+                             .page_format = runtime_page_format(c),
                              .max_running = c->max_running > 0 ? (int)c->max_running : 1,
-                             .slots = r->team->slots,
+                             .team = r->team,
+                             .block_tokens = r->block_tokens,
                              .ctx_tokens = r->ctx_size};
     char option[64];
     const err e = cache_open(&r->cache, r->weights, &r->kern, &o);
@@ -111,8 +131,9 @@ static err open_model(runtime *r, const config *c, fault *why)
     kern_init(&r->kern, cpu_flags());
     TRY(open_file(r, c, why));
     TRY(threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores()));
-    return forward_open(&r->forward, r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS,
-                        CACHE_BLOCK_TOKENS);
+    r->block_tokens = (size_t)atoi(c->block_tokens ? c->block_tokens : "128");
+    return forward_open(&r->forward, r->weights, &r->kern, r->team, r->block_tokens,
+                        r->block_tokens);
 }
 
 static err open_all(runtime *r, const config *c, fault *why)

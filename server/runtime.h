@@ -26,6 +26,7 @@ typedef struct runtime {
     forward *forward;
     kern kern;
     size_t ctx_size; /* longest context served: --ctx-size or the model's own */
+    size_t block_tokens;
 } runtime;
 
 /* Open all of it. `what` names the part at fault for a message: "models/x.gguf: field".
@@ -35,6 +36,9 @@ void runtime_close(runtime *r);
 
 /* The same without a cache, for a command that opens its own: r->cache stays NULL. */
 err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes);
+
+/* What --workspace-format says. */
+kv_format runtime_page_format(const config *c);
 
 /* A file that ships ("models/x"): in the program's source tree, or in the install prefix.
  * Writes the path that exists, or the last one tried. */

@@ -57,14 +57,19 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->block_bytes = c.block_bytes;
     out->capacity_tokens = c.capacity_tokens;
     out->active_tokens = c.active_tokens;
-    out->evictable_tokens = c.ended_tokens;
+    out->evictable_tokens = c.idle_tokens;
     out->uncompressed_bytes = c.fp16_bytes;
     out->scratch_bytes = c.scratch_bytes + forward_bytes(r->forward);
+    out->workspace_bytes = c.workspace_bytes;
+    out->workspace_used_bytes = c.workspace_used_bytes;
     out->plan_bytes = c.weight_bytes;
+    out->queried_tokens = c.queried_tokens;
+    out->hit_tokens = c.hit_tokens;
     out->evicted_blocks = c.evicted_blocks;
     out->evicted_tokens = c.evicted_blocks * c.block_tokens;
     out->phase_seconds[SCHED_GEMM] = forward_seconds(r->forward, FORWARD_GEMM);
-    out->phase_seconds[SCHED_REMATERIALIZE] = forward_seconds(r->forward, FORWARD_TILE);
+    out->phase_seconds[SCHED_REMATERIALIZE] = forward_seconds(r->forward, FORWARD_TILE) +
+                                              c.rebuild_seconds;
     out->phase_seconds[SCHED_ATTENTION] = forward_seconds(r->forward, FORWARD_ATTEND);
     out->phase_seconds[SCHED_SEAL] = c.seal_seconds;
     out->remat_seconds = out->phase_seconds[SCHED_REMATERIALIZE];

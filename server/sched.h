@@ -58,9 +58,10 @@ typedef struct sched_stats {
     size_t active_tokens,
         evictable_tokens;      /* sealed tokens held, by running / ended contexts */
     size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
-    size_t scratch_bytes;
+    size_t scratch_bytes, workspace_bytes, workspace_used_bytes;
     size_t plan_bytes; /* floats that rebuilding multiplies with */
     uint64_t evicted_blocks, evicted_tokens;
+    uint64_t queried_tokens, hit_tokens; /* of prompts, in the cache */
     uint64_t prompt_tokens_computed, generation_tokens;
     uint64_t steps;
     double phase_seconds[SCHED_PHASES]; /* thread seconds */

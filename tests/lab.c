@@ -28,7 +28,7 @@ void lab_open(lab *l, const char *path, const char *mode, int threads)
     must(tokenizer_new(&l->tokens, l->file, &why), path, &why);
     must(model_open(&l->m, l->file, 0, &why), path, &why);
     must(threads_open(&l->team, threads), "threads", NULL);
-    o.slots = threads;
+    o.team = l->team;
     o.ctx_tokens = l->m->ctx;
     must(plans_open(path, mode, l->file, &l->plan, &why), mode, &why);
     o.plan = l->plan;
@@ -63,7 +63,8 @@ context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *lo
     uint32_t state = cuts;
     size_t T;
 
-    must(cache_begin(l->cache, l->m->ctx_train, &c), "cache_begin", NULL);
+    must(cache_begin(l->cache, &(cache_request){.tokens = l->m->ctx_train}, &c), "cache_begin",
+         NULL);
     for (size_t at = 0; at < n; at += T) {
         const size_t room = CACHE_BLOCK_TOKENS - at % CACHE_BLOCK_TOKENS;
         forward_piece p = {.context = c, .ids = ids + at, .pos = at};

@@ -1,10 +1,16 @@
-/* cache.h - all contexts of the process: one pool of sealed blocks, a few open pages, and
- * the contexts that hold them.
+/* cache.h - all contexts of the process: one pool of sealed blocks, a few open pages, the
+ * workspace of rebuilt keys and values, and the contexts that run.
  *
- * A context is a row of sealed blocks plus one open block, its newest < 128 tokens, which
- * lives in an open page. A context that has ended keeps its sealed blocks; when room is
- * wanted the one that ended first is freed whole. What a running context may still need is
- * reserved when it begins, so no step can run out of room.
+ * A context is a row of sealed blocks plus one open block, its newest < block_tokens tokens,
+ * which lives in an open page. A sealed block is a pure function of its tokens and those
+ * before it, and is found again by them: when a context ends its blocks rest in the pool, and
+ * a context that begins with the same tokens holds them again. So an idle conversation costs
+ * its sealed blocks and its entries in an index that is as long as the pool.
+ *
+ * What a running context may still need is reserved, as a count, when it begins: the blocks
+ * held and the blocks promised never outnumber the pool's, nor the pages of the workspace. So
+ * no step can run out of room; resting blocks are evicted one by one when a seal takes them,
+ * least recently used first, ends of chains first.
  * One thread calls everything here (the scheduler's, or the only one); workers call only
  * the operations of engine/context.h. */
 #ifndef XCACHE_CACHE_H
@@ -17,23 +23,33 @@
 #include "engine/err.h"
 #include "engine/kern.h"
 #include "engine/model.h"
+#include "engine/team.h"
 
-enum { CACHE_BLOCK_TOKENS = 128 };
+enum { CACHE_BLOCK_TOKENS = 128 }; /* unless options say otherwise */
+
+/* Workspace sizes with a meaning: every tile is rebuilt when it is read; a default. */
+#define CACHE_STREAMING      UINT64_C(0)
+#define CACHE_AUTO_WORKSPACE UINT64_MAX
 
 typedef struct cache cache;
 
 typedef struct cache_options {
-    const char *mode;        /* a mode of codec.def, or "auto" */
-    const struct plan *plan; /* of a mode that needs one, borrowed; else NULL */
-    uint64_t budget_bytes;   /* of the pool; never exceeded */
-    int max_running;         /* open pages */
-    int slots;               /* workers that may call tile at once */
-    size_t ctx_tokens;       /* longest context */
+    const char *mode;         /* a mode of codec.def, or "auto" */
+    const struct plan *plan;  /* of a mode that needs one, borrowed; else NULL */
+    uint64_t budget_bytes;    /* of the pool; never exceeded */
+    uint64_t workspace_bytes; /* less than one context of ctx_tokens means streaming */
+    kv_format page_format;    /* of the workspace */
+    int max_running;          /* open pages */
+    team *team;               /* borrowed; its slots may call tile at once */
+    size_t ctx_tokens;        /* longest context */
+    size_t block_tokens;      /* 64, 128, 256, 512; 0: CACHE_BLOCK_TOKENS */
+    uint64_t seed;            /* of block keys; 0: a random one */
+    unsigned key_bits;        /* of block keys, for tests that want collisions; 0: all */
 } cache_options;
 
-/* Open the pool and the pages. m and k are borrowed. Errors: MODE, MODEMODEL, NOPLAN,
- * PLANMODEL, NOROOM (the budget holds no block), NOMEM, SYSTEM. The caller closes, after the
- * last context ended. */
+/* Open the pool, the pages and the workspace. m and k are borrowed. Errors: MODE, MODEMODEL,
+ * NOPLAN, PLANMODEL, NOROOM (the budget holds no block), NOMEM, SYSTEM. The caller closes,
+ * after the last context ended. */
 err cache_open(cache **out, const model *m, const kern *k, const cache_options *o);
 void cache_close(cache *c);
 
@@ -41,38 +57,66 @@ void cache_close(cache *c);
  * (The last sampled token of an answer is not computed.) Any thread. */
 err cache_check(const cache *c, size_t tokens);
 
-/* Begin a context that will compute at most `tokens`: reserve its blocks, freeing the oldest
- * ended contexts if it must, and take an open page. ERR_BUSY: not while others run;
- * ERR_NOROOM: never; ERR_NOMEM. The caller ends it. */
-err cache_begin(cache *c, size_t tokens, context **out);
+/* What a context begins with. */
+typedef struct cache_request {
+    const int32_t *ids; /* [n_ids] its prompt: what of it is cached is not computed again */
+    size_t n_ids;       /* 0: nothing is looked up */
+    size_t tokens;      /* it computes at most so many, those of the prompt among them */
+    const void *scope;  /* [scope_bytes] contexts share blocks within equal scopes only */
+    size_t scope_bytes;
+} cache_request;
+
+/* Begin a context: hold the sealed blocks of its prompt's longest cached prefix, which leaves
+ * at least the last token to compute; reserve the others; take an open page. ERR_BUSY: not
+ * while others run; ERR_NOROOM: never; ERR_NOMEM. The caller ends it. */
+err cache_begin(cache *c, const cache_request *r, context **out);
+
+/* A running context once more: the same tokens, the same reservation. Errors of cache_begin. */
+err cache_fork(const context *x, context **out);
+
+/* Forget the newest tokens until at most `tokens` are left; a cut inside a sealed block forgets
+ * the block. ERR_BUSY: the blocks to be sealed anew cannot be promised; nothing changed. */
+err cache_truncate(context *x, size_t tokens);
+
+/* Rebuild the pages that a context lacks, at most `most` blocks of them, all workers at once.
+ * Returns how many it lacks still: while that is not 0 the context runs in no step. */
+size_t cache_rebuild(context *x, size_t most);
 
 /* Tell the context which ids the next step computes; they fit into its open block. */
 void cache_push(context *x, const int32_t *ids, size_t T);
 
 /* After the step: the pushed tokens are in. Seals the open block if it is full: encodes it
- * layer after layer into a block of the pool. */
+ * layer after layer into a block of the pool, and rebuilds its page. */
 void cache_settle(context *x);
 
 size_t cache_context_tokens(const context *x);
 size_t cache_context_bytes(const context *x); /* its sealed blocks */
 
-/* The context is over. It keeps its sealed blocks, gives back its page and what it reserved. */
+/* The context is over: its blocks rest, its page and what it reserved are given back. */
 void cache_end(context *x);
+
+/* Evict up to `blocks` resting blocks; returns how many. */
+size_t cache_evict(cache *c, size_t blocks);
+
+/* Forget every page of the workspace; running contexts have to rebuild theirs. */
+void cache_drop_pages(cache *c);
 
 typedef struct cache_stats {
     const char *mode;
     size_t block_tokens, block_bytes;
     uint64_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
     size_t capacity_tokens;
-    size_t active_tokens, ended_tokens; /* sealed */
-    uint64_t fp16_bytes;                /* of the sealed tokens: 2 * E * L * 2 each */
-    size_t scratch_bytes;               /* open pages and rebuilt tiles */
-    size_t weight_bytes;                /* what rebuilding multiplies with */
-    uint64_t evicted_blocks;
+    size_t active_tokens, idle_tokens; /* sealed; a shared block counts once */
+    uint64_t fp16_bytes;               /* of the sealed tokens: 2 * E * L * 2 each */
+    size_t scratch_bytes;              /* open pages, rebuilt tiles, tables */
+    size_t weight_bytes;               /* what rebuilding multiplies with */
+    uint64_t workspace_bytes, workspace_used_bytes;
+    uint64_t queried_tokens, hit_tokens; /* of prompts, since the start */
+    uint64_t evicted_blocks, evicted_pages;
     uint64_t sealed_blocks;
-    uint64_t remat_tokens; /* token-layers rebuilt */
-    double seal_seconds;
-    double bits_per_element; /* of K and V: block bits / (2 E L tokens) */
+    uint64_t remat_tokens;                /* token-layers rebuilt */
+    double seal_seconds, rebuild_seconds; /* of threads; the second: of pages */
+    double bits_per_element;              /* of K and V: block bits / (2 E L tokens) */
 } cache_stats;
 
 void cache_read_stats(const cache *c, cache_stats *out);

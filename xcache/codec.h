@@ -29,6 +29,7 @@ typedef struct codec_scratch {
     float *k, *v; /* [B,E], v right after k */
     float *kt;    /* [G,C,B] what a tile's keys are in */
     float *temp;  /* [codec_state.temp_floats] */
+    float *state; /* [B,D] for codec_place.state where a whole block is done at once */
 } codec_scratch;
 
 /* One layer of one sealed block: where its bytes are, and what goes with them. */

@@ -11,18 +11,13 @@ static const xcontext *of(const context *c)
     return (const xcontext *)(const void *)c;
 }
 
-static size_t block_tokens(const xcontext *x)
-{
-    return x->base.block_tokens;
-}
-
 static void append(context *c, int layer, const float *in, const float *k, const float *v,
                    size_t T)
 {
     const xcontext *x = of(c);
     const codec_state *s = &x->shared->codec;
     const model *m = s->m;
-    const size_t B = block_tokens(x), at = x->n_tokens % B;
+    const size_t B = s->block_tokens, at = x->n_tokens % B;
     const remat_turned to = {x->page->k + (size_t)layer * B * m->E + at, B};
     float *turned = x->shared->turned;
 
@@ -36,75 +31,68 @@ static void append(context *c, int layer, const float *in, const float *k, const
         memcpy(x->page->x + ((size_t)layer * B + at) * m->D, in, T * m->D * sizeof *in);
 }
 
-/* Where layer `layer` of the context's block b lies. */
-static codec_place place_of(const xcontext *x, int layer, size_t b, uint8_t *block)
+int32_t *context_ids(const context_shared *s, pool_block b)
 {
-    const context_shared *s = x->shared;
+    return (int32_t *)(void *)(pool_bytes(s->pool, b) + s->ids_at);
+}
+
+codec_place context_place(const context_shared *s, int layer, pool_block b, size_t first)
+{
+    uint8_t *block = pool_bytes(s->pool, b);
 
     return (codec_place){.codes = block + s->codes_at[layer],
                          .scales = block + s->scales_at[layer],
-                         .ids = (const int32_t *)(const void *)(block + s->ids_at),
-                         .first = b * block_tokens(x)};
+                         .ids = context_ids(s, b),
+                         .first = first};
+}
+
+/* A sealed block's tile, rebuilt in the slot or read where it lies. */
+static void decode(const xcontext *x, int layer, size_t b, int slot, kv_tile *out)
+{
+    const context_shared *s = x->shared;
+    const size_t B = s->codec.block_tokens;
+    codec_place place = context_place(s, layer, x->blocks[b], b * B);
+
+    place.scratch = &s->slots[slot];
+    if (x->page->state) place.state = x->page->state + b * B * s->codec.m->D;
+    s->codec.codec->decode(&s->codec, layer, &place, out);
+    if (s->codec.codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
 }
 
 static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
 {
     const xcontext *x = of(c);
     const context_shared *s = x->shared;
-    const model *m = s->codec.m;
-    const size_t B = block_tokens(x), at = (size_t)layer * B * m->E;
-    codec_place place;
+    const size_t B = s->codec.block_tokens, at = (size_t)layer * B * s->codec.m->E;
 
     if (b == x->n_blocks) {
         *out = (kv_tile){.format = KV_FLOAT, .k = x->page->k + at, .v = x->page->v + at};
         return x->n_tokens % B + x->pushed;
     }
     assert(b < x->n_blocks);
-    place = place_of(x, layer, b, pool_bytes(s->pool, x->blocks[b]));
-    place.scratch = &s->scratch[slot];
-    if (x->page->state) place.state = x->page->state + b * B * m->D;
-    s->codec.codec->decode(&s->codec, layer, &place, out);
-    if (s->codec.codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
+    if (s->workspace)
+        workspace_read(s->workspace, x->blocks[b], layer, out);
+    else
+        decode(x, layer, b, slot, out);
     return B;
 }
 
 static void release(context *c, int slot)
 {
 #ifdef XQUANTD_DEBUG /* NaN everywhere: a tile that is read after its use shows at once */
-    const xcontext *x = of(c);
-    const codec_scratch *s = &x->shared->scratch[slot];
-    const model *m = x->shared->codec.m;
+    const context_shared *s = of(c)->shared;
+    const model *m = s->codec.m;
+    const codec_scratch *p = &s->slots[slot];
+    const size_t B = s->codec.block_tokens;
 
-    if (!x->shared->codec.codec->rebuilds) return;
-    memset(s->x, 0xff, block_tokens(x) * m->D * sizeof *s->x);
-    memset(s->k, 0xff, block_tokens(x) * m->E * sizeof *s->k);
-    memset(s->v, 0xff, block_tokens(x) * m->E * sizeof *s->v);
-    memset(s->kt, 0xff, block_tokens(x) * m->E * sizeof *s->kt);
+    if (!s->codec.codec->rebuilds) return;
+    memset(p->x, 0xff, B * m->D * sizeof *p->x);
+    memset(p->k, 0xff, B * m->E * sizeof *p->k);
+    memset(p->v, 0xff, B * m->E * sizeof *p->v);
+    memset(p->kt, 0xff, B * m->E * sizeof *p->kt);
 #else
     (void)c, (void)slot;
 #endif
 }
 
 const context_ops xcontext_ops = {.append = append, .tile = tile, .release = release};
-
-void xcontext_seal(const xcontext *x, pool_block b)
-{
-    const context_shared *s = x->shared;
-    const model *m = s->codec.m;
-    const open_page *page = x->page;
-    const size_t B = block_tokens(x);
-    uint8_t *block = pool_bytes(s->pool, b);
-
-    memcpy(block + s->ids_at, page->ids, B * sizeof *page->ids);
-    for (size_t l = 0; l < m->L; l++) {
-        const codec_rows rows = {.x = page->x ? page->x + l * B * m->D : NULL,
-                                 .raw_k = page->raw_k ? page->raw_k + l * B * m->E : NULL,
-                                 .k = page->k + l * B * m->E,
-                                 .v = page->v + l * B * m->E};
-        codec_place place = place_of(x, (int)l, x->n_blocks, block);
-
-        place.state = s->seal_state;
-        place.scratch = &s->scratch[0]; /* no step runs */
-        s->codec.codec->encode(&s->codec, (int)l, &rows, &place);
-    }
-}

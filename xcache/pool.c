@@ -2,18 +2,19 @@
 #include "xcache/pool.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 struct pool {
     uint64_t budget;
-    size_t block_bytes, n, n_free;
+    size_t block_bytes, n, n_free, n_held;
     uint8_t *arena;
     pool_block *free; /* [n] a stack: the block given back last is taken first */
-    bool *taken;      /* [n] */
+    uint32_t *holds;  /* [n] how many hold it, or FREE */
 };
+
+#define FREE UINT32_MAX
 
 /* Shared memory, so that a reader in another process can be given it; lazily filled. */
 static err map_arena(pool *p)
@@ -47,13 +48,14 @@ err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes)
         return ERR_NOROOM;
     }
     p->free = malloc(p->n * sizeof *p->free);
-    p->taken = calloc(p->n, sizeof *p->taken);
-    if (p->free && p->taken) e = map_arena(p);
+    p->holds = malloc(p->n * sizeof *p->holds);
+    if (p->free && p->holds) e = map_arena(p);
     if (e != ERR_OK) {
         pool_close(p);
         return e;
     }
     for (size_t i = 0; i < p->n; i++) p->free[i] = (pool_block)(p->n - 1 - i);
+    for (size_t i = 0; i < p->n; i++) p->holds[i] = FREE;
     p->n_free = p->n;
     *out = p;
     return ERR_OK;
@@ -64,7 +66,7 @@ void pool_close(pool *p)
     if (!p) return;
     if (p->arena) munmap(p->arena, p->n * p->block_bytes);
     free(p->free);
-    free(p->taken);
+    free(p->holds);
     free(p);
 }
 
@@ -72,16 +74,43 @@ err pool_take(pool *p, pool_block *out)
 {
     if (!p->n_free) return ERR_NOROOM;
     *out = p->free[--p->n_free];
-    assert(!p->taken[*out]);
-    p->taken[*out] = true;
+    assert(p->holds[*out] == FREE);
+    p->holds[*out] = 1;
+    p->n_held++;
     return ERR_OK;
+}
+
+unsigned pool_hold(pool *p, pool_block b)
+{
+    assert(!pool_is_free(p, b));
+    if (p->holds[b] == 0) p->n_held++;
+    return ++p->holds[b];
+}
+
+unsigned pool_drop(pool *p, pool_block b)
+{
+    assert(!pool_is_free(p, b) && p->holds[b]);
+    if (--p->holds[b] == 0) p->n_held--;
+    return p->holds[b];
 }
 
 void pool_give(pool *p, pool_block b)
 {
-    assert(b < p->n && p->taken[b]);
-    p->taken[b] = false;
+    assert(pool_holders(p, b) == 0);
+    p->holds[b] = FREE;
     p->free[p->n_free++] = b;
+}
+
+bool pool_is_free(const pool *p, pool_block b)
+{
+    assert(b < p->n);
+    return p->holds[b] == FREE;
+}
+
+unsigned pool_holders(const pool *p, pool_block b)
+{
+    assert(!pool_is_free(p, b));
+    return p->holds[b];
 }
 
 uint8_t *pool_bytes(const pool *p, pool_block b)
@@ -98,6 +127,11 @@ size_t pool_blocks(const pool *p)
 size_t pool_free_blocks(const pool *p)
 {
     return p->n_free;
+}
+
+size_t pool_held_blocks(const pool *p)
+{
+    return p->n_held;
 }
 
 size_t pool_block_bytes(const pool *p)

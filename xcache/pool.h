@@ -1,11 +1,13 @@
 /* pool.h - the shared memory pool: one arena of equal blocks, a free list, a hard budget.
  *
- * A block belongs to the pool; who holds it may read it, and nobody writes it once sealed.
- * The arena is mapped once and never grows; pages cost memory when first written. One
- * thread takes and gives back; any thread may read a block it was shown. */
+ * A block belongs to the pool; who holds it may read it, and nobody writes it once sealed. A
+ * block is free, held (by one or more), or resting: held by none, yet kept. The arena is
+ * mapped once and never grows; pages cost memory when first written. One thread takes, holds
+ * and gives back; any thread may read a block it was shown. */
 #ifndef XCACHE_POOL_H
 #define XCACHE_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,17 +22,25 @@ typedef uint32_t pool_block; /* a block's number, 0 .. pool_blocks-1 */
 err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes);
 void pool_close(pool *p);
 
-/* Take a free block. ERR_NOROOM when there is none. */
+/* Take a free block; it is held once. ERR_NOROOM when there is none. */
 err pool_take(pool *p, pool_block *out);
 
-/* Give back a block that was taken. */
+/* Hold a block that is not free once more; let go of it. Both return how many hold it then. */
+unsigned pool_hold(pool *p, pool_block b);
+unsigned pool_drop(pool *p, pool_block b);
+
+/* Give back a resting block: it is free. */
 void pool_give(pool *p, pool_block b);
+
+bool pool_is_free(const pool *p, pool_block b);
+unsigned pool_holders(const pool *p, pool_block b);
 
 /* Its bytes, 64-byte aligned. */
 uint8_t *pool_bytes(const pool *p, pool_block b);
 
 size_t pool_blocks(const pool *p);
 size_t pool_free_blocks(const pool *p);
+size_t pool_held_blocks(const pool *p); /* once, however many hold it */
 size_t pool_block_bytes(const pool *p);
 uint64_t pool_budget_bytes(const pool *p);
 

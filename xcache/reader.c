@@ -30,7 +30,9 @@ static err open_lane(lane *l, const reader_model *r, size_t row_tokens, const ch
                              .plan = plan,
                              .budget_bytes = blocks * block_bytes,
                              .max_running = 1,
-                             .slots = r->team->slots,
+                             .workspace_bytes = CACHE_AUTO_WORKSPACE,
+                             .page_format = KV_FLOAT,
+                             .team = r->team,
                              .ctx_tokens = row_tokens};
 
     TRY(cache_open(&l->cache, r->m, r->kern, &o));
@@ -103,7 +105,7 @@ static err record_row(lane *l, recorder *r, const reader_text *text, size_t row)
     const size_t n = text->row_tokens;
     const int32_t *ids = text->ids + row * n;
 
-    TRY(cache_begin(l->cache, n, &l->context));
+    TRY(cache_begin(l->cache, &(cache_request){.tokens = n}, &l->context));
     r->inner = l->context;
     for (size_t pos = 0; pos < n; pos += BLOCK) {
         const size_t T = smaller(BLOCK, n - pos);
@@ -166,10 +168,11 @@ static void compare_row(void *arg, int t, int slot)
 static err compare_text_row(comparison *c, const reader_model *r, const int32_t *ids, size_t n,
                             const stage *p, double *total)
 {
-    err e = cache_begin(c->lanes[0].cache, n, &c->lanes[0].context);
+    const cache_request wanted = {.tokens = n};
+    err e = cache_begin(c->lanes[0].cache, &wanted, &c->lanes[0].context);
 
     if (e != ERR_OK) return e;
-    e = cache_begin(c->lanes[1].cache, n, &c->lanes[1].context);
+    e = cache_begin(c->lanes[1].cache, &wanted, &c->lanes[1].context);
     for (size_t pos = 0; e == ERR_OK && pos < n; pos += BLOCK) {
         const size_t T = smaller(BLOCK, n - pos);
 

@@ -23,7 +23,7 @@ expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
 expect 0 'xquantd 0.1.0' --version
-for command in serve complete perplexity inspect; do
+for command in serve complete perplexity calibrate inspect; do
   expect 0 "usage: xquantd $command" "$command" --help
   expect 0 'xquantd 0.1.0' "$command" --version
 done
@@ -41,7 +41,6 @@ expect 1 '/nowhere.gguf' inspect /nowhere.gguf
 expect 1 '/nowhere.gguf' complete --model /nowhere.gguf --prompt x
 
 expect 2 'needs a text: --file FILE' perplexity
-expect 2 'needs the workspace' perplexity --file README.md --window served
 expect 2 '--window: '"'open'"' is none of: exact served' perplexity --file README.md --window open
 expect 2 '--ctx: 100 is out of range' perplexity --file README.md --ctx 100
 expect 1 '/nowhere.gguf' perplexity --model /nowhere.gguf --file README.md
@@ -51,6 +50,14 @@ expect 1 '--greedy wants 288' perplexity --file .clang-format --ctx 256 --chunks
 expect 1 '--cache xq5: cache mode is not known' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4,xq5
 expect 1 '--cache : cache mode is not known' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4,,xq2
 expect 0 '32.0026   49156.0   0.50' perplexity --file README.md --ctx 256 --chunks 1 --cache kv16
+
+expect 1 '/nowhere/x.xplan: No such file or directory' calibrate --out /nowhere/x.xplan
+expect 1 'tests: Is a directory' calibrate --out tests
+expect 1 '/dev/full: Operation not permitted' calibrate --out /dev/full
+expect 1 '/nowhere.txt: No such file or directory' calibrate --text /nowhere.txt --out /tmp/x.xplan
+expect 1 'LICENSE: too short: 20480 tokens are needed' calibrate --text LICENSE --out /tmp/x.xplan
+expect 1 '--predict rank:0: is none of: full none rank:N, N up to 384' calibrate --predict rank:0
+expect 2 '--ratio: 3 is out of range' calibrate --ratio 3
 
 # expect_json SCRIPT ARGUMENT...: exits 0, stdout is one JSON object o of which the JavaScript holds.
 expect_json() {

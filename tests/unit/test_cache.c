@@ -1,4 +1,4 @@
-/* test_cache.c - contexts over the pool: reservation, eviction of the oldest, accounting. */
+/* test_cache.c - contexts over the pool: reservation, sharing, eviction, accounting. */
 #include "xcache/cache.h"
 
 #include <stdlib.h>
@@ -10,19 +10,40 @@
 
 enum { B = CACHE_BLOCK_TOKENS };
 
-/* n more tokens for c. */
-static void feed(lab *l, context *c, size_t n)
+/* n more tokens for c: `text` says which. */
+static void feed(lab *l, context *c, size_t n, int text)
 {
     float *logits = malloc(l->m->V * sizeof *logits);
     int32_t ids[B];
 
-    for (size_t i = 0; i < B; i++) ids[i] = (int32_t)(i % 200);
     for (size_t T; n; n -= T) {
-        T = B - cache_context_tokens(c) % B;
+        const size_t at = cache_context_tokens(c);
+
+        T = B - at % B;
         if (T > n) T = n;
+        for (size_t i = 0; i < T; i++) ids[i] = (int32_t)((at + i) % 200 + (size_t)text);
         lab_step(l, c, ids, T, logits);
     }
     free(logits);
+}
+
+static err begin(lab *l, size_t tokens, context **out)
+{
+    return cache_begin(l->cache, &(cache_request){.tokens = tokens}, out);
+}
+
+/* A context that knows its prompt: n ids of a text, and one token more. */
+static err begin_with(lab *l, size_t n, int text, const char *scope, context **out)
+{
+    int32_t *ids = malloc(n * sizeof *ids);
+    const cache_request r = {
+        .ids = ids, .n_ids = n, .tokens = n + 1, .scope = scope, .scope_bytes = strlen(scope)};
+    err e;
+
+    for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(i % 200 + (size_t)text);
+    e = cache_begin(l->cache, &r, out);
+    free(ids);
+    return e;
 }
 
 static size_t used_bytes(const lab *l)
@@ -37,10 +58,11 @@ static size_t used_bytes(const lab *l)
 /* A lab whose pool has room for so many blocks. */
 static void open_small(lab *l, const char *mode, size_t blocks)
 {
-    cache_options o = {.mode = mode, .max_running = 2, .slots = 1};
+    cache_options o = {.mode = mode, .max_running = 2};
     cache_stats stats;
 
     lab_open(l, LAB_EMBEDDED, mode, 1);
+    o.team = l->team;
     cache_read_stats(l->cache, &stats);
     cache_close(l->cache);
     o.budget_bytes = blocks * stats.block_bytes;
@@ -78,40 +100,153 @@ TEST(cache_seals_a_block_when_its_last_token_arrives)
 
     open_small(&l, "xq4", 4);
     cache_read_stats(l.cache, &s);
-    CHECK(cache_begin(l.cache, 4 * B, &c) == ERR_OK);
-    feed(&l, c, B - 1);
+    CHECK(begin(&l, 4 * B, &c) == ERR_OK);
+    feed(&l, c, B - 1, 0);
     CHECK(used_bytes(&l) == 0);
-    feed(&l, c, 1);
+    feed(&l, c, 1, 0);
     CHECK(used_bytes(&l) == s.block_bytes && cache_context_bytes(c) == s.block_bytes);
-    feed(&l, c, 2 * B + 5);
+    feed(&l, c, 2 * B + 5, 0);
     CHECK(used_bytes(&l) == 3 * s.block_bytes);
     cache_end(c);
     CHECK(used_bytes(&l) == 3 * s.block_bytes); /* an ended context keeps its blocks */
     cache_read_stats(l.cache, &s);
-    CHECK(s.active_tokens == 0 && s.ended_tokens == 3 * B);
+    CHECK(s.active_tokens == 0 && s.idle_tokens == 3 * B);
     lab_close(&l);
 }
 
-TEST(cache_frees_the_oldest_ended_context_whole_when_room_is_wanted)
+/* Read n tokens of a text and end. */
+static void visit(lab *l, size_t n, int text)
 {
-    context *c[3] = {0};
+    context *c = NULL;
+
+    CHECK(begin(l, n, &c) == ERR_OK);
+    feed(l, c, n, text);
+    cache_end(c);
+}
+
+TEST(cache_evicts_one_by_one_the_least_recent_and_ends_of_chains_first)
+{
+    context *c = NULL;
     cache_stats s;
     lab l;
 
     open_small(&l, "xq2", 5);
-    for (int i = 0; i < 2; i++) {
-        CHECK(cache_begin(l.cache, 2 * B, &c[i]) == ERR_OK);
-        feed(&l, c[i], 2 * B);
-        cache_end(c[i]);
-    }
+    visit(&l, 2 * B, 1);
+    visit(&l, 2 * B, 2);
+    CHECK(begin(&l, 2 * B, &c) == ERR_OK); /* reserves 2, of which 1 is free */
     cache_read_stats(l.cache, &s);
-    CHECK(s.ended_tokens == 4 * B && s.evicted_blocks == 0);
-    CHECK(cache_begin(l.cache, 2 * B, &c[2]) == ERR_OK); /* wants 2, 1 is free */
+    CHECK(s.idle_tokens == 4 * B && s.evicted_blocks == 0); /* nothing goes before it must */
+    feed(&l, c, 2 * B, 3);
     cache_read_stats(l.cache, &s);
-    CHECK(s.ended_tokens == 2 * B && s.evicted_blocks == 2);
-    feed(&l, c[2], 2 * B);
-    cache_end(c[2]);
+    CHECK(s.idle_tokens == 3 * B && s.evicted_blocks == 1);
+    cache_end(c);
+    CHECK(begin_with(&l, 2 * B + 1, 1, "", &c) == ERR_OK);
+    CHECK(cache_context_tokens(c) == B); /* its second block went, its first did not */
+    cache_end(c);
+    CHECK(begin_with(&l, 2 * B + 1, 2, "", &c) == ERR_OK);
+    CHECK(cache_context_tokens(c) == 2 * B);
+    cache_end(c);
     used_bytes(&l);
+    lab_close(&l);
+}
+
+TEST(cache_finds_a_prompt_again_and_leaves_its_last_token)
+{
+    context *c = NULL;
+    size_t used;
+    lab l;
+
+    open_small(&l, "xq4", 6);
+    visit(&l, 3 * B + 5, 0);
+    used = used_bytes(&l);
+    for (size_t n = B - 1; n <= 3 * B + 2; n++) {
+        CHECK(begin_with(&l, n, 0, "", &c) == ERR_OK);
+        CHECK(cache_context_tokens(c) == (n - 1) / B * B);
+        cache_end(c);
+    }
+    CHECK(begin_with(&l, 3 * B, 0, "another tenant", &c) == ERR_OK);
+    CHECK(cache_context_tokens(c) == 0);
+    cache_end(c);
+    CHECK(begin_with(&l, 3 * B, 7, "", &c) == ERR_OK);
+    CHECK(cache_context_tokens(c) == 0);
+    cache_end(c);
+    CHECK(used_bytes(&l) == used);
+    lab_close(&l);
+}
+
+TEST(cache_shares_what_two_contexts_seal_alike)
+{
+    context *a = NULL, *b = NULL;
+    cache_stats s;
+    lab l;
+
+    open_small(&l, "xq4", 6);
+    CHECK(begin(&l, 3 * B, &a) == ERR_OK && begin(&l, 3 * B, &b) == ERR_OK);
+    feed(&l, a, 2 * B, 0);
+    feed(&l, b, 2 * B, 0); /* nobody told it that they are there */
+    cache_read_stats(l.cache, &s);
+    CHECK(s.active_tokens == 2 * B && s.sealed_blocks == 2);
+    feed(&l, a, B, 1);
+    feed(&l, b, B, 2);
+    cache_read_stats(l.cache, &s);
+    CHECK(s.active_tokens == 4 * B);
+    cache_end(a);
+    cache_read_stats(l.cache, &s);
+    CHECK(s.active_tokens == 3 * B && s.idle_tokens == B);
+    cache_end(b);
+    lab_close(&l);
+}
+
+TEST(cache_cuts_inside_the_open_block_to_the_token_and_else_to_a_block)
+{
+    context *c = NULL;
+    lab l;
+
+    open_small(&l, "kivi4", 4);
+    CHECK(begin(&l, 3 * B, &c) == ERR_OK);
+    feed(&l, c, 2 * B + 40, 0);
+    CHECK(cache_truncate(c, 3 * B) == ERR_OK && cache_context_tokens(c) == 2 * B + 40);
+    CHECK(cache_truncate(c, 2 * B + 7) == ERR_OK && cache_context_tokens(c) == 2 * B + 7);
+    CHECK(cache_truncate(c, B + 100) == ERR_OK && cache_context_tokens(c) == B);
+    feed(&l, c, 2 * B, 3);
+    CHECK(cache_context_tokens(c) == 3 * B);
+    CHECK(cache_truncate(c, 0) == ERR_OK && cache_context_tokens(c) == 0);
+    cache_end(c);
+    used_bytes(&l);
+    lab_close(&l);
+}
+
+TEST(cache_runs_together_only_what_the_workspace_holds)
+{
+    cache_options o = {.mode = "xq4", .budget_bytes = 256 << 20, .page_format = KV_INT8};
+    context *a = NULL, *b = NULL;
+    cache_stats s;
+    lab l;
+
+    lab_open(&l, LAB_EMBEDDED, "kv16", 1);
+    cache_close(l.cache);
+    o.team = l.team;
+    o.ctx_tokens = 4 * B;
+    o.max_running = 2;
+    o.workspace_bytes = CACHE_AUTO_WORKSPACE;
+    CHECK(cache_open(&l.cache, l.m, &l.kern, &o) == ERR_OK);
+    cache_read_stats(l.cache, &s);
+    o.workspace_bytes = s.workspace_bytes / 8 * 5;           /* 5 pages: a context needs 4 */
+    CHECK(s.workspace_bytes == 8 * (s.workspace_bytes / 8)); /* 2 of 4 by default */
+    cache_close(l.cache);
+    CHECK(cache_open(&l.cache, l.m, &l.kern, &o) == ERR_OK);
+    CHECK(begin(&l, 4 * B, &a) == ERR_OK);
+    CHECK(begin(&l, 2 * B, &b) == ERR_BUSY && begin(&l, B, &b) == ERR_OK);
+    CHECK(begin(&l, 6 * B, &b) == ERR_NOROOM);
+    feed(&l, a, 4 * B, 0);
+    feed(&l, b, B, 1);
+    cache_read_stats(l.cache, &s);
+    CHECK(s.workspace_used_bytes == s.workspace_bytes && s.evicted_pages == 0);
+    cache_end(a);
+    cache_end(b);
+    visit(&l, 2 * B, 2);
+    cache_read_stats(l.cache, &s);
+    CHECK(s.evicted_pages == 2 && s.evicted_blocks == 0);
     lab_close(&l);
 }
 
@@ -122,13 +257,13 @@ TEST(cache_refuses_what_can_never_fit_and_delays_what_cannot_now)
 
     open_small(&l, "xq4", 3);
     CHECK(cache_check(l.cache, 4 * B) == ERR_NOROOM);
-    CHECK(cache_begin(l.cache, 4 * B, &a) == ERR_NOROOM);
+    CHECK(begin(&l, 4 * B, &a) == ERR_NOROOM);
     CHECK(cache_check(l.cache, 4 * B - 1) == ERR_OK);
-    CHECK(cache_begin(l.cache, 2 * B, &a) == ERR_OK);
-    CHECK(cache_begin(l.cache, 2 * B, &b) == ERR_BUSY); /* 1 block is not spoken for */
-    CHECK(cache_begin(l.cache, B, &b) == ERR_OK);
-    feed(&l, a, 2 * B);
-    feed(&l, b, B);
+    CHECK(begin(&l, 2 * B, &a) == ERR_OK);
+    CHECK(begin(&l, 2 * B, &b) == ERR_BUSY); /* 1 block is not spoken for */
+    CHECK(begin(&l, B, &b) == ERR_OK);
+    feed(&l, a, 2 * B, 'a' - 'a');
+    feed(&l, b, B, 'b' - 'a');
     cache_end(a);
     cache_end(b);
     lab_close(&l);
@@ -140,11 +275,11 @@ TEST(cache_has_as_many_open_pages_as_it_was_given)
     lab l;
 
     open_small(&l, "kv16", 2);
-    CHECK(cache_begin(l.cache, 10, &c[0]) == ERR_OK);
-    CHECK(cache_begin(l.cache, 10, &c[1]) == ERR_OK);
-    CHECK(cache_begin(l.cache, 10, &c[2]) == ERR_BUSY);
+    CHECK(begin(&l, 10, &c[0]) == ERR_OK);
+    CHECK(begin(&l, 10, &c[1]) == ERR_OK);
+    CHECK(begin(&l, 10, &c[2]) == ERR_BUSY);
     cache_end(c[0]);
-    CHECK(cache_begin(l.cache, 10, &c[2]) == ERR_OK);
+    CHECK(begin(&l, 10, &c[2]) == ERR_OK);
     cache_end(c[1]);
     cache_end(c[2]);
     lab_close(&l);

@@ -93,7 +93,7 @@ TEST(config_defaults_are_those_of_the_table)
     config c = good(CONFIG_SERVE, "");
 
     CHECK(strcmp(c.listen, "127.0.0.1:8080") == 0);
-    CHECK(c.cache_size == 0); /* auto */
+    CHECK(c.cache_size == CONFIG_AUTO);
     CHECK(c.max_running == 8);
     CHECK(c.max_body_size == 16 << 20);
     CHECK(!c.healthcheck);
@@ -261,7 +261,7 @@ TEST(config_auto_sizes_are_zero_and_zero_is_refused)
 {
     config c = good(CONFIG_SERVE, "--cache-size 1GiB --cache-size auto");
 
-    CHECK(c.cache_size == 0);
+    CHECK(c.cache_size == CONFIG_AUTO);
     config_free(&c);
     CHECK(refused(CONFIG_SERVE, "--cache-size 0", "must not be 0"));
     CHECK(refused(CONFIG_SERVE, "--max-body-size auto", "is not a size"));

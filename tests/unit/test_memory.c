@@ -93,9 +93,13 @@ TEST(memory_is_not_taken_in_a_decode_step)
 static err open_and_close(const char *path)
 {
     const template_message hello = {"user", "hello", 5};
-    const cache_options o = {
-        .mode = "xq4", .budget_bytes = 8 << 20, .max_running = 1, .slots = 1};
     team alone = team_alone;
+    const cache_options o = {.mode = "xq4",
+                             .budget_bytes = 8 << 20,
+                             .workspace_bytes = CACHE_AUTO_WORKSPACE,
+                             .page_format = KV_INT8,
+                             .max_running = 1,
+                             .team = &alone};
     gguf *file = NULL;
     tokenizer *t = NULL;
     model *m = NULL;

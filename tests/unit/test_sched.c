@@ -80,7 +80,8 @@ static generation *make(scene *s, int number, size_t prompt, size_t tokens)
     generation *g = NULL;
 
     in.ids = malloc((prompt + 1) * sizeof *in.ids);
-    for (size_t i = 0; i < prompt; i++) in.ids[i] = (int32_t)(20 + i % 100);
+    for (size_t i = 0; i < prompt; i++)
+        in.ids[i] = (int32_t)(20 + ((size_t)number + i) % 100); /* nothing to share */
     in.ignore_eos = true;
     CHECK(generation_new(&g, s->lab.tokens, &in) == ERR_OK);
     *who = (caller){s, number};

@@ -1,0 +1,292 @@
+/* test_contexts.c - ten thousand random operations on contexts; after each the pool, the
+ * index, the workspace and every figure are counted again from the ground. No network runs:
+ * what is sealed is whatever the open pages hold. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/planned.h"
+#include "tests/test.h"
+#include "xcache/cache_state.h"
+
+enum { B = 64, CTX = 512, LIVE = 4, POOL = 26, FAMILIES = 3 };
+
+/* A context, and what it must hold. */
+typedef struct living {
+    context *c;
+    int32_t ids[CTX];
+    size_t n; /* computed */
+} living;
+
+typedef struct scene {
+    planned model;
+    cache *cache;
+    living live[LIVE];
+    uint32_t state;
+} scene;
+
+static uint32_t draw(scene *s, uint32_t n)
+{
+    s->state = s->state * 1664525u + 1013904223u;
+    return (s->state >> 8) % n;
+}
+
+/* Block bytes of a mode on this model. */
+static size_t block_bytes(const scene *s, cache_options o)
+{
+    cache_stats stats;
+    cache *c = NULL;
+
+    o.budget_bytes = 64 << 20;
+    CHECK(cache_open(&c, s->model.m, &s->model.kern, &o) == ERR_OK);
+    cache_read_stats(c, &stats);
+    cache_close(c);
+    return stats.block_bytes;
+}
+
+static void open_scene(scene *s, const char *mode, uint64_t pages, unsigned key_bits)
+{
+    cache_options o = {.mode = mode,
+                       .workspace_bytes = pages,
+                       .page_format = KV_INT8,
+                       .max_running = LIVE,
+                       .ctx_tokens = CTX,
+                       .block_tokens = B,
+                       .seed = 1,
+                       .key_bits = key_bits};
+
+    *s = (scene){.state = 77};
+    planned_open(&s->model, 1);
+    o.team = s->model.team;
+    o.budget_bytes = POOL * block_bytes(s, o);
+    CHECK(cache_open(&s->cache, s->model.m, &s->model.kern, &o) == ERR_OK);
+}
+
+static void close_scene(scene *s)
+{
+    for (size_t i = 0; i < LIVE; i++)
+        if (s->live[i].c) cache_end(s->live[i].c);
+    cache_close(s->cache);
+    planned_close(&s->model);
+}
+
+/* --- the recount --- */
+
+/* How often living contexts list a block. */
+static unsigned count_holders(const scene *s, pool_block b)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < LIVE; i++) {
+        const xcontext *x = (const xcontext *)(const void *)s->live[i].c;
+
+        for (size_t j = 0; x && j < x->n_blocks; j++) n += x->blocks[j] == b;
+    }
+    return n;
+}
+
+static void recount_blocks(const scene *s)
+{
+    const cache *c = s->cache;
+    const workspace *w = c->shared.workspace;
+    size_t held = 0, resting = 0, free_blocks = 0, pages = 0;
+
+    for (pool_block b = 0; b < pool_blocks(c->shared.pool); b++) {
+        const unsigned holders = count_holders(s, b);
+
+        if (w) pages += workspace_has(w, b) != 0;
+        if (pool_is_free(c->shared.pool, b)) {
+            CHECK(!holders && !prefix_has(c->prefixes, b) && !lru_has(&c->resting, b));
+            CHECK(!w || !workspace_has(w, b));
+            free_blocks++;
+            continue;
+        }
+        CHECK(pool_holders(c->shared.pool, b) == holders);
+        CHECK(lru_has(&c->resting, b) == !holders);
+        CHECK(holders || prefix_has(c->prefixes, b)); /* what nobody can find is free */
+        held += holders > 0;
+        resting += !holders;
+    }
+    CHECK(free_blocks == pool_free_blocks(c->shared.pool));
+    CHECK(held == pool_held_blocks(c->shared.pool) && resting == c->resting.count);
+    CHECK(!w || (pages == workspace_used(w) && pages <= workspace_pages(w)));
+    CHECK(held + c->outstanding <= c->limit);
+}
+
+static void recount_contexts(const scene *s)
+{
+    size_t outstanding = 0;
+
+    for (size_t i = 0; i < LIVE; i++) {
+        const living *l = &s->live[i];
+        const xcontext *x = (const xcontext *)(const void *)l->c;
+
+        if (!x) continue;
+        CHECK(cache_context_tokens(l->c) == l->n && x->n_blocks == l->n / B);
+        outstanding += x->reserved - x->n_blocks;
+        for (size_t b = 0; b < x->n_blocks; b++)
+            CHECK(memcmp(context_ids(x->shared, x->blocks[b]), l->ids + b * B,
+                         B * sizeof *l->ids) == 0);
+    }
+    CHECK(outstanding == s->cache->outstanding);
+}
+
+static void recount(const scene *s)
+{
+    cache_stats st;
+
+    recount_blocks(s);
+    recount_contexts(s);
+    cache_read_stats(s->cache, &st);
+    CHECK(st.codes_bytes + st.scales_bytes + st.index_bytes + st.free_bytes ==
+          st.capacity_bytes);
+    CHECK((st.active_tokens + st.idle_tokens) / B * st.block_bytes + st.free_bytes ==
+          st.capacity_bytes);
+}
+
+/* --- operations --- */
+
+/* The text of a family, with few branches, so that prefixes are met again. */
+static int32_t family_id(uint32_t family, size_t at)
+{
+    return (int32_t)(3 + (family * 31 + at / B * 7 + at) % 200);
+}
+
+static void begin(scene *s, living *l)
+{
+    const uint32_t family = draw(s, FAMILIES);
+    const size_t turn = draw(s, CTX);
+    const char scope = (char)draw(s, 2);
+    cache_request r = {.ids = l->ids, .n_ids = 1 + draw(s, CTX), .scope = &scope};
+    err e;
+
+    r.scope_bytes = draw(s, 2);
+    for (size_t i = 0; i < CTX; i++)
+        l->ids[i] = family_id(i < turn ? family : family + FAMILIES, i);
+    r.tokens = r.n_ids + draw(s, (uint32_t)(CTX + 1 - r.n_ids));
+    e = cache_begin(s->cache, &r, &l->c);
+    CHECK(e == ERR_OK || e == ERR_BUSY);
+    if (e != ERR_OK) return;
+    l->n = cache_context_tokens(l->c);
+    CHECK(l->n < r.n_ids && l->n % B == 0);
+    while (cache_rebuild(l->c, 1 + draw(s, 3))) {}
+}
+
+/* As if a step had computed the next T tokens. */
+static void append(scene *s, living *l)
+{
+    const xcontext *x = (const xcontext *)(const void *)l->c;
+    const size_t most = (x->reserved + 1) * B - 1; /* no more blocks than were reserved */
+    const size_t room = B - l->n % B, left = (most < CTX ? most : CTX) - l->n;
+    const size_t T = left < room ? left : 1 + draw(s, (uint32_t)room);
+
+    if (!T || cache_rebuild(l->c, SIZE_MAX)) return;
+    cache_push(l->c, l->ids + l->n, T);
+    cache_settle(l->c);
+    l->n += T;
+}
+
+static void cut(scene *s, living *l)
+{
+    const size_t to = draw(s, (uint32_t)l->n + 1);
+    const err e = cache_truncate(l->c, to);
+
+    CHECK(e == ERR_OK || e == ERR_BUSY);
+    if (e != ERR_OK) return;
+    CHECK(cache_context_tokens(l->c) <= l->n);
+    CHECK(cache_context_tokens(l->c) == to || cache_context_tokens(l->c) == to / B * B);
+    l->n = cache_context_tokens(l->c);
+}
+
+static void fork_one(scene *s, const living *from, living *to)
+{
+    context *c = NULL;
+    err e;
+
+    if (to->c) return;
+    e = cache_fork(from->c, &c);
+    CHECK(e == ERR_OK || e == ERR_BUSY);
+    if (e != ERR_OK) return;
+    *to = *from;
+    to->c = c;
+    if (to->n < CTX) to->ids[to->n] = (int32_t)draw(s, 100); /* they part here */
+}
+
+static void operate(scene *s)
+{
+    living *l = &s->live[draw(s, LIVE)];
+
+    switch (draw(s, 16)) {
+    case 0:
+        cache_evict(s->cache, draw(s, 4));
+        return;
+    case 1:
+        cache_drop_pages(s->cache);
+        return;
+    default:
+        break;
+    }
+    if (!l->c) {
+        begin(s, l);
+        return;
+    }
+    switch (draw(s, 24)) {
+    case 0:
+        cache_end(l->c);
+        l->c = NULL;
+        return;
+    case 1:
+        cut(s, l);
+        return;
+    case 2:
+        fork_one(s, l, &s->live[draw(s, LIVE)]);
+        return;
+    default:
+        append(s, l);
+    }
+}
+
+/* What came of it: nothing that was to be tested may have stayed away. */
+static void check_variety(const scene *s, unsigned key_bits)
+{
+    cache_stats st;
+
+    cache_read_stats(s->cache, &st);
+    CHECK(key_bits < 128 || st.evicted_blocks > 50);
+    CHECK(st.sealed_blocks > 200 && st.hit_tokens > (key_bits < 128 ? 0 : 20 * B));
+    CHECK(st.workspace_used_bytes <= st.workspace_bytes);
+}
+
+static void run_scene(const char *mode, uint64_t pages, unsigned key_bits, int times)
+{
+    scene *s = malloc(sizeof *s);
+
+    open_scene(s, mode, pages, key_bits);
+    for (int i = 0; i < times; i++) {
+        operate(s);
+        recount(s);
+    }
+    check_variety(s, key_bits);
+    close_scene(s);
+    free(s);
+}
+
+TEST(contexts_survive_ten_thousand_operations_with_a_workspace)
+{
+    run_scene("xq2", 64 << 20, 128, 10000);
+}
+
+TEST(contexts_survive_ten_thousand_operations_with_few_pages)
+{
+    run_scene("kivi2", CACHE_AUTO_WORKSPACE, 128, 10000);
+}
+
+TEST(contexts_survive_ten_thousand_operations_streaming)
+{
+    run_scene("cl2", CACHE_STREAMING, 128, 10000);
+}
+
+TEST(contexts_survive_keys_that_collide)
+{
+    run_scene("xq2", 64 << 20, 4, 10000); /* ids decide, not keys */
+    run_scene("kv16", 0, 1, 3000);
+}

@@ -1,0 +1,47 @@
+/* cache_state.h - what the sources of the cache share: cache.c opens it, lifecycle.c begins
+ * and ends contexts, seal.c fills blocks and pages. */
+#ifndef XCACHE_CACHE_STATE_H
+#define XCACHE_CACHE_STATE_H
+
+#include "xcache/cache.h"
+#include "xcache/context.h"
+#include "xcache/lru.h"
+#include "xcache/prefix.h"
+#include "xcache/scratch.h"
+
+struct cache {
+    context_shared shared;
+    team *team;
+    scratch scratch;
+    prefix_table *prefixes;
+    lru resting;        /* blocks that nobody holds */
+    size_t limit;       /* blocks that may be held or promised: of the pool and the workspace */
+    size_t outstanding; /* blocks promised to running contexts, not yet taken */
+    prefix_key root;
+    uint64_t queried_tokens, hit_tokens, evicted, sealed;
+    double seal_seconds, rebuild_seconds;
+    atomic_ullong rebuilt;
+};
+
+/* --- blocks, in lifecycle.c --- */
+
+/* A block to write, held once: a free one, or the one that rested longest. Reserved, so it
+ * cannot fail. */
+pool_block cache_take_block(cache *c);
+
+/* Hold a block of the pool once more, and let go of it: then it rests, or is free if no prefix
+ * leads to it. */
+void cache_hold_block(cache *c, pool_block b);
+void cache_drop_block(cache *c, pool_block b);
+
+/* The block that follows the context's sealed ones with these ids, or PREFIX_NONE; *key: its
+ * key. */
+pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent,
+                            const int32_t *ids, prefix_key *key);
+
+/* --- contents, in seal.c --- */
+
+/* The open page of x is full: its block is sealed or found, and its page rebuilt. */
+void cache_seal(xcontext *x);
+
+#endif

@@ -1,0 +1,282 @@
+/* lifecycle.c - begins, forks, cuts and ends contexts; holds and evicts their blocks. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xcache/cache_state.h"
+
+static xcontext *of(context *x)
+{
+    return (xcontext *)(void *)x;
+}
+
+static const xcontext *of_const(const context *x)
+{
+    return (const xcontext *)(const void *)x;
+}
+
+/* --- blocks --- */
+
+/* Resting blocks stand in the order they were let go of. A context lets go of its last block
+ * first, so a block comes before the one it follows: the oldest is always the end of a chain.
+ */
+static void evict_block(cache *c)
+{
+    const pool_block b = c->resting.oldest;
+
+    lru_remove(&c->resting, b);
+    prefix_remove(c->prefixes, b);
+    if (c->shared.workspace) workspace_drop(c->shared.workspace, b);
+    pool_give(c->shared.pool, b);
+    c->evicted++;
+}
+
+size_t cache_evict(cache *c, size_t blocks)
+{
+    size_t n = 0;
+
+    for (; n < blocks && c->resting.count; n++) evict_block(c);
+    return n;
+}
+
+pool_block cache_take_block(cache *c)
+{
+    pool_block b = PREFIX_NONE;
+    err e;
+
+    if (!pool_free_blocks(c->shared.pool)) evict_block(c);
+    e = pool_take(c->shared.pool, &b);
+    assert(e == ERR_OK); /* it was reserved */
+    (void)e;
+    return b;
+}
+
+void cache_hold_block(cache *c, pool_block b)
+{
+    if (pool_hold(c->shared.pool, b) > 1) return;
+    lru_remove(&c->resting, b);
+    if (c->shared.workspace) workspace_hold(c->shared.workspace, b);
+}
+
+void cache_drop_block(cache *c, pool_block b)
+{
+    if (pool_drop(c->shared.pool, b)) return;
+    if (prefix_has(c->prefixes, b)) {
+        lru_add(&c->resting, b);
+        if (c->shared.workspace) workspace_rest(c->shared.workspace, b);
+        return;
+    }
+    if (c->shared.workspace) workspace_drop(c->shared.workspace, b);
+    pool_give(c->shared.pool, b);
+}
+
+pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent,
+                            const int32_t *ids, prefix_key *key)
+{
+    const size_t bytes = c->shared.codec.block_tokens * sizeof *ids;
+    pool_block b;
+
+    *key = prefix_next(c->prefixes, before, ids, bytes);
+    b = prefix_find(c->prefixes, *key, parent);
+    if (b == PREFIX_NONE || memcmp(context_ids(&c->shared, b), ids, bytes) != 0)
+        return PREFIX_NONE;
+    return b;
+}
+
+/* --- beginning --- */
+
+err cache_check(const cache *c, size_t tokens)
+{
+    return tokens / c->shared.codec.block_tokens <= c->limit ? ERR_OK : ERR_NOROOM;
+}
+
+/* Find the sealed blocks of the longest cached prefix that leaves a token. */
+static void match(xcontext *x, const cache_request *r)
+{
+    const size_t B = x->base.block_tokens;
+    pool_block parent = PREFIX_NONE;
+    prefix_key key = x->root;
+
+    while ((x->n_blocks + 1) * B < r->n_ids) {
+        const int32_t *ids = r->ids + x->n_blocks * B;
+
+        parent = cache_find_block(x->cache, key, parent, ids, &key);
+        if (parent == PREFIX_NONE) break;
+        x->blocks[x->n_blocks++] = parent;
+    }
+}
+
+/* Blocks of x that nobody holds. */
+static size_t count_resting(const xcontext *x)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->n_blocks; i++)
+        n += pool_holders(x->shared->pool, x->blocks[i]) == 0;
+    return n;
+}
+
+/* Would these fit beside what is held and promised? */
+static bool fits(const cache *c, size_t blocks)
+{
+    return pool_held_blocks(c->shared.pool) + c->outstanding + blocks <= c->limit;
+}
+
+/* Hold what x lists, promise it the rest, and give it a page. */
+static err admit(xcontext *x)
+{
+    cache *c = x->cache;
+
+    if (!fits(c, count_resting(x) + x->reserved - x->n_blocks)) return ERR_BUSY;
+    x->page = scratch_take_page(&c->scratch);
+    if (!x->page) return ERR_BUSY;
+    for (size_t i = 0; i < x->n_blocks; i++) cache_hold_block(c, x->blocks[i]);
+    c->outstanding += x->reserved - x->n_blocks;
+    return ERR_OK;
+}
+
+static void free_context(xcontext *x)
+{
+    if (x) free(x->blocks);
+    free(x);
+}
+
+/* A context that computes `tokens`, nothing held yet. */
+static xcontext *new_context(cache *c, size_t tokens)
+{
+    const size_t B = c->shared.codec.block_tokens;
+    xcontext *x = calloc(1, sizeof *x);
+
+    if (!x) return NULL;
+    *x = (xcontext){.base = {&xcontext_ops, B},
+                    .cache = c,
+                    .shared = &c->shared,
+                    .reserved = tokens / B,
+                    .root = c->root};
+    x->blocks = malloc((x->reserved + 1) * sizeof *x->blocks);
+    if (x->blocks) return x;
+    free(x);
+    return NULL;
+}
+
+err cache_begin(cache *c, const cache_request *r, context **out)
+{
+    xcontext *x;
+    err e;
+
+    assert(r->n_ids <= r->tokens);
+    TRY(cache_check(c, r->tokens));
+    x = new_context(c, r->tokens);
+    if (!x) return ERR_NOMEM;
+    if (r->scope_bytes) x->root = prefix_next(c->prefixes, c->root, r->scope, r->scope_bytes);
+    match(x, r);
+    e = admit(x);
+    if (e != ERR_OK) {
+        free_context(x);
+        return e;
+    }
+    x->n_tokens = x->n_blocks * x->base.block_tokens;
+    c->queried_tokens += r->n_ids;
+    c->hit_tokens += x->n_tokens;
+    *out = &x->base;
+    return ERR_OK;
+}
+
+err cache_fork(const context *base, context **out)
+{
+    const xcontext *from = of_const(base);
+    cache *c = from->cache;
+    xcontext *x = new_context(c, from->reserved * base->block_tokens);
+    err e;
+
+    assert(!from->pushed);
+    if (!x) return ERR_NOMEM;
+    x->root = from->root;
+    x->n_blocks = from->n_blocks;
+    x->n_tokens = from->n_tokens;
+    memcpy(x->blocks, from->blocks, from->n_blocks * sizeof *x->blocks);
+    e = admit(x);
+    if (e != ERR_OK) {
+        free_context(x);
+        return e;
+    }
+    scratch_copy_page(&c->scratch, x->page, from->page);
+    *out = &x->base;
+    return ERR_OK;
+}
+
+/* --- running --- */
+
+void cache_push(context *base, const int32_t *ids, size_t T)
+{
+    xcontext *x = of(base);
+    const size_t at = x->n_tokens % base->block_tokens;
+
+    assert(!x->pushed && at + T <= base->block_tokens);
+    memcpy(x->page->ids + at, ids, T * sizeof *ids);
+    x->pushed = T;
+}
+
+void cache_settle(context *base)
+{
+    xcontext *x = of(base);
+
+    x->n_tokens += x->pushed;
+    x->pushed = 0;
+    if (x->n_tokens / base->block_tokens > x->n_blocks) cache_seal(x);
+}
+
+/* Let go of blocks until n are left, the last first. */
+static void drop_blocks(xcontext *x, size_t n)
+{
+    while (x->n_blocks > n) cache_drop_block(x->cache, x->blocks[--x->n_blocks]);
+}
+
+/* Of the blocks from n on, how many others hold too. */
+static size_t count_shared(const xcontext *x, size_t n)
+{
+    size_t shared = 0;
+
+    for (size_t i = n; i < x->n_blocks; i++)
+        shared += pool_holders(x->shared->pool, x->blocks[i]) > 1;
+    return shared;
+}
+
+err cache_truncate(context *base, size_t tokens)
+{
+    xcontext *x = of(base);
+    const size_t keep = tokens / base->block_tokens;
+
+    assert(!x->pushed);
+    if (tokens >= x->n_tokens) return ERR_OK;
+    if (keep >= x->n_blocks) {
+        x->n_tokens = tokens;
+        return ERR_OK;
+    }
+    if (!fits(x->cache, count_shared(x, keep))) return ERR_BUSY;
+    x->cache->outstanding += x->n_blocks - keep;
+    drop_blocks(x, keep);
+    x->n_tokens = keep * base->block_tokens;
+    return ERR_OK;
+}
+
+size_t cache_context_tokens(const context *x)
+{
+    return of_const(x)->n_tokens;
+}
+
+size_t cache_context_bytes(const context *x)
+{
+    return of_const(x)->n_blocks * pool_block_bytes(of_const(x)->shared->pool);
+}
+
+void cache_end(context *base)
+{
+    xcontext *x = of(base);
+    cache *c = x->cache;
+
+    c->outstanding -= x->reserved - x->n_blocks;
+    drop_blocks(x, 0);
+    scratch_give_page(&c->scratch, x->page);
+    free_context(x);
+}

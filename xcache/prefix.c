@@ -1,0 +1,125 @@
+/* prefix.c - a hash table with chains, all of it in arrays as long as the pool. */
+#include "xcache/prefix.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+typedef struct entry {
+    prefix_key key;
+    pool_block parent;
+    pool_block next; /* in the bucket */
+    bool in;
+} entry;
+
+struct prefix_table {
+    entry *entries;      /* [blocks] */
+    pool_block *buckets; /* [mask + 1] the first entry, or PREFIX_NONE */
+    size_t blocks, mask;
+    prefix_key keep; /* the bits of a key that count */
+};
+
+static uint64_t low_bits(unsigned n)
+{
+    return n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+}
+
+err prefix_open(prefix_table **out, size_t blocks, unsigned key_bits)
+{
+    prefix_table *t = calloc(1, sizeof *t);
+    size_t n = 1;
+
+    if (!t) return ERR_NOMEM;
+    while (n < blocks) n *= 2;
+    t->blocks = blocks;
+    t->mask = n - 1;
+    t->keep = (prefix_key){low_bits(key_bits), key_bits > 64 ? low_bits(key_bits - 64) : 0};
+    t->entries = calloc(blocks, sizeof *t->entries);
+    t->buckets = malloc(n * sizeof *t->buckets);
+    if (!t->entries || !t->buckets) {
+        prefix_close(t);
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < n; i++) t->buckets[i] = PREFIX_NONE;
+    *out = t;
+    return ERR_OK;
+}
+
+void prefix_close(prefix_table *t)
+{
+    if (!t) return;
+    free(t->entries);
+    free(t->buckets);
+    free(t);
+}
+
+prefix_key prefix_next(const prefix_table *t, prefix_key before, const void *bytes, size_t n)
+{
+    XXH3_state_t state;
+    XXH128_hash_t h;
+
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, &before, sizeof before);
+    XXH3_128bits_update(&state, bytes, n);
+    h = XXH3_128bits_digest(&state);
+    return (prefix_key){h.low64 & t->keep.low, h.high64 & t->keep.high};
+}
+
+static bool same_key(prefix_key a, prefix_key b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
+static pool_block first_of(const prefix_table *t, prefix_key key)
+{
+    pool_block b = t->buckets[key.low & t->mask];
+
+    while (b != PREFIX_NONE && !same_key(t->entries[b].key, key)) b = t->entries[b].next;
+    return b;
+}
+
+pool_block prefix_find(const prefix_table *t, prefix_key key, pool_block parent)
+{
+    const pool_block b = first_of(t, key);
+
+    return b != PREFIX_NONE && t->entries[b].parent == parent ? b : PREFIX_NONE;
+}
+
+bool prefix_add(prefix_table *t, prefix_key key, pool_block parent, pool_block b)
+{
+    pool_block *bucket = &t->buckets[key.low & t->mask];
+
+    assert(b < t->blocks && !t->entries[b].in);
+    if (first_of(t, key) != PREFIX_NONE) return false;
+    t->entries[b] = (entry){.key = key, .parent = parent, .next = *bucket, .in = true};
+    *bucket = b;
+    return true;
+}
+
+void prefix_remove(prefix_table *t, pool_block b)
+{
+    pool_block *at = &t->buckets[t->entries[b].key.low & t->mask];
+
+    assert(t->entries[b].in);
+    while (*at != b) at = &t->entries[*at].next;
+    *at = t->entries[b].next;
+    t->entries[b].in = false;
+}
+
+bool prefix_has(const prefix_table *t, pool_block b)
+{
+    return t->entries[b].in;
+}
+
+prefix_key prefix_of(const prefix_table *t, pool_block b)
+{
+    assert(t->entries[b].in);
+    return t->entries[b].key;
+}
+
+size_t prefix_bytes(const prefix_table *t)
+{
+    return t->blocks * sizeof *t->entries + (t->mask + 1) * sizeof *t->buckets;
+}

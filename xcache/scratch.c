@@ -1,0 +1,103 @@
+/* scratch.c - one mapping, carved in order. */
+#include "xcache/scratch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void *carve(const scratch *s, size_t *at, size_t bytes)
+{
+    const size_t start = *at;
+
+    *at += (bytes + 63) / 64 * 64;
+    return s->memory ? s->memory + start : NULL;
+}
+
+static void lay_out_page(const scratch *s, size_t *at, const codec_state *c, open_page *p)
+{
+    const model *m = c->m;
+    const size_t B = c->block_tokens, f4 = sizeof(float);
+    const codec *kind = c->codec;
+
+    p->k = carve(s, at, m->L * B * m->E * f4);
+    p->v = carve(s, at, m->L * B * m->E * f4);
+    p->x = kind->keeps_x ? carve(s, at, m->L * B * m->D * f4) : NULL;
+    p->raw_k = kind->keeps_raw_k ? carve(s, at, m->L * B * m->E * f4) : NULL;
+    p->ids = carve(s, at, B * sizeof *p->ids);
+}
+
+static void lay_out_slot(const scratch *s, size_t *at, const codec_state *c, codec_scratch *p)
+{
+    const model *m = c->m;
+    const size_t B = c->block_tokens, f4 = sizeof(float);
+
+    p->x = carve(s, at, B * m->D * f4);
+    p->k = carve(s, at, 2 * B * m->E * f4);
+    p->v = p->k ? p->k + B * m->E : NULL;
+    p->kt = carve(s, at, B * m->E * f4);
+    p->temp = carve(s, at, c->temp_floats * f4);
+    p->state = c->codec->carries ? carve(s, at, B * m->D * f4) : NULL;
+}
+
+/* Lay pages and slots out from s->memory, or only count when it is NULL. */
+static size_t lay_out(scratch *s, const codec_state *c, size_t stream_blocks)
+{
+    const size_t B = c->block_tokens, D = c->m->D;
+    size_t at = 0;
+
+    for (int i = 0; i < s->n_pages; i++) {
+        lay_out_page(s, &at, c, &s->pages[i]);
+        if (i == 0) s->page_bytes = at;
+    }
+    for (int i = 0; i < s->n_pages && stream_blocks && c->codec->carries; i++)
+        s->pages[i].state = carve(s, &at, stream_blocks * B * D * sizeof(float));
+    for (int i = 0; i < s->n_slots && c->codec->rebuilds; i++)
+        lay_out_slot(s, &at, c, &s->slots[i]);
+    s->turned = carve(s, &at, B * c->m->E * sizeof(float));
+    return at;
+}
+
+err scratch_open(scratch *out, const codec_state *c, int pages, int slots, size_t stream_blocks)
+{
+    scratch s = {.n_pages = pages, .n_slots = slots};
+    void *at;
+
+    s.pages = calloc((size_t)pages, sizeof *s.pages);
+    s.free = calloc((size_t)pages, sizeof(open_page *));
+    s.slots = calloc((size_t)slots, sizeof *s.slots);
+    *out = s;
+    if (!s.pages || !s.free || !s.slots) return ERR_NOMEM;
+    s.bytes = lay_out(&s, c, stream_blocks);
+    at = mmap(NULL, s.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return ERR_NOMEM;
+    s.memory = at;
+    lay_out(&s, c, stream_blocks);
+    for (int i = 0; i < pages; i++) s.free[s.n_free++] = &s.pages[i];
+    *out = s;
+    return ERR_OK;
+}
+
+void scratch_close(scratch *s)
+{
+    if (s->memory) munmap(s->memory, s->bytes);
+    free(s->pages);
+    free(s->free);
+    free(s->slots);
+    *s = (scratch){0};
+}
+
+open_page *scratch_take_page(scratch *s)
+{
+    return s->n_free ? s->free[--s->n_free] : NULL;
+}
+
+void scratch_give_page(scratch *s, open_page *p)
+{
+    s->free[s->n_free++] = p;
+}
+
+/* All but the carried state, which every step writes before it reads. */
+void scratch_copy_page(const scratch *s, open_page *to, const open_page *from)
+{
+    memcpy(to->k, from->k, s->page_bytes);
+}
