@@ -11,14 +11,13 @@
 #include "server/runtime.h"
 #include "server/text.h"
 
-extern char **environ;
-
-/* What was made, and where it is. */
+/* What was made, and where it is; or what is at fault, and why ("": as its err says). */
 typedef struct outcome {
     plan *plan;
     char *path;
     size_t memory;
     double seconds;
+    char about[4352], why[128];
 } outcome;
 
 /* "full", "none", "rank:64", or "" for what suits width D. */
@@ -96,54 +95,108 @@ static bool print_text(const outcome *o)
 
 /* --- the run --- */
 
-/* Make and write the plan. `what` names what is at fault. */
-static err calibrate(const config *c, const runtime *r, outcome *o, char *what, size_t n)
+/* What is to be made, from the options. */
+static err read_wish(const config *c, const runtime *r, outcome *o, plans_wish *w)
+{
+    *w = (plans_wish){
+        .ratio = name_ratio(c->ratio), .max_kl = c->max_kl, .text = *c->text ? c->text : NULL};
+    if (parse_predictor(c->predict, r->weights->D, &w->predictor)) return ERR_OK;
+    snprintf(o->about, sizeof o->about, "--predict %.64s", c->predict);
+    snprintf(o->why, sizeof o->why, "is none of: full none rank:N, N up to %zu", r->weights->D);
+    return ERR_RANGE;
+}
+
+/* Where a plan of that ratio goes; the caller frees. */
+static char *choose_path(const config *c, const runtime *r, double ratio, plan_predictor p)
+{
+    if (*c->out) return strdup(c->out);
+    return plans_beside(r->model_path, r->weights->D, ratio, p);
+}
+
+/* Minutes of work should not end at a folder that is not there. */
+static err check_path(const config *c, const runtime *r, const plans_wish *w, outcome *o)
+{
+    char *path = choose_path(c, r, w->ratio, w->predictor);
+    err e = ERR_NOMEM;
+
+    if (path) {
+        e = plan_try_path(path);
+        snprintf(o->why, sizeof o->why, "%s", e == ERR_SYSTEM ? strerror(errno) : "");
+        snprintf(o->about, sizeof o->about, "%.4000s", path);
+    }
+    free(path);
+    return e;
+}
+
+/* What failed while the plan was made, in its own words. */
+static void explain_failure(const runtime *r, const plans_wish *w, err e, outcome *o)
+{
+    const char *text = w->text ? w->text : "the text that ships";
+    const char *system = strerror(errno);
+
+    *o->why = '\0';
+    if (e == ERR_READ || e == ERR_EMPTY || e == ERR_UTF8)
+        snprintf(o->about, sizeof o->about, "%.4000s", text);
+    else if (w->max_kl > 0)
+        snprintf(o->about, sizeof o->about, "--max-kl %g", w->max_kl);
+    else
+        snprintf(o->about, sizeof o->about, "--ratio %g", w->ratio);
+    if (e == ERR_READ)
+        snprintf(o->why, sizeof o->why, "%s", system);
+    else if (e == ERR_EMPTY)
+        snprintf(o->why, sizeof o->why, "too short: %zu tokens are needed",
+                 plans_text_tokens(r->weights));
+    else if (e == ERR_RANGE)
+        snprintf(o->why, sizeof o->why, "no ratio from %d to %d is so close", PLAN_RATIO_MIN,
+                 PLAN_RATIO_MAX);
+    else if (e == ERR_SYSTEM)
+        snprintf(o->why, sizeof o->why, "the text and this model give no plan");
+}
+
+static err write_plan(const config *c, const runtime *r, outcome *o)
+{
+    const plan_about a = plan_read_about(o->plan);
+    err e;
+
+    o->path = choose_path(c, r, a.ratio, a.predictor);
+    if (!o->path) return ERR_NOMEM;
+    e = plan_write(o->plan, o->path);
+    snprintf(o->why, sizeof o->why, "%s", e == ERR_SYSTEM ? strerror(errno) : "");
+    snprintf(o->about, sizeof o->about, "%.4000s", o->path);
+    return e;
+}
+
+static err calibrate(const config *c, const runtime *r, outcome *o)
 {
     const uint64_t start = uv_hrtime();
-    plans_wish w = {
-        .ratio = name_ratio(c->ratio), .max_kl = c->max_kl, .text = *c->text ? c->text : NULL};
-    plan_about about;
+    plans_wish w;
+    err e;
 
-    if (!parse_predictor(c->predict, r->weights->D, &w.predictor)) {
-        snprintf(what, n, "--predict %.64s: not full, none or rank:N with N up to %zu",
-                 c->predict, r->weights->D);
-        return ERR_RANGE;
+    TRY(read_wish(c, r, o, &w));
+    TRY(check_path(c, r, &w, o));
+    e = plans_make(r, &w, &o->plan, &o->memory);
+    if (e != ERR_OK) {
+        explain_failure(r, &w, e, o);
+        return e;
     }
-    if (c->max_kl > 0)
-        snprintf(what, n, "--max-kl %g", c->max_kl);
-    else
-        snprintf(what, n, "--ratio %g", w.ratio);
-    if (w.text) snprintf(what + strlen(what), n - strlen(what), " --text %.4000s", w.text);
-    TRY(plans_make(r, &w, &o->plan, &o->memory));
-    about = plan_read_about(o->plan);
-    o->path = *c->out ? strdup(c->out)
-                      : plans_beside(r->model_path, about.D, about.ratio, about.predictor);
-    if (!o->path) return ERR_NOMEM;
     o->seconds = (double)(uv_hrtime() - start) * 1e-9;
-    snprintf(what, n, "%.4000s", o->path);
-    return plan_write(o->plan, o->path);
+    return write_plan(c, r, o);
 }
 
-/* The sentence for e: what an option or the text lacks, in its own words. */
-static const char *complain(err e)
+static int run(config *c)
 {
-    if (e == ERR_SYSTEM && errno) return strerror(errno);
-    if (e == ERR_EMPTY) return "the text is too short: 20,480 tokens are needed";
-    if (e == ERR_READ) return "the text cannot be read";
-    return err_text(e);
-}
-
-static int run(const config *c)
-{
-    char what[4352] = "";
     outcome o = {0};
     runtime r;
-    err e = runtime_open_model(&r, c, what, sizeof what);
+    err e = runtime_open_model(&r, c, o.about, sizeof o.about);
 
-    errno = 0;
-    if (e == ERR_OK) e = calibrate(c, &r, &o, what, sizeof what);
-    if (e == ERR_OK && !(c->json ? print_json(&r, &o) : print_text(&o))) e = ERR_SYSTEM;
-    if (e != ERR_OK) fprintf(stderr, "xquantd: %s: %s\n", what, complain(e));
+    if (e == ERR_OK) e = calibrate(c, &r, &o);
+    if (e == ERR_OK && !(c->json ? print_json(&r, &o) : print_text(&o))) {
+        e = ERR_SYSTEM;
+        snprintf(o.about, sizeof o.about, "standard output");
+        snprintf(o.why, sizeof o.why, "%s", strerror(errno));
+    }
+    if (e != ERR_OK)
+        fprintf(stderr, "xquantd: %s: %s\n", o.about, *o.why ? o.why : err_text(e));
     plan_close(o.plan);
     free(o.path);
     runtime_close(&r);
@@ -152,16 +205,5 @@ static int run(const config *c)
 
 int cmd_calibrate(int argc, char **argv)
 {
-    config c;
-    char *wrong = config_load(&c, CONFIG_CALIBRATE, argc, argv, environ);
-    int code;
-
-    if (wrong) {
-        fprintf(stderr, "xquantd: %s\n", wrong);
-        free(wrong);
-        return 2;
-    }
-    code = run(&c);
-    config_free(&c);
-    return code;
+    return command_run(CONFIG_CALIBRATE, argc, argv, run);
 }

@@ -6,13 +6,11 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "server/batch.h"
 #include "server/command.h"
 #include "server/document.h"
-#include "server/run.h"
 #include "server/runtime.h"
 #include "server/text.h"
-
-extern char **environ;
 
 /* Why the command failed, for one line on stderr. */
 typedef struct complaint {
@@ -141,28 +139,37 @@ static bool print_json(const runtime *r, const generation *g, const char *mode)
 
 /* --- the run --- */
 
+/* Show what there is of the answer beyond `shown` bytes; returns how much then is. */
+static size_t show(const generation *g, bool over, size_t shown)
+{
+    const size_t n = generation_tokens(g);
+    const size_t until = over ? g->out.text_bytes : n ? g->out.tokens[n - 1].text_end : 0;
+
+    if (until <= shown) return shown;
+    fwrite(g->out.text + shown, 1, until - shown, stdout);
+    fflush(stdout);
+    return until;
+}
+
 /* Step to the end; unless `quiet`, text goes out as it comes. */
 static err generate(runtime *r, generation *g, bool quiet)
 {
     size_t shown = 0;
-    run x;
+    bool over = false;
+    batch b;
+    err e;
 
     g->out.started_ns = uv_hrtime();
-    TRY(run_open(&x, r, g));
-    for (bool over = false; !over;) {
-        size_t n, until = 0;
-
-        over = run_step(&x);
-        n = generation_tokens(g);
-        if (n) until = over ? g->out.text_bytes : g->out.tokens[n - 1].text_end;
-        if (quiet || until <= shown) continue;
-        fwrite(g->out.text + shown, 1, until - shown, stdout);
-        fflush(stdout);
-        shown = until;
+    TRY(batch_open(&b, r, 1));
+    e = batch_add(&b, g);
+    while (e == ERR_OK && !over) {
+        batch_step(&b);
+        over = batch_take(&b) != NULL;
+        if (!quiet) shown = show(g, over, shown);
     }
     g->out.ended_ns = uv_hrtime();
-    run_close(&x);
-    return ERR_OK;
+    batch_close(&b);
+    return e;
 }
 
 static err complete(const config *c, runtime *r, generation_in *in, complaint *why)
@@ -192,21 +199,22 @@ static int fail(const complaint *why)
     return 1;
 }
 
-static int run_complete(const config *c, complaint *why)
+static int run_config(config *c)
 {
+    complaint why = {{0}, NULL};
     generation_in in = {0};
     runtime r;
-    err e = runtime_open(&r, c, why->about, sizeof why->about);
+    err e = runtime_open(&r, c, why.about, sizeof why.about);
     int code = 1;
 
-    why->text = err_text(e);
-    if (e == ERR_OK && read_prompt(c, &r, &in, why)) {
+    why.text = err_text(e);
+    if (e == ERR_OK && read_prompt(c, &r, &in, &why)) {
         fill_sampling(c, &in);
-        e = complete(c, &r, &in, why);
-        why->text = err_text(e);
+        e = complete(c, &r, &in, &why);
+        why.text = err_text(e);
         code = e != ERR_OK;
     }
-    if (code) fail(why);
+    if (code) fail(&why);
     free(in.ids);
     runtime_close(&r);
     return code;
@@ -214,16 +222,5 @@ static int run_complete(const config *c, complaint *why)
 
 int cmd_complete(int argc, char **argv)
 {
-    complaint why = {{0}, NULL};
-    config c;
-    char *wrong = config_load(&c, CONFIG_COMPLETE, argc, argv, environ);
-    int code = 2;
-
-    if (wrong)
-        fprintf(stderr, "xquantd: %s\n", wrong);
-    else
-        code = run_complete(&c, &why);
-    free(wrong);
-    config_free(&c);
-    return code;
+    return command_run(CONFIG_COMPLETE, argc, argv, run_config);
 }

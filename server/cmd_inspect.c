@@ -10,8 +10,6 @@
 #include "server/runtime.h"
 #include "server/text.h"
 
-extern char **environ;
-
 enum { VALUE_BYTES = 512 /* of a value as a person reads it */ };
 
 /* A name from the file, safe for a terminal. */
@@ -185,7 +183,7 @@ static err inspect(const char *path, bool json, fault *why)
     return e;
 }
 
-static int run(const config *c)
+static int run(config *c)
 {
     char path[4352];
     fault why = {""};
@@ -206,16 +204,5 @@ static int run(const config *c)
 
 int cmd_inspect(int argc, char **argv)
 {
-    config c;
-    char *wrong = config_load(&c, CONFIG_INSPECT, argc, argv, environ);
-    int code;
-
-    if (wrong) {
-        fprintf(stderr, "xquantd: %s\n", wrong);
-        free(wrong);
-        return 2;
-    }
-    code = run(&c);
-    config_free(&c);
-    return code;
+    return command_run(CONFIG_INSPECT, argc, argv, run);
 }

@@ -1,6 +1,7 @@
 /* plans.c - finds plan files, and runs calibration with a text. */
 #include "server/plans.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,19 @@
 
 /* --- names and places --- */
 
+/* Length of a file's name without ".gguf". */
+static size_t base_length(const char *base)
+{
+    const size_t n = strlen(base);
+
+    return n > 5 && !strcmp(base + n - 5, ".gguf") ? n - 5 : n;
+}
+
 /* "model.klt16.xplan" for "models/model.gguf": its base name without the ending. */
 static char *name_plan(const char *model_path, size_t D, double ratio, plan_predictor r)
 {
     const plan_predictor usual = plan_default_predictor(D);
     const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
-    const size_t n = strlen(base), cut = n > 5 && !strcmp(base + n - 5, ".gguf") ? n - 5 : n;
     char form[32] = "", *name;
 
     if (r.kind != usual.kind || r.rank != usual.rank) {
@@ -28,7 +36,9 @@ static char *name_plan(const char *model_path, size_t D, double ratio, plan_pred
         else
             snprintf(form, sizeof form, ".%s", r.kind == PLAN_FULL ? "full" : "none");
     }
-    return asprintf(&name, "%.*s.klt%g%s.xplan", (int)cut, base, ratio, form) < 0 ? NULL : name;
+    return asprintf(&name, "%.*s.klt%g%s.xplan", (int)base_length(base), base, ratio, form) < 0
+               ? NULL
+               : name;
 }
 
 /* folder/name; frees name. */
@@ -85,24 +95,42 @@ char *plans_cached(const char *model_path, size_t D, double ratio, plan_predicto
     return path;
 }
 
+/* Where plans are looked for, in that order; NULL: there is no such place. The caller frees. */
+enum { PLACES = 3 };
+
+typedef struct places {
+    char *folder[PLACES];
+} places;
+
+static places find_places(const char *model_path)
+{
+    const char *slash = strrchr(model_path, '/'), *folder = getenv("XQUANTD_PLAN_DIR");
+
+    return (places){
+        {slash ? strndup(model_path, (size_t)(slash - model_path) + !slash[1]) : strdup("."),
+         folder && *folder ? strdup(folder) : NULL, cache_folder()}};
+}
+
+static void free_places(places *p)
+{
+    for (size_t i = 0; i < PLACES; i++) free(p->folder[i]);
+}
+
 /* The first place that has the plan; the caller frees. NULL: none. */
 static char *find_plan(const char *model_path, size_t D, double ratio)
 {
     const plan_predictor r = plan_default_predictor(D);
-    const char *folder = getenv("XQUANTD_PLAN_DIR");
-    char *own = cache_folder(), *found = NULL;
-    char *places[3] = {plans_beside(model_path, D, ratio, r)};
+    places p = find_places(model_path);
+    char *found = NULL;
 
-    if (folder && *folder)
-        places[1] = join(folder, strlen(folder), name_plan(model_path, D, ratio, r));
-    if (own) places[2] = join(own, strlen(own), name_plan(model_path, D, ratio, r));
-    for (int i = 0; i < 3; i++) {
-        if (!found && places[i] && access(places[i], F_OK) == 0)
-            found = places[i];
-        else
-            free(places[i]);
+    for (size_t i = 0; i < PLACES && !found; i++) {
+        if (!p.folder[i]) continue;
+        found = join(p.folder[i], strlen(p.folder[i]), name_plan(model_path, D, ratio, r));
+        if (!found || access(found, F_OK) == 0) continue;
+        free(found);
+        found = NULL;
     }
-    free(own);
+    free_places(&p);
     return found;
 }
 
@@ -140,6 +168,64 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
     return e;
 }
 
+/* Is this file name a plan of that model? Both by their names: "m.klt16.xplan" of "m.gguf". */
+static bool is_plan_of(const char *name, const char *model_path)
+{
+    static const char infix[] = ".klt", suffix[] = ".xplan";
+    const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
+    const size_t n = base_length(base), length = strlen(name);
+
+    return length > n + sizeof infix + sizeof suffix - 2 && memcmp(name, base, n) == 0 &&
+           memcmp(name + n, infix, sizeof infix - 1) == 0 &&
+           strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
+}
+
+/* Keep p if it is within max_kl and denser than *best; close the other. */
+static void keep_better(plan *p, double max_kl, plan **best)
+{
+    const plan_about a = plan_read_about(p);
+
+    if (a.kl < 0 || a.kl > max_kl || (*best && plan_read_about(*best).ratio >= a.ratio)) {
+        plan_close(p);
+        return;
+    }
+    plan_close(*best);
+    *best = p;
+}
+
+static err search_folder(const char *folder, const char *model_path, const gguf *g,
+                         double max_kl, plan **best)
+{
+    DIR *d = opendir(folder);
+    err e = ERR_OK;
+
+    if (!d) return ERR_OK;
+    for (struct dirent *f; e != ERR_NOMEM && (f = readdir(d));) {
+        char *path = NULL;
+        plan *p = NULL;
+
+        if (!is_plan_of(f->d_name, model_path)) continue;
+        path = join(folder, strlen(folder), strdup(f->d_name));
+        e = path ? plan_open(&p, path, g, NULL) : ERR_NOMEM;
+        if (e == ERR_OK) keep_better(p, max_kl, best);
+        free(path);
+    }
+    closedir(d);
+    return e == ERR_NOMEM ? e : ERR_OK;
+}
+
+err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
+{
+    places p = find_places(model_path);
+    err e = ERR_OK;
+
+    *out = NULL;
+    for (size_t i = 0; i < PLACES && e == ERR_OK; i++)
+        if (p.folder[i]) e = search_folder(p.folder[i], model_path, g, max_kl, out);
+    free_places(&p);
+    return e;
+}
+
 void plans_explain(const char *model_path, const char *mode, char *text, size_t n)
 {
     snprintf(text, n, "--cache %s (`xquantd calibrate --model %s --ratio %g` makes its plan)",
@@ -156,6 +242,14 @@ static void cut_text(const model *m, const int32_t *ids, reader_text *learn, rea
 
     *learn = (reader_text){ids, row ? CALIBRATE_TOKENS / row : 0, row};
     *held = (reader_text){ids ? ids + learn->rows * row : NULL, CALIBRATE_HELD_ROWS, row};
+}
+
+size_t plans_text_tokens(const model *m)
+{
+    reader_text learn, held;
+
+    cut_text(m, NULL, &learn, &held);
+    return (learn.rows + held.rows) * learn.row_tokens;
 }
 
 static void show(void *arg, double share)
@@ -189,7 +283,6 @@ static err calibrate_ids(const runtime *r, const plans_wish *w, const int32_t *i
 
 err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory)
 {
-    reader_text learn, held;
     char path[4200], *text;
     int32_t *ids = NULL;
     size_t n = 0, count = 0;
@@ -200,9 +293,8 @@ err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory
     if (!text) return ERR_READ;
     e = document_encode(r->tokens, text, n, TOKENIZER_PLAIN, &ids, &count);
     free(text);
-    cut_text(r->weights, ids, &learn, &held);
-    if (e == ERR_OK && !learn.rows) e = ERR_MODEMODEL;
-    if (e == ERR_OK && count < (learn.rows + held.rows) * learn.row_tokens) e = ERR_EMPTY;
+    if (e == ERR_OK && r->weights->ctx < CACHE_BLOCK_TOKENS) e = ERR_MODEMODEL;
+    if (e == ERR_OK && count < plans_text_tokens(r->weights)) e = ERR_EMPTY;
     if (e == ERR_OK) e = calibrate_ids(r, w, ids, out, memory);
     free(ids);
     return e;

@@ -27,6 +27,15 @@ char *plans_cached(const char *model_path, size_t D, double ratio, plan_predicto
  * closes. */
 err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why);
 
+/* KL of the plan that `auto` takes, where --max-kl does not say. */
+#define PLANS_MAX_KL 0.005
+
+/* The plan that `auto` takes: of those of the model g in the same places, made with any
+ * predictor, the one of the largest ratio whose recorded divergence is at most max_kl. *out =
+ * NULL where there is none; files that are broken or of another model are passed over.
+ * ERR_NOMEM. The caller closes. */
+err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out);
+
 /* "--cache MODE, made by `xquantd calibrate ...`": what ERR_NOPLAN is about. */
 void plans_explain(const char *model_path, const char *mode, char *text, size_t n);
 
@@ -38,9 +47,12 @@ typedef struct plans_wish {
     const char *text; /* a file; NULL: the one that ships */
 } plans_wish;
 
+/* Tokens that a text must have. */
+size_t plans_text_tokens(const model *m);
+
 /* Make a plan, with a bar on stderr; r needs no cache. *memory (may be NULL): bytes it took.
- * ERR_READ, ERR_EMPTY: the text, or too short; else errors of calibrate.h. The caller closes.
- */
+ * ERR_READ: the text, errno says why; ERR_EMPTY: it is too short; else errors of calibrate.h.
+ * The caller closes. */
 err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory);
 
 /* plans_open, but a missing plan is made and kept in the user's cache folder. */

@@ -14,9 +14,11 @@ void progress_show(progress *p, double done)
     unsigned left;
 
     if (!isatty(STDERR_FILENO)) return;
+    if (done < p->shown) done = p->shown; /* a bar never runs backwards */
     if (!p->started_ns) p->started_ns = now;
     if (p->shown_ns && now - p->shown_ns < PAUSE_NS) return;
     p->shown_ns = now;
+    p->shown = done;
     fprintf(stderr, "\r[%-*.*s] %3.0f %%", BAR, (int)(done * BAR), full, done * 100);
     if (done > 0 && now - p->started_ns > 10 * (uint64_t)PAUSE_NS) { /* too early to tell */
         left = (unsigned)((double)(now - p->started_ns) * 1e-9 * (1 - done) / done + .5);

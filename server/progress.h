@@ -8,6 +8,7 @@
 
 typedef struct progress {
     uint64_t started_ns, shown_ns; /* 0: not yet */
+    double shown;                  /* share that the bar shows */
 } progress;
 
 /* `done` of the work, 0 .. 1. Draws at most ten times a second. */

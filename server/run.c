@@ -1,4 +1,4 @@
-/* run.c - the steps of one generation. */
+/* run.c - the rows that one generation brings to a step, and what it takes from it. */
 #include "server/run.h"
 
 #include <stdlib.h>
@@ -29,10 +29,10 @@ err run_open(run *x, runtime *r, generation *g)
     err e;
 
     *x = (run){.runtime = r, .generation = g};
+    e = cache_begin(r->cache, &wanted, &x->context);
+    if (e != ERR_OK) return e;
     x->logits = malloc(2 * V * sizeof *x->logits);
-    if (!x->logits) return ERR_NOMEM;
-    e = sampler_new(&x->sampler, V, &in->sample);
-    if (e == ERR_OK) e = cache_begin(r->cache, &wanted, &x->context);
+    e = x->logits ? sampler_new(&x->sampler, V, &in->sample) : ERR_NOMEM;
     if (e != ERR_OK) {
         run_close(x);
         return e;
@@ -42,67 +42,75 @@ err run_open(run *x, runtime *r, generation *g)
     return ERR_OK;
 }
 
-/* T tokens go through the network; logits of the last one if wanted. */
-static void compute(run *x, const int32_t *ids, size_t T, bool wanted)
+bool run_warm(run *x)
 {
-    const forward_piece p = {.context = x->context,
-                             .ids = ids,
-                             .T = T,
-                             .pos = cache_context_tokens(x->context),
-                             .wanted = wanted,
-                             .logits = wanted ? x->logits : NULL};
-
-    cache_push(x->context, ids, T);
-    forward_step(x->runtime->forward, &p, 1);
-    cache_settle(x->context);
+    return cache_rebuild(x->context, (size_t)x->runtime->team->slots) == 0;
 }
 
-/* Choose the next token. True when it was the last. */
-static bool choose(run *x)
+bool run_decodes(const run *x)
+{
+    return x->read == x->generation->in.n_ids;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+forward_piece run_piece(run *x, size_t max_rows)
+{
+    const generation *g = x->generation;
+    const size_t B = x->context->block_tokens, left = g->in.n_ids - x->read;
+    forward_piece p = {.context = x->context, .pos = cache_context_tokens(x->context)};
+
+    if (run_decodes(x)) {
+        p.ids = &g->out.tokens[generation_tokens(g) - 1].id;
+        p.T = 1;
+        p.wanted = 1;
+    } else {
+        p.ids = g->in.ids + x->read;
+        p.T = smaller(max_rows, smaller(B - x->read % B, left));
+        p.wanted = p.T == left && g->in.max_tokens;
+    }
+    p.logits = p.wanted ? x->logits : NULL;
+    cache_push(x->context, p.ids, p.T);
+    return p;
+}
+
+/* Choose the next token. */
+static void choose(run *x)
 {
     const size_t V = x->runtime->weights->V;
     generation *g = x->generation;
     const uint64_t start = uv_hrtime();
     int32_t id;
-    bool last;
 
     memcpy(x->logits + V, x->logits, V * sizeof *x->logits);
     id = sampler_pick(x->sampler, x->logits + V);
     sampler_see_answer(x->sampler, id);
     if (!g->out.first_ns) g->out.first_ns = uv_hrtime();
-    last = generation_add(g, id, g->in.top >= 0 ? x->logits : NULL);
+    x->over = generation_add(g, id, g->in.top >= 0 ? x->logits : NULL);
     x->sample_seconds += (double)(uv_hrtime() - start) * 1e-9;
-    return last;
 }
 
-/* The next piece of the prompt: up to its block's end. */
-static bool read_piece(run *x)
+void run_take(run *x, const forward_piece *p)
 {
-    const generation_in *in = &x->generation->in;
-    const size_t room = x->context->block_tokens - x->read % x->context->block_tokens;
-    const size_t left = in->n_ids - x->read, T = room < left ? room : left;
-    const bool last = T == left;
+    const bool decoded = run_decodes(x);
 
-    compute(x, in->ids + x->read, T, last && in->max_tokens);
-    x->read += T;
-    if (!last) return false;
-    if (in->max_tokens) return choose(x);
-    generation_end(x->generation, FINISH_LENGTH);
-    return true;
-}
-
-bool run_step(run *x)
-{
-    generation *g = x->generation;
-
-    if (atomic_load(&g->cancel)) {
-        generation_end(g, FINISH_ABORT);
-        return true;
+    cache_settle(x->context);
+    if (!decoded) x->read += p->T;
+    if (p->wanted) {
+        choose(x);
+    } else if (run_decodes(x)) { /* max_tokens is 0 */
+        generation_end(x->generation, FINISH_LENGTH);
+        x->over = true;
     }
-    if (cache_rebuild(x->context, (size_t)x->runtime->team->slots)) return false;
-    if (x->read < g->in.n_ids) return read_piece(x);
-    compute(x, &g->out.tokens[generation_tokens(g) - 1].id, 1, true);
-    return choose(x);
+}
+
+void run_cancel(run *x)
+{
+    generation_end(x->generation, FINISH_ABORT);
+    x->over = true;
 }
 
 void run_close(run *x)

@@ -1,7 +1,7 @@
 /* run.h - a generation at work: its context, its sampler, and how far it has read.
  *
- * One step is one piece of the prompt, inside one block, or one row of decode. The
- * scheduler steps it between others; `complete` steps it alone. */
+ * A run takes part in steps: before one it says which rows it brings, after it takes what
+ * came out. `batch` steps many together; `complete` steps one alone. */
 #ifndef SERVER_RUN_H
 #define SERVER_RUN_H
 
@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "engine/err.h"
+#include "engine/forward.h"
 #include "engine/sample.h"
 #include "server/generation.h"
 #include "server/runtime.h"
@@ -20,6 +21,7 @@ typedef struct run {
     sampler *sampler;
     float *logits; /* [2,V]: as computed, and what the sampler may change */
     size_t read;   /* tokens of the prompt that are in the context */
+    bool over;     /* the generation has ended */
     double sample_seconds;
 } run;
 
@@ -30,8 +32,22 @@ err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens);
 /* Begin: reserve the worst case. Errors of cache_begin, and NOMEM. The caller closes. */
 err run_open(run *x, runtime *r, generation *g);
 
-/* One step. True when the generation has ended; a canceled one ends at once. */
-bool run_step(run *x);
+/* Rebuild some of the pages that the context lacks. False while it lacks more: until then it
+ * takes part in no step. */
+bool run_warm(run *x);
+
+/* Is its prompt read, so that it brings one row a step? */
+bool run_decodes(const run *x);
+
+/* What it brings to the next step: the last token, or up to max_rows of the prompt inside one
+ * block. It then takes part in that step. */
+forward_piece run_piece(run *x, size_t max_rows);
+
+/* After the step: keep what was computed, and choose a token if the prompt is read. */
+void run_take(run *x, const forward_piece *p);
+
+/* End it early. */
+void run_cancel(run *x);
 
 /* End the context (its sealed blocks stay) and fill in what it leaves: cache_bytes. */
 void run_close(run *x);

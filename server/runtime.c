@@ -110,7 +110,7 @@ static err open_cache(runtime *r, const config *c, fault *why)
                              .budget_bytes = pool_size(c),
                              .workspace_bytes = c->workspace_size,
                              .page_format = runtime_page_format(c),
-                             .max_running = c->max_running > 0 ? (int)c->max_running : 1,
+                             .max_running = (int)r->max_running,
                              .team = r->team,
                              .block_tokens = r->block_tokens,
                              .ctx_tokens = r->ctx_size};
@@ -126,20 +126,33 @@ static err open_cache(runtime *r, const config *c, fault *why)
     return fault_name(why, e, option);
 }
 
+/* Rows of prompts in a step: a block at least, for those who step alone. */
+static size_t step_rows(const config *c, size_t block_tokens)
+{
+    const size_t rows = c->step_tokens > 0 ? (size_t)c->step_tokens : 0;
+
+    return rows > block_tokens ? rows : block_tokens;
+}
+
 static err open_model(runtime *r, const config *c, fault *why)
 {
     kern_init(&r->kern, cpu_flags());
     TRY(open_file(r, c, why));
     TRY(threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores()));
     r->block_tokens = (size_t)atoi(c->block_tokens ? c->block_tokens : "128");
-    return forward_open(&r->forward, r->weights, &r->kern, r->team, r->block_tokens,
-                        r->block_tokens);
+    r->max_running = c->max_running > 0 ? (size_t)c->max_running : 1;
+    return forward_open(&r->forward, r->weights, &r->kern, r->team,
+                        step_rows(c, r->block_tokens) + r->max_running, r->block_tokens);
 }
 
 static err open_all(runtime *r, const config *c, fault *why)
 {
     TRY(open_model(r, c, why));
-    TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
+    if (strcmp(c->cache, "auto") == 0)
+        TRY(plans_best(r->model_path, r->file, c->max_kl > 0 ? c->max_kl : PLANS_MAX_KL,
+                       &r->plan));
+    else
+        TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
     return open_cache(r, c, why);
 }
 

@@ -27,6 +27,7 @@ typedef struct runtime {
     kern kern;
     size_t ctx_size; /* longest context served: --ctx-size or the model's own */
     size_t block_tokens;
+    size_t max_running; /* contexts at once */
 } runtime;
 
 /* Open all of it. `what` names the part at fault for a message: "models/x.gguf: field".

@@ -1,4 +1,4 @@
-/* sched.c - one thread, one generation at a time, in the order they came.
+/* sched.c - one thread that steps a batch, and lets in who waits in the order they came.
  *
  * Two lists cross the border, each taken whole under its lock: what waits (loop to
  * scheduler) and what has news (scheduler to loop, with one uv_async). A generation is on
@@ -11,17 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/run.h"
+#include "server/batch.h"
 
 struct sched {
     runtime *runtime;
+    batch batch;     /* the scheduler thread's */
     uv_async_t wake; /* news for the loop */
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t more;
     generation *first, *last; /* waiting */
     size_t waiting, limit;
-    generation *running;
+    generation **running; /* [batch.most] */
+    size_t n_running;
     generation *news, *news_end;
     bool draining, closing;
     sched_stats stats;
@@ -104,44 +106,51 @@ static bool drop_canceled(sched *s)
     return any;
 }
 
-/* After a step: figures for /metrics, and news for the loop. */
-static void publish(sched *s, run *x, size_t prompt_tokens, size_t new_tokens, double sampled)
+/* Figures for /metrics. Lock held. */
+static void write_stats(sched *s, const sched_stats *cache_side)
+{
+    sched_stats now = *cache_side;
+
+    now.running = s->n_running;
+    now.prompt_tokens_computed = s->batch.prompt_rows;
+    now.generation_tokens = s->batch.new_tokens;
+    now.steps = s->stats.steps;
+    now.phase_seconds[SCHED_SAMPLE] = s->batch.sample_seconds;
+    s->stats = now;
+}
+
+/* After a step: figures, and news for the loop. */
+static void publish(sched *s)
 {
     sched_stats now = {0};
-    bool news = new_tokens > 0;
+    bool news = false;
 
     read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
-    now.running = s->stats.running;
-    now.prompt_tokens_computed = s->stats.prompt_tokens_computed + prompt_tokens;
-    now.generation_tokens = s->stats.generation_tokens + new_tokens;
-    now.steps = s->stats.steps + 1;
-    now.phase_seconds[SCHED_SAMPLE] = s->stats.phase_seconds[SCHED_SAMPLE] + sampled;
-    s->stats = now;
-    if (new_tokens) list_news(s, x->generation);
+    write_stats(s, &now);
+    s->stats.steps++;
+    for (size_t i = 0; i < s->batch.stepped; i++) {
+        if (!s->batch.pieces[i].wanted) continue;
+        list_news(s, s->batch.of[i]->generation);
+        news = true;
+    }
     news |= drop_canceled(s);
     pthread_mutex_unlock(&s->lock);
     if (news) uv_async_send(&s->wake);
 }
 
-/* Run g to its end. */
-static err run_generation(sched *s, generation *g)
+/* The list of who runs, which sched_cancel_all reads. Lock held. */
+static void note_running(sched *s, generation *g)
 {
-    run x;
+    s->running[s->n_running++] = g;
+    s->stats.running = s->n_running;
+}
 
-    if (atomic_load(&g->cancel)) return ERR_CANCELED;
-    g->out.started_ns = uv_hrtime();
-    TRY(run_open(&x, s->runtime, g));
-    for (bool over = false; !over;) {
-        const size_t read = x.read, tokens = generation_tokens(g);
-        const double sampled = x.sample_seconds;
-
-        over = run_step(&x);
-        publish(s, &x, x.read - read, generation_tokens(g) - tokens,
-                x.sample_seconds - sampled);
-    }
-    run_close(&x);
-    return g->out.finish == FINISH_ABORT ? ERR_CANCELED : ERR_OK;
+static void forget_running(sched *s, const generation *g)
+{
+    for (size_t i = 0; i < s->n_running; i++)
+        if (s->running[i] == g) s->running[i--] = s->running[--s->n_running];
+    s->stats.running = s->n_running;
 }
 
 /* Hand g back: the loop calls done. The figures follow the context's end. */
@@ -154,42 +163,89 @@ static void finish(sched *s, generation *g, err e)
     g->out.ended_ns = uv_hrtime();
     read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
-    now.prompt_tokens_computed = s->stats.prompt_tokens_computed;
-    now.generation_tokens = s->stats.generation_tokens;
-    now.steps = s->stats.steps;
-    now.phase_seconds[SCHED_SAMPLE] = s->stats.phase_seconds[SCHED_SAMPLE];
-    s->stats = now; /* running: 0 */
-    s->running = NULL;
+    forget_running(s, g);
+    write_stats(s, &now);
     g->ended = true;
     list_news(s, g);
     pthread_mutex_unlock(&s->lock);
     uv_async_send(&s->wake);
 }
 
-/* The next in line; NULL when the scheduler closes and nobody waits. */
-static generation *next_waiting(sched *s)
+/* The first in line is about to run; NULL: nobody waits. */
+static generation *leave_line(sched *s)
 {
     generation *g;
 
     pthread_mutex_lock(&s->lock);
-    while (!s->first && !s->closing) pthread_cond_wait(&s->more, &s->lock);
     g = s->first;
     if (g) {
         s->first = g->next;
         if (!s->first) s->last = NULL;
         s->waiting--;
-        s->running = g;
-        s->stats.running = 1;
+        note_running(s, g);
     }
     pthread_mutex_unlock(&s->lock);
     return g;
+}
+
+/* Back to the head of the line. False: it was closed meanwhile. */
+static bool stay_in_line(sched *s, generation *g)
+{
+    bool open;
+
+    pthread_mutex_lock(&s->lock);
+    open = !s->draining;
+    if (open) {
+        forget_running(s, g);
+        g->next = s->first;
+        s->first = g;
+        if (!s->last) s->last = g;
+        s->waiting++;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return open;
+}
+
+/* Let in as many as there is room for, in order: nobody overtakes, so nobody starves. */
+static void admit(sched *s)
+{
+    for (generation *g; s->batch.n < s->batch.most && (g = leave_line(s));) {
+        err e = ERR_CANCELED;
+
+        if (!atomic_load(&g->cancel)) e = batch_add(&s->batch, g);
+        if (e == ERR_BUSY && s->batch.n) {
+            if (stay_in_line(s, g)) return;
+            e = ERR_DRAINING;
+        }
+        g->out.started_ns = uv_hrtime();
+        if (e != ERR_OK) finish(s, g, e);
+    }
+}
+
+/* Sleep until there is something to do. False: the scheduler closes, and all is done. */
+static bool wait_for_work(sched *s)
+{
+    bool work;
+
+    pthread_mutex_lock(&s->lock);
+    while (!s->first && !s->batch.n && !s->closing) pthread_cond_wait(&s->more, &s->lock);
+    work = s->first || s->batch.n;
+    pthread_mutex_unlock(&s->lock);
+    return work;
 }
 
 static void *schedule(void *arg)
 {
     sched *s = arg;
 
-    for (generation *g; (g = next_waiting(s));) finish(s, g, run_generation(s, g));
+    while (wait_for_work(s)) {
+        admit(s);
+        if (!s->batch.n) continue;
+        batch_step(&s->batch);
+        publish(s);
+        for (generation *g; (g = batch_take(&s->batch));)
+            finish(s, g, g->out.finish == FINISH_ABORT ? ERR_CANCELED : ERR_OK);
+    }
     return NULL;
 }
 
@@ -226,16 +282,34 @@ static void on_wake(uv_async_t *a)
     deliver(a->data);
 }
 
+static void free_sched(sched *s)
+{
+    batch_close(&s->batch);
+    free(s->running);
+    free(s);
+}
+
 static void on_closed(uv_handle_t *h)
 {
-    free(h->data);
+    free_sched(h->data);
+}
+
+static err start_thread(sched *s)
+{
+    sigset_t all, old;
+    int failed;
+
+    sigfillset(&all); /* signals are the loop's */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    failed = pthread_create(&s->thread, NULL, schedule, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return failed ? ERR_SYSTEM : ERR_OK;
 }
 
 err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
 {
     sched *s = calloc(1, sizeof *s);
-    sigset_t all, old;
-    int failed;
+    err e;
 
     if (!s) return ERR_NOMEM;
     s->runtime = r;
@@ -243,21 +317,19 @@ err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
     read_cache_stats(s, &s->stats);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
-    if (uv_async_init(loop, &s->wake, on_wake)) {
-        free(s);
+    s->running = calloc(r->max_running, sizeof(generation *));
+    e = s->running ? batch_open(&s->batch, r, r->max_running) : ERR_NOMEM;
+    if (e != ERR_OK || uv_async_init(loop, &s->wake, on_wake)) {
+        free_sched(s);
         return ERR_NOMEM;
     }
     s->wake.data = s;
-    sigfillset(&all); /* signals are the loop's */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    failed = pthread_create(&s->thread, NULL, schedule, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (failed) {
+    e = start_thread(s);
+    if (e != ERR_OK)
         uv_close((uv_handle_t *)&s->wake, on_closed);
-        return ERR_SYSTEM;
-    }
-    *out = s;
-    return ERR_OK;
+    else
+        *out = s;
+    return e;
 }
 
 err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens)
@@ -315,7 +387,7 @@ void sched_cancel_all(sched *s)
 {
     pthread_mutex_lock(&s->lock);
     for (generation *g = s->first; g; g = g->next) atomic_store(&g->cancel, true);
-    if (s->running) atomic_store(&s->running->cancel, true);
+    for (size_t i = 0; i < s->n_running; i++) atomic_store(&s->running[i]->cancel, true);
     pthread_mutex_unlock(&s->lock);
 }
 

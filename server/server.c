@@ -273,6 +273,10 @@ static void log_ready(const server *s)
              LOG_TEXT(stats.mode), "cache_bytes", LOG_INT(stats.capacity_bytes), "cache_tokens",
              LOG_INT(stats.capacity_tokens), "threads", LOG_INT(r->team->slots), "isa",
              LOG_TEXT(cpu_name(cpu_flags())), "version", LOG_TEXT(XQUANTD_VERSION), NULL);
+    if (strcmp(s->config->cache, "auto") == 0 && !r->plan)
+        log_line(LOG_INFO, "a calibrated plan would hold more contexts in the same memory",
+                 "made_by", LOG_TEXT("xquantd calibrate"), "model", LOG_TEXT(r->model_path),
+                 NULL);
 }
 
 static void serve(daemon_state *d)

@@ -25,18 +25,21 @@ typedef struct calibration calibration;
 
 /* Read the text: `learn` is what plans are made from, `held` what their divergence is
  * measured on. Rows of learn are whole blocks of 128. g is m's file; all is borrowed.
- * ERR_NOMEM, ERR_MODEMODEL (one layer only). The caller closes. */
+ * ERR_NOMEM; ERR_MODEMODEL: one layer only; ERR_SYSTEM: the mathematics failed. The caller
+ * closes. */
 err calibrate_open(calibration **out, const gguf *g, const reader_model *r,
                    const reader_text *learn, const reader_text *held, const stage *p);
 void calibrate_close(calibration *c);
 size_t calibrate_bytes(const calibration *c);
 
 /* The plan of klt<ratio>, its divergence recorded; the caller closes it. ERR_NOMEM;
- * ERR_MODEMODEL: no plan fits the budget; ERR_SYSTEM, ERR_RANGE: the mathematics failed. */
+ * ERR_MODEMODEL: no plan fits the budget; ERR_SYSTEM: the mathematics failed. */
 err calibrate_make(calibration *c, double ratio, plan_predictor r, const stage *p, plan **out);
 
-/* The plan with the largest ratio, in halves, whose divergence is at most max_kl; ERR_RANGE:
- * none from 4 to 64. */
+/* The plan with the largest ratio, in halves, whose divergence is at most max_kl: found by
+ * halving the range from 4 to 64, seven plans at most, as if divergence rose with the ratio.
+ * It never exceeds max_kl, and that of half a ratio more was measured to do so. ERR_RANGE: no
+ * ratio was close enough. */
 err calibrate_search(calibration *c, double max_kl, plan_predictor r, const stage *p,
                      plan **out);
 

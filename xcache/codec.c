@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "xcache/minmax.h"
+#include "xcache/plan.h"
 #include "xcache/remat.h"
 
 typedef struct row {
@@ -66,15 +67,24 @@ static const row *find_row(const char *mode, const char **n)
     return NULL;
 }
 
+/* What `auto` is: the plan that there is, else what the paper has to offer. */
+static const char *choose_mode(const model *m, const struct plan *p, char chosen[16])
+{
+    if (!p) return model_is_mha(m) ? "cl3" : "xq4";
+    snprintf(chosen, 16, "klt%g", plan_read_about(p).ratio);
+    return chosen;
+}
+
 err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
                size_t block_tokens, const struct plan *p)
 {
     codec_state s = {
         .m = m, .kern = k, .block_tokens = block_tokens, .group = MINMAX_GROUP, .plan = p};
     const char *n = "";
+    char chosen[16];
     const row *r;
 
-    if (strcmp(mode, "auto") == 0) mode = model_is_mha(m) ? "xq4" : "kv16";
+    if (strcmp(mode, "auto") == 0) mode = choose_mode(m, p, chosen);
     r = find_row(mode, &n);
     if (!r) return ERR_MODE;
     s.codec = r->codec;

@@ -7,7 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TILE = 64 }; /* rows of a result that one task makes */
+/* Rows of a result of P rows that one task makes: more where packing the other factor again
+ * for every tile would cost more than an even split gains. */
+static size_t tile_rows(size_t P)
+{
+    return P < 1024 ? 64 : 128;
+}
+
+static size_t rows_left(size_t P, size_t at)
+{
+    const size_t tile = tile_rows(P);
+
+    return P - at < tile ? P - at : tile;
+}
+
+static int tiles_of(size_t P)
+{
+    return (int)((P + tile_rows(P) - 1) / tile_rows(P));
+}
 
 /* LAPACK 3, in the OpenBLAS library itself. */
 void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda,
@@ -28,7 +45,7 @@ static void multiply_tile(void *arg, int i, int slot)
 {
     const product *p = arg;
     const bool columns = p->turn_a == CblasTrans; /* a is [K,P], not [P,K] */
-    const size_t at = (size_t)i * TILE, n = p->P - at < TILE ? p->P - at : TILE;
+    const size_t at = (size_t)i * tile_rows(p->P), n = rows_left(p->P, at);
 
     (void)slot;
     cblas_dgemm(CblasRowMajor, p->turn_a, p->turn_b, (int)n, (int)p->Q, (int)p->K, 1.0,
@@ -39,7 +56,7 @@ static void multiply_tile(void *arg, int i, int slot)
 
 static void run_product(team *t, product *p)
 {
-    t->run(t, multiply_tile, p, (int)((p->P + TILE - 1) / TILE));
+    t->run(t, multiply_tile, p, tiles_of(p->P));
 }
 
 void dense_add_products(team *t, const double *a, size_t P, const double *b, size_t Q,
@@ -50,22 +67,24 @@ void dense_add_products(team *t, const double *a, size_t P, const double *b, siz
     run_product(t, &p);
 }
 
-static void gram_tile(void *arg, int i, int slot)
+/* A tile of a symmetric result, from its diagonal on. */
+static void symmetric_tile(void *arg, int i, int slot)
 {
     const product *p = arg;
-    const size_t at = (size_t)i * TILE, n = p->P - at < TILE ? p->P - at : TILE;
+    const size_t at = (size_t)i * tile_rows(p->P), n = rows_left(p->P, at);
 
     (void)slot;
     cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)(p->P - at), (int)p->K,
-                1.0, p->a + at, (int)p->P, p->a + at, (int)p->P, 1.0, p->out + at * p->P + at,
+                1.0, p->a + at, (int)p->P, p->b + at, (int)p->P, 1.0, p->out + at * p->P + at,
                 (int)p->P);
 }
 
-void dense_add_gram(team *t, const double *a, size_t P, size_t rows, double *out)
+void dense_add_symmetric(team *t, const double *a, const double *b, size_t P, size_t rows,
+                         double *out)
 {
-    product p = {.a = a, .out = out, .P = P, .K = rows};
+    product p = {.a = a, .b = b, .out = out, .P = P, .K = rows};
 
-    t->run(t, gram_tile, &p, (int)((P + TILE - 1) / TILE));
+    t->run(t, symmetric_tile, &p, tiles_of(P));
 }
 
 void dense_mirror(double *a, size_t n)
@@ -129,5 +148,5 @@ err dense_solve(double *a, size_t n, double *b, size_t m)
     int info = 0;
 
     dposv_("L", &N, &M, a, &N, b, &N, &info, 1);
-    return info ? ERR_RANGE : ERR_OK;
+    return info ? ERR_SYSTEM : ERR_OK;
 }

@@ -15,9 +15,10 @@
 void dense_add_products(team *t, const double *a, size_t P, const double *b, size_t Q,
                         size_t rows, double *out);
 
-/* The same for a^T a, at half the cost: only the upper triangle of out [P,P] counts until
- * dense_mirror copies it to the lower one. */
-void dense_add_gram(team *t, const double *a, size_t P, size_t rows, double *out);
+/* The same where a^T b is symmetric, b [rows,P], as for b = a, at half the cost: only the upper
+ * triangle of out [P,P] counts until dense_mirror copies it to the lower one. */
+void dense_add_symmetric(team *t, const double *a, const double *b, size_t P, size_t rows,
+                         double *out);
 void dense_mirror(double *a, size_t n);
 
 /* out [M,N] = a b, a [M,K], b [K,N]; or a b^T, b [N,K], if `turned`. */
@@ -30,7 +31,7 @@ void dense_multiply(team *t, const double *a, size_t M, size_t K, const double *
 err dense_eigen(double *a, size_t n, double *values);
 
 /* Solve a x = b^T for m right sides, b [m,n] in, x^T out; a [n,n] symmetric and positive
- * definite, overwritten. ERR_RANGE: it is not. LAPACK: dposv. */
+ * definite, overwritten. ERR_SYSTEM: it is not. LAPACK: dposv. */
 err dense_solve(double *a, size_t n, double *b, size_t m);
 
 #endif

@@ -75,20 +75,21 @@ size_t klt_bytes(const klt_layer *l)
 
 /* --- a block --- */
 
-void klt_predict(const klt_layer *l, const klt_block *b)
+void klt_project(const klt_layer *l, const klt_block *b)
 {
-    const size_t D = l->D;
-    const int full = l->down_rows && !l->up_rows;
+    const size_t n = b->rows * l->D;
 
-    if (l->down_rows) remat_multiply(b->state, b->rows, D, l->down, l->down_rows, b->temp, 0);
-    if (l->up_rows) remat_multiply(b->temp, b->rows, l->up_rows, l->up, D, b->state, 1);
-    for (size_t t = 0; t < b->rows; t++) {
-        float *state = b->state + t * D;
-        const float *change = b->temp + t * D;
+    if (l->down_rows)
+        remat_multiply(b->state, b->rows, l->D, l->down, l->down_rows, b->temp, 0);
+    if (l->up_rows) remat_multiply(b->temp, b->rows, l->up_rows, l->up, l->D, b->state, 1);
+    if (!l->down_rows || l->up_rows) return;
+    for (size_t i = 0; i < n; i++) b->state[i] += b->temp[i];
+}
 
-        for (size_t i = 0; full && i < D; i++) state[i] += change[i];
-        for (size_t i = 0; i < D; i++) state[i] += l->c[i];
-    }
+static void add_offset(const klt_layer *l, const klt_block *b)
+{
+    for (size_t t = 0; t < b->rows; t++)
+        for (size_t i = 0; i < l->D; i++) b->state[t * l->D + i] += l->c[i];
 }
 
 /* Each token's scale, as it is stored, of turned u [n,B]. */
@@ -138,12 +139,12 @@ static void add_levels(const klt_layer *l, const klt_block *b)
     if (l->n) remat_multiply(levels, b->rows, l->n, l->b, l->D, b->state, 1);
 }
 
-void klt_encode(const klt_layer *l, const klt_block *b, const float *x)
+void klt_code(const klt_layer *l, const klt_block *b, const float *x)
 {
     float *first = b->temp, *second = b->temp + b->rows * l->D;
 
     assert(b->rows <= KLT_ROWS);
-    klt_predict(l, b);
+    add_offset(l, b);
     for (size_t i = 0; i < b->rows * l->D; i++) first[i] = x[i] - b->state[i];
     remat_multiply(first, b->rows, l->D, l->f, l->n, second, 0);
     b->kern->transpose(second, l->n, b->rows, l->n, first, b->rows);
@@ -151,9 +152,16 @@ void klt_encode(const klt_layer *l, const klt_block *b, const float *x)
     add_levels(l, b);
 }
 
+void klt_encode(const klt_layer *l, const klt_block *b, const float *x)
+{
+    klt_project(l, b);
+    klt_code(l, b, x);
+}
+
 void klt_decode(const klt_layer *l, const klt_block *b)
 {
     assert(b->rows <= KLT_ROWS);
-    klt_predict(l, b);
+    klt_project(l, b);
+    add_offset(l, b);
     add_levels(l, b);
 }

@@ -54,11 +54,13 @@ err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *l);
 void klt_close(klt_layer *l);
 size_t klt_bytes(const klt_layer *l); /* of memory */
 
-/* state = P state + c. */
-void klt_predict(const klt_layer *l, const klt_block *b);
-
 /* Code x [B,D], and leave in state what decoding gives. */
 void klt_encode(const klt_layer *l, const klt_block *b, const float *x);
 void klt_decode(const klt_layer *l, const klt_block *b);
+
+/* The two halves of klt_encode, for calibration, which finds the rest of a layer between
+ * them: state = P state; then x is coded against state + c. */
+void klt_project(const klt_layer *l, const klt_block *b);
+void klt_code(const klt_layer *l, const klt_block *b, const float *x);
 
 #endif

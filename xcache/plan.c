@@ -453,17 +453,45 @@ static void sync_folder(const char *path)
     free(copy);
 }
 
+/* A new file beside path, for rename to put in its place; the caller frees its name and closes
+ * *fd. What is no file, a folder or a device, is never replaced. */
+static err open_beside(const char *path, char **temporary, int *fd)
+{
+    struct stat s;
+
+    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode)) {
+        errno = S_ISDIR(s.st_mode) ? EISDIR : EPERM;
+        return ERR_SYSTEM;
+    }
+    if (asprintf(temporary, "%s.XXXXXX", path) < 0) return ERR_NOMEM;
+    *fd = mkostemp(*temporary, O_CLOEXEC);
+    if (*fd >= 0) return ERR_OK;
+    free(*temporary);
+    return ERR_SYSTEM;
+}
+
+err plan_try_path(const char *path)
+{
+    char *temporary;
+    int fd;
+
+    TRY(open_beside(path, &temporary, &fd));
+    close(fd);
+    unlink(temporary);
+    free(temporary);
+    return ERR_OK;
+}
+
 err plan_write(const plan *p, const char *path)
 {
-    char *temporary = NULL;
+    char *temporary;
     int fd, kept;
     bool ok;
 
-    if (asprintf(&temporary, "%s.XXXXXX", path) < 0) return ERR_NOMEM;
-    fd = mkostemp(temporary, O_CLOEXEC);
-    ok = fd >= 0 && write_all(fd, p->bytes, p->n) && fchmod(fd, 0644) == 0 && fsync(fd) == 0;
+    TRY(open_beside(path, &temporary, &fd));
+    ok = write_all(fd, p->bytes, p->n) && fchmod(fd, 0644) == 0 && fsync(fd) == 0;
     kept = errno;
-    if (fd >= 0 && close(fd) != 0 && ok) {
+    if (close(fd) != 0 && ok) {
         ok = false;
         kept = errno;
     }
@@ -471,7 +499,7 @@ err plan_write(const plan *p, const char *path)
         ok = false;
         kept = errno;
     }
-    if (!ok && fd >= 0) unlink(temporary);
+    if (!ok) unlink(temporary);
     free(temporary);
     if (ok) sync_folder(path);
     errno = kept;

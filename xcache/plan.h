@@ -104,4 +104,8 @@ void plan_set_kl(plan *p, double kl, size_t tokens);
  * reader ever sees half a plan. ERR_SYSTEM: errno says why; no file is left. */
 err plan_write(const plan *p, const char *path);
 
+/* Could a plan be written there, as far as that can be told without one? Leaves no file.
+ * ERR_SYSTEM: errno says why not. */
+err plan_try_path(const char *path);
+
 #endif

@@ -259,36 +259,19 @@ TEST(plan_that_cannot_be_written_leaves_nothing)
     planned_open(&p, 1);
     made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
     CHECK(plan_write(made, "/nowhere/at/all.xplan") == ERR_SYSTEM && errno == ENOENT);
+    CHECK(plan_write(made, "/tmp") == ERR_SYSTEM && errno == EISDIR);
+    CHECK(plan_write(made, "/dev/full") == ERR_SYSTEM && errno == EPERM);
     plan_close(made);
     planned_close(&p);
 }
 
-TEST(plan_is_the_same_at_any_number_of_threads)
+TEST(plan_path_is_tried_before_there_is_a_plan)
 {
-    const plan_predictor forms[] = {{PLAN_FULL, 0}, {PLAN_RANK, 16}};
-
-    for (size_t i = 0; i < 2; i++) {
-        unsigned char *first = NULL;
-        size_t n = 0, m;
-
-        for (int threads = 1; threads <= 3; threads++) {
-            unsigned char *file;
-            planned p;
-
-            planned_open(&p, threads);
-            file = make_file(&p, forms[i], &m);
-            if (first) {
-                CHECK(m == n && memcmp(first, file, n) == 0);
-                free(file);
-            } else {
-                first = file;
-                n = m;
-            }
-            planned_close(&p);
-        }
-        free(first);
-    }
     unlink(path);
+    CHECK(plan_try_path("/nowhere/at/all.xplan") == ERR_SYSTEM && errno == ENOENT);
+    CHECK(plan_try_path("/tmp") == ERR_SYSTEM && errno == EISDIR);
+    CHECK(plan_try_path(path) == ERR_OK);
+    CHECK(access(path, F_OK) != 0);
 }
 
 TEST(plan_default_predictor_follows_the_width)

@@ -107,6 +107,46 @@ TEST(plans_that_are_broken_are_named_with_their_file)
     remove_folders();
 }
 
+/* A plan of this ratio and recorded divergence, written where tests look. */
+static void put_plan(planned *p, const char *name, double ratio, double kl)
+{
+    plan *made = planned_make(p, ratio, plan_default_predictor(p->m->D));
+
+    plan_set_kl(made, kl, 1000);
+    CHECK(plan_write(made, at(name)) == ERR_OK);
+    plan_close(made);
+}
+
+TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
+{
+    plan *found = NULL;
+    planned p;
+    FILE *f;
+
+    set_folders();
+    planned_open(&p, 1);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.005, &found) == ERR_OK && !found);
+    put_plan(&p, "m.klt6.xplan", 6, 0.001);
+    put_plan(&p, "m.klt8.xplan", 8, 0.004);
+    put_plan(&p, "m.klt10.none.xplan", 10, 0.02);
+    put_plan(&p, "other.klt9.xplan", 9, 0.001);
+    f = fopen(at("m.klt12.xplan"), "w");
+    CHECK(f && fputs("broken", f) >= 0 && fclose(f) == 0);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.005, &found) == ERR_OK && found);
+    CHECK(plan_read_about(found).ratio == 8);
+    plan_close(found);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.03, &found) == ERR_OK && found);
+    CHECK(plan_read_about(found).ratio == 10);
+    plan_close(found);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.0001, &found) == ERR_OK && !found);
+    planned_close(&p);
+    unlink(at("m.klt6.xplan"));
+    unlink(at("m.klt10.none.xplan"));
+    unlink(at("m.klt12.xplan"));
+    unlink(at("other.klt9.xplan"));
+    remove_folders();
+}
+
 TEST(plans_of_modes_without_one_are_none)
 {
     plan *found = NULL;

@@ -45,17 +45,28 @@ static void on_progress(generation *g)
     CHECK(atomic_load(&g->out.published) > 0);
 }
 
-static scene *open_scene(int limit)
+/* `running`: how many at once, up to 4. */
+static scene *open_scene(int limit, int running)
 {
+    cache_options o = {.mode = "xq4",
+                       .budget_bytes = 64 << 20,
+                       .workspace_bytes = 512 << 20,
+                       .page_format = KV_INT8,
+                       .max_running = running};
     scene *s = calloc(1, sizeof *s);
 
     CHECK(uv_loop_init(&s->loop) == 0);
     lab_open(&s->lab, LAB_EMBEDDED, "xq4", 2);
+    cache_close(s->lab.cache);
+    o.team = s->lab.team;
+    o.ctx_tokens = s->lab.m->ctx;
+    CHECK(cache_open(&s->lab.cache, s->lab.m, &s->lab.kern, &o) == ERR_OK);
     s->runtime = (runtime){.tokens = s->lab.tokens,
                            .weights = s->lab.m,
                            .team = s->lab.team,
                            .cache = s->lab.cache,
                            .forward = s->lab.forward,
+                           .max_running = (size_t)running,
                            .kern = s->lab.kern,
                            .ctx_size = s->lab.m->ctx};
     CHECK(sched_open(&s->sched, &s->loop, &s->runtime, limit) == ERR_OK);
@@ -104,7 +115,7 @@ static void run_until(scene *s, int done)
 
 TEST(sched_runs_in_order_and_hands_every_token_over)
 {
-    scene *s = open_scene(MOST);
+    scene *s = open_scene(MOST, 1);
     sched_stats stats;
 
     for (int i = 0; i < 20; i++)
@@ -122,7 +133,7 @@ TEST(sched_runs_in_order_and_hands_every_token_over)
 
 TEST(sched_full_queue_is_busy_and_close_delivers_the_rest)
 {
-    scene *s = open_scene(3);
+    scene *s = open_scene(3, 1);
     int taken = 0;
 
     for (int i = 0; i < MOST; i++) {
@@ -147,7 +158,7 @@ TEST(sched_full_queue_is_busy_and_close_delivers_the_rest)
 
 TEST(sched_cancels_what_waits_and_what_runs)
 {
-    scene *s = open_scene(MOST);
+    scene *s = open_scene(MOST, 1);
     generation *g[6];
 
     for (int i = 0; i < 6; i++) {
@@ -167,7 +178,7 @@ TEST(sched_cancels_what_waits_and_what_runs)
 
 TEST(sched_refuses_what_can_never_run)
 {
-    scene *s = open_scene(4);
+    scene *s = open_scene(4, 1);
     generation *g = make(s, 0, 2000, 49);
 
     CHECK(sched_check(s->sched, 2000, 48) == ERR_OK);
@@ -181,7 +192,7 @@ TEST(sched_refuses_what_can_never_run)
 
 TEST(sched_drain_ends_what_waits_and_lets_the_running_one_finish)
 {
-    scene *s = open_scene(MOST);
+    scene *s = open_scene(MOST, 1);
     generation *late;
 
     for (int i = 0; i < 3; i++)
@@ -194,5 +205,70 @@ TEST(sched_drain_ends_what_waits_and_lets_the_running_one_finish)
     run_until(s, 3);
     CHECK(s->results[0] == ERR_OK && s->tokens[0] == 200);
     CHECK(s->results[1] == ERR_DRAINING && s->results[2] == ERR_DRAINING);
+    close_scene(s);
+}
+
+/* The ids of one answer. */
+typedef struct answer {
+    int32_t ids[40];
+    size_t n;
+} answer;
+
+static answer answers[MOST];
+
+static void on_kept(generation *g, err e)
+{
+    const caller *who = g->user;
+    answer *a = &answers[who->number];
+
+    a->n = g->out.n_tokens;
+    for (size_t i = 0; i < a->n; i++) a->ids[i] = g->out.tokens[i].id;
+    on_done(g, e);
+}
+
+/* `n` requests of all lengths, `running` at once; greedy and drawn. */
+static void answer_all(int n, int running)
+{
+    scene *s = open_scene(MOST, running);
+
+    for (int i = 0; i < n; i++) {
+        generation *g = make(s, i, 1 + 37 * (size_t)i, 10 + (size_t)i);
+
+        g->done = on_kept;
+        if (i % 2) {
+            g->in.sample.temperature = 1;
+            g->in.sample.seed = (uint64_t)i;
+        }
+        CHECK(sched_submit(s->sched, g) == ERR_OK);
+    }
+    run_until(s, n);
+    for (int i = 0; i < n; i++) CHECK(s->results[i] == ERR_OK);
+    close_scene(s);
+}
+
+TEST(sched_gives_the_same_tokens_alone_and_in_a_batch)
+{
+    enum { N = 12 };
+    static answer alone[N];
+
+    answer_all(N, 1);
+    memcpy(alone, answers, sizeof alone);
+    memset(answers, 0, sizeof answers);
+    answer_all(N, 4);
+    for (int i = 0; i < N; i++) {
+        CHECK(answers[i].n == alone[i].n && alone[i].n == 10 + (size_t)i);
+        CHECK(memcmp(answers[i].ids, alone[i].ids, sizeof alone[i].ids) == 0);
+    }
+}
+
+TEST(sched_runs_several_at_once_and_nobody_waits_for_the_longest)
+{
+    scene *s = open_scene(MOST, 4);
+
+    CHECK(sched_submit(s->sched, make(s, 0, 20, 400)) == ERR_OK);
+    for (int i = 1; i < 6; i++) CHECK(sched_submit(s->sched, make(s, i, 300, 5)) == ERR_OK);
+    run_until(s, 6);
+    CHECK(s->order[5] == 0 && s->tokens[0] == 400);
+    for (int i = 1; i < 6; i++) CHECK(s->results[i] == ERR_OK && s->tokens[i] == 5);
     close_scene(s);
 }

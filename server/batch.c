@@ -1,0 +1,169 @@
+/* batch.c - who takes part in a step, and with how many rows. */
+#include "server/batch.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum { LEAST_ROWS = 8 };
+
+#define STRETCH 2.5 /* a step with prompts, against one of decoding alone */
+#define LATELY  0.2 /* weight of the newest of what is averaged */
+
+err batch_open(batch *b, runtime *r, size_t most)
+{
+    *b = (batch){.runtime = r, .most = most};
+    b->runs = calloc(most, sizeof(run *));
+    b->of = calloc(most, sizeof(run *));
+    b->pieces = calloc(most, sizeof *b->pieces);
+    if (b->runs && b->of && b->pieces) return ERR_OK;
+    batch_close(b);
+    return ERR_NOMEM;
+}
+
+void batch_close(batch *b)
+{
+    free(b->runs);
+    free(b->of);
+    free(b->pieces);
+    *b = (batch){0};
+}
+
+err batch_add(batch *b, generation *g)
+{
+    run *x;
+    err e;
+
+    if (b->n == b->most) return ERR_BUSY;
+    x = malloc(sizeof *x);
+    if (!x) return ERR_NOMEM;
+    e = run_open(x, b->runtime, g);
+    if (e != ERR_OK) {
+        free(x);
+        return e;
+    }
+    b->runs[b->n++] = x;
+    return ERR_OK;
+}
+
+generation *batch_take(batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        run *x = b->runs[i];
+        generation *g = x->generation;
+
+        if (!x->over) continue;
+        run_close(x);
+        free(x);
+        memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
+        return g;
+    }
+    return NULL;
+}
+
+/* --- a step --- */
+
+static double now(void)
+{
+    return (double)uv_hrtime() * 1e-9;
+}
+
+static void average(double *lately, double seconds)
+{
+    *lately = *lately > 0 ? *lately + LATELY * (seconds - *lately) : seconds;
+}
+
+/* Rows of prompts that a step may take beside `decoding` rows. */
+static size_t prompt_rows(const batch *b, size_t decoding)
+{
+    const size_t most = forward_max_rows(b->runtime->forward) - b->most;
+    const double left = (STRETCH - 1) * b->decode_seconds;
+    double rows;
+
+    if (!decoding || b->row_seconds <= 0) return decoding ? LEAST_ROWS : most;
+    rows = left / b->row_seconds;
+    return rows < LEAST_ROWS ? LEAST_ROWS : rows > (double)most ? most : (size_t)rows;
+}
+
+/* The piece of x is number *n of the step. */
+static void bring(batch *b, run *x, size_t max_rows, size_t *n)
+{
+    b->pieces[*n] = run_piece(x, max_rows);
+    b->of[(*n)++] = x;
+}
+
+/* Cancel who is to be, warm who is cold, and list the rows of those that decode. */
+static size_t bring_decoding(batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        run *x = b->runs[i];
+
+        if (atomic_load(&x->generation->cancel))
+            run_cancel(x);
+        else if (run_decodes(x))
+            bring(b, x, 1, &n);
+    }
+    return n;
+}
+
+/* Then pieces of prompts, the oldest first, as long as rows are left. While others decode,
+ * the pages of only one context are rebuilt in a step. */
+static size_t bring_prompts(batch *b, size_t n, size_t rows)
+{
+    const bool alone = n == 0;
+    size_t taken = 0;
+
+    for (size_t i = 0; i < b->n && taken < rows; i++) {
+        run *x = b->runs[i];
+
+        if (x->over || run_decodes(x)) continue;
+        if (!run_warm(x)) {
+            if (alone) continue;
+            break;
+        }
+        bring(b, x, rows - taken, &n);
+        taken += b->pieces[n - 1].T;
+    }
+    return n;
+}
+
+static void take(batch *b, size_t decoding)
+{
+    for (size_t i = 0; i < b->stepped; i++) {
+        run *x = b->of[i];
+        const double sampled = x->sample_seconds;
+
+        run_take(x, &b->pieces[i]);
+        b->sample_seconds += x->sample_seconds - sampled;
+        b->new_tokens += b->pieces[i].wanted;
+        if (i >= decoding) b->prompt_rows += b->pieces[i].T;
+    }
+}
+
+/* What a step of so many rows took says how to size the next ones. */
+static void learn(batch *b, size_t decoding, size_t rows, double seconds)
+{
+    if (!rows)
+        average(&b->decode_seconds, seconds);
+    else if (!decoding)
+        average(&b->row_seconds, seconds / (double)rows);
+    else if (seconds > b->decode_seconds)
+        average(&b->row_seconds, (seconds - b->decode_seconds) / (double)rows);
+}
+
+void batch_step(batch *b)
+{
+    const double start = now();
+    const size_t decoding = bring_decoding(b);
+    size_t rows = 0;
+
+    b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding));
+    if (!b->stepped) return;
+    for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
+    forward_step(b->runtime->forward, b->pieces, b->stepped);
+    learn(b, decoding, rows, now() - start);
+    take(b, decoding);
+}

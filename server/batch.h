@@ -1,0 +1,44 @@
+/* batch.h - the generations that run, and the steps they share.
+ *
+ * One step reads the weights once for everybody: a row of each that decodes, and pieces of
+ * prompts. While somebody decodes, pieces are sized by time: a step is to last at most 2.5
+ * times what decoding alone lately took, yet brings prompts forward by at least 8 rows;
+ * while nobody does, a step takes as many rows as it may. Pages to be rebuilt go a few blocks
+ * a step. Nobody's tokens depend on the company (row purity). */
+#ifndef SERVER_BATCH_H
+#define SERVER_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "server/run.h"
+
+typedef struct batch {
+    runtime *runtime;
+    run **runs; /* [n] in the order they were added */
+    size_t n, most;
+    forward_piece *pieces; /* [most] */
+    run **of;              /* [most] whose piece it is */
+    double decode_seconds; /* of a step of decoding alone, lately; 0: not known */
+    double row_seconds;    /* of a prompt's row in a step */
+    size_t stepped;        /* pieces of the last step */
+    double sample_seconds; /* since the start */
+    uint64_t prompt_rows;  /* of prompts computed since the start */
+    uint64_t new_tokens;   /* chosen since the start */
+} batch;
+
+/* Room for `most` generations. ERR_NOMEM. The caller closes, when it is empty. */
+err batch_open(batch *b, runtime *r, size_t most);
+void batch_close(batch *b);
+
+/* Let g run. Errors of run_open; ERR_BUSY: not now. */
+err batch_add(batch *b, generation *g);
+
+/* One step of all that run. Canceled ones end before it. */
+void batch_step(batch *b);
+
+/* Take the first generation that is over out of the batch; NULL: none is. */
+generation *batch_take(batch *b);
+
+#endif
