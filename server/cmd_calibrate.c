@@ -20,27 +20,6 @@ typedef struct outcome {
     char about[4352], why[128];
 } outcome;
 
-/* "full", "none", "rank:64", or "" for what suits width D. */
-static bool parse_predictor(const char *text, size_t D, plan_predictor *out)
-{
-    char *end;
-    unsigned long rank;
-
-    if (!*text) {
-        *out = plan_default_predictor(D);
-    } else if (strcmp(text, "full") == 0) {
-        *out = (plan_predictor){PLAN_FULL, 0};
-    } else if (strcmp(text, "none") == 0) {
-        *out = (plan_predictor){PLAN_NONE, 0};
-    } else {
-        if (strncmp(text, "rank:", 5) != 0 || text[5] < '1' || text[5] > '9') return false;
-        rank = strtoul(text + 5, &end, 10);
-        if (*end || rank > D) return false;
-        *out = (plan_predictor){PLAN_RANK, rank};
-    }
-    return true;
-}
-
 /* The ratio as its mode's name writes it, so that both are the same number. */
 static double name_ratio(double ratio)
 {
@@ -48,13 +27,6 @@ static double name_ratio(double ratio)
 
     snprintf(text, sizeof text, "%g", ratio);
     return strtod(text, NULL);
-}
-
-static const char *predictor_name(plan_predictor r, char text[32])
-{
-    if (r.kind != PLAN_RANK) return r.kind == PLAN_FULL ? "full" : "none";
-    snprintf(text, 32, "rank:%zu", r.rank);
-    return text;
 }
 
 /* --- output --- */
@@ -70,7 +42,7 @@ static bool print_json(const runtime *r, const outcome *o)
     text_add_string(&t, ",\"plan\":");
     text_add_json_string(&t, o->path);
     text_addf(&t, ",\"cache\":\"klt%g\",\"ratio\":%g,\"predictor\":\"%s\",\"bytes\":%zu",
-              a.ratio, a.ratio, predictor_name(a.predictor, name), plan_bytes(o->plan));
+              a.ratio, a.ratio, plans_predictor_name(a.predictor, name), plan_bytes(o->plan));
     text_addf(&t, ",\"code_bits_per_token\":%zu,\"kl\":%.6g,\"kl_tokens\":%zu", a.code_bits,
               a.kl, a.kl_tokens);
     text_addf(&t, ",\"seconds\":%.3f,\"memory_bytes\":%zu}\n", o->seconds, o->memory);
@@ -86,8 +58,8 @@ static bool print_text(const outcome *o)
     char name[32];
 
     printf("%s\nklt%g, predictor %s, %.1f MB; %.0f s, %.0f MB of memory\n", o->path, a.ratio,
-           predictor_name(a.predictor, name), (double)plan_bytes(o->plan) * 1e-6, o->seconds,
-           (double)o->memory * 1e-6);
+           plans_predictor_name(a.predictor, name), (double)plan_bytes(o->plan) * 1e-6,
+           o->seconds, (double)o->memory * 1e-6);
     printf("KL %.5f nats over %zu held-out tokens of the text (own block exact)\n", a.kl,
            a.kl_tokens);
     return fflush(stdout) == 0;
@@ -100,7 +72,7 @@ static err read_wish(const config *c, const runtime *r, outcome *o, plans_wish *
 {
     *w = (plans_wish){
         .ratio = name_ratio(c->ratio), .max_kl = c->max_kl, .text = *c->text ? c->text : NULL};
-    if (parse_predictor(c->predict, r->weights->D, &w->predictor)) return ERR_OK;
+    if (plans_parse_predictor(c->predict, r->weights->D, &w->predictor)) return ERR_OK;
     snprintf(o->about, sizeof o->about, "--predict %.64s", c->predict);
     snprintf(o->why, sizeof o->why, "is none of: full none rank:N, N up to %zu", r->weights->D);
     return ERR_RANGE;

@@ -12,6 +12,8 @@
 #include "server/progress.h"
 #include "server/runtime.h"
 #include "server/text.h"
+#include "server/tuning.h"
+#include "xcache/similarity.h"
 
 extern char **environ;
 
@@ -27,8 +29,12 @@ typedef struct session {
     size_t n;
     int32_t *ids; /* [n_ids] */
     size_t n_ids;
+    codec_tuning tuning;
+    plan_predictor predictor;
     evaluate_result *results; /* [1 + n] */
+    similarity *alike;        /* [L-1]; NULL: not asked for */
     progress bar;
+    bool told; /* about is all there is to say */
     char about[4400];
 } session;
 
@@ -40,9 +46,28 @@ static void add_result(text_builder *t, const evaluate_result *r, bool greedy)
               r->kl, r->top1);
     text_addf(t, ",\"bits_per_element\":%.6g,\"bytes_per_token\":%.9g,\"ratio\":%.6g",
               r->bits_per_element, r->bytes_per_token, r->ratio);
+    text_addf(t, ",\"rebuild_us_per_token\":%.4g", r->rebuild_us);
     if (greedy)
         text_addf(t, ",\"greedy_equal\":%.6g,\"greedy_first_differs\":%.6g", r->greedy_equal,
                   r->greedy_first);
+    text_add_string(t, "}");
+}
+
+static void add_similarity(text_builder *t, const session *s)
+{
+    static const char *const names[] = {"x", "k", "v"};
+    const size_t pairs = s->runtime.weights->L - 1;
+
+    text_add_string(t, ",\"similarity\":{");
+    for (int i = 0; i < 3; i++) {
+        text_addf(t, "%s\"%s\":[", i ? "," : "", names[i]);
+        for (size_t l = 0; l < pairs; l++) {
+            const similarity *a = &s->alike[l];
+
+            text_addf(t, "%s%.6g", l ? "," : "", i == 0 ? a->x : i == 1 ? a->k : a->v);
+        }
+        text_add_string(t, "]");
+    }
     text_add_string(t, "}");
 }
 
@@ -56,7 +81,7 @@ static const char *workspace_word(const config *c)
 static bool print_json(const session *s)
 {
     text_builder t = {0};
-    char *text;
+    char name[32], *text;
 
     text_add_string(&t, "{\"model\":");
     text_add_json_string(&t, s->runtime.model_name);
@@ -64,18 +89,30 @@ static bool print_json(const session *s)
     text_add_json_string(&t, s->c->file);
     text_addf(&t,
               ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"block_tokens\":%zu,"
-              "\"workspace\":\"%s\",\"results\":[",
+              "\"workspace\":\"%s\",\"predict\":\"%s\",\"tuning\":",
               (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window, s->runtime.block_tokens,
-              workspace_word(s->c));
+              workspace_word(s->c), plans_predictor_name(s->predictor, name));
+    tuning_add_json(&t, &s->tuning);
+    text_add_string(&t, ",\"results\":[");
     for (size_t i = 0; i <= s->n; i++) {
         if (i) text_add_string(&t, ",");
         add_result(&t, &s->results[i], s->c->greedy);
     }
-    text_add_string(&t, "]}\n");
+    text_add_string(&t, "]");
+    if (s->alike) add_similarity(&t, s);
+    text_add_string(&t, "}\n");
     text = text_take(&t, NULL);
     if (text) fputs(text, stdout);
     free(text);
     return text && fflush(stdout) == 0;
+}
+
+static void print_similarity(const session *s)
+{
+    printf("\nmean cosine of neighbouring layers\n%-8s %8s %8s %8s\n", "layers", "x", "k", "v");
+    for (size_t l = 0; l + 1 < s->runtime.weights->L; l++)
+        printf("%3zu,%3zu  %8.4f %8.4f %8.4f\n", l, l + 1, s->alike[l].x, s->alike[l].k,
+               s->alike[l].v);
 }
 
 static bool print_table(const session *s)
@@ -93,6 +130,7 @@ static bool print_table(const session *s)
         if (s->c->greedy) printf("  %6.4f %6.1f", r->greedy_equal, r->greedy_first);
         putchar('\n');
     }
+    if (s->alike) print_similarity(s);
     return fflush(stdout) == 0;
 }
 
@@ -121,11 +159,32 @@ static err split_modes(session *s)
     return ERR_OK;
 }
 
+/* An option that changes no row of the table would be taken for one that does not matter. */
+static err check_tuning(session *s)
+{
+    const model *m = s->runtime.weights;
+    const char *idle = tuning_idle_option(s->c, s->modes, s->n, m);
+
+    s->tuning = tuning_read(s->c);
+    if (idle)
+        snprintf(s->about, sizeof s->about,
+                 "%s: no mode of --cache %.64s has it with this model", idle, s->c->cache);
+    else if (!plans_parse_predictor(s->c->predict, m->D, &s->predictor))
+        snprintf(s->about, sizeof s->about,
+                 "--predict %.64s: is none of: full none rank:N, N up to %zu", s->c->predict,
+                 m->D);
+    else
+        return ERR_OK;
+    s->told = true;
+    return ERR_RANGE;
+}
+
 static err open_plans(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         fault why = {{0}};
-        const err e = plans_open_or_make(&s->runtime, s->modes[i].name, &s->plans[i], &why);
+        const err e = plans_open_or_make(&s->runtime, s->modes[i].name, s->predictor,
+                                         &s->plans[i], &why);
 
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
@@ -159,11 +218,13 @@ static err check_length(session *s)
     if (s->c->greedy && s->n_ids < EVALUATE_PROMPT_TOKENS + PROMPTS) {
         snprintf(end, room, ": %zu tokens; --greedy wants %d", s->n_ids,
                  EVALUATE_PROMPT_TOKENS + PROMPTS);
+        s->told = true;
         return ERR_EMPTY;
     }
     if (rows >= (size_t)s->c->chunks) return ERR_OK;
     snprintf(end, room, ": %zu tokens hold %zu rows of --ctx %zu; --chunks wants %zu", s->n_ids,
              rows, ctx, (size_t)s->c->chunks);
+    s->told = true;
     return ERR_EMPTY;
 }
 
@@ -183,6 +244,7 @@ static err measure(session *s)
                             .rows = (size_t)s->c->chunks,
                             .modes = s->modes,
                             .n_modes = s->n,
+                            .tuning = &s->tuning,
                             .streaming = s->c->workspace_size == 0,
                             .page_format = served ? runtime_page_format(s->c) : KV_FLOAT,
                             .prompts = s->c->greedy ? PROMPTS : 0,
@@ -196,6 +258,17 @@ static err measure(session *s)
     return e;
 }
 
+static err compare_layers(session *s)
+{
+    const runtime *r = &s->runtime;
+    const reader_model parts = {r->weights, &r->kern, r->team};
+    const reader_text text = {s->ids, (size_t)s->c->chunks, (size_t)s->c->ctx};
+
+    if (!s->c->similarity) return ERR_OK;
+    s->alike = calloc(r->weights->L, sizeof *s->alike);
+    return s->alike ? similarity_measure(&parts, &text, s->alike) : ERR_NOMEM;
+}
+
 /* Prints only when all is well. */
 static err run_session(session *s)
 {
@@ -203,9 +276,11 @@ static err run_session(session *s)
     TRY(read_file(s));
     TRY(check_length(s));
     TRY(split_modes(s));
+    TRY(check_tuning(s));
     TRY(open_plans(s));
     TRY(measure(s));
     s->about[0] = '\0';
+    TRY(compare_layers(s));
     errno = EIO;
     return (s->c->json ? print_json(s) : print_table(s)) ? ERR_OK : ERR_SYSTEM;
 }
@@ -217,6 +292,7 @@ static void close_session(session *s)
     free(s->modes);
     free(s->list);
     free(s->results);
+    free(s->alike);
     free(s->ids);
     runtime_close(&s->runtime);
 }
@@ -226,8 +302,7 @@ static int fail(const session *s, err e)
     const char *text = e == ERR_SYSTEM && errno ? strerror(errno) : err_text(e);
 
     fprintf(stderr, "xquantd: %s", s->about);
-    if (e != ERR_EMPTY) /* that one is a sentence already */
-        fprintf(stderr, "%s%s", *s->about ? ": " : "", text);
+    if (!s->told) fprintf(stderr, "%s%s", *s->about ? ": " : "", text);
     fputc('\n', stderr);
     return 1;
 }

@@ -54,6 +54,7 @@ static err open_cache(const evaluation *x, const evaluate_mode *mode, size_t con
     const cache_options o = {
         .mode = mode->name,
         .plan = mode->plan,
+        .tuning = x->in->tuning,
         .budget_bytes = contexts * (tokens + B) * token_bytes,
         .workspace_bytes = x->in->streaming ? 0 : contexts * (tokens / B + 1) * page,
         .page_format = x->in->page_format,
@@ -217,18 +218,22 @@ static err read_row(evaluation *x, const int32_t *ids)
 static void fill_result(const evaluation *x, const subject *s, evaluate_result *out)
 {
     const double n = (double)(x->in->rows * (x->in->ctx - 1));
+    const double L = (double)x->runtime->weights->L;
     cache_stats stats;
-    double used, tokens;
+    double used, tokens, rebuilt;
 
     cache_read_stats(s->cache, &stats);
     used = (double)(stats.codes_bytes + stats.scales_bytes + stats.index_bytes);
     tokens = (double)(stats.active_tokens + stats.idle_tokens);
+    rebuilt = (double)stats.remat_tokens / L;
     *out = (evaluate_result){.ppl = exp(s->nll / n),
                              .kl = s->kl / n,
                              .top1 = (double)s->same / n,
                              .bits_per_element = stats.bits_per_element,
                              .bytes_per_token = used / tokens,
-                             .ratio = (double)stats.fp16_bytes / used};
+                             .ratio = (double)stats.fp16_bytes / used,
+                             .rebuild_us = rebuilt > 0 ? stats.rebuild_seconds * 1e6 / rebuilt
+                                                       : 0};
     snprintf(out->mode, sizeof out->mode, "%s", stats.mode);
 }
 

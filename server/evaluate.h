@@ -30,6 +30,7 @@ typedef struct evaluate_in {
     size_t ctx, rows;           /* the first `rows` rows of `ctx` >= 2 tokens count */
     const evaluate_mode *modes; /* [n_modes] */
     size_t n_modes;
+    const struct codec_tuning *tuning;        /* of the modes; NULL: the usual one */
     bool streaming;                           /* rebuild at every read, no workspace */
     kv_format page_format;                    /* of the workspace; KV_FLOAT rounds nothing */
     size_t prompts;                           /* of the greedy comparison; 0: none */
@@ -47,6 +48,8 @@ typedef struct evaluate_result {
     double bytes_per_token;  /* blocks in use / tokens sealed in them, after the last row;
                                 not a number where a row is shorter than a block */
     double ratio;            /* fp16 K and V over these */
+    double rebuild_us;       /* time of one thread to rebuild a token of all layers into the
+                                workspace; 0 where nothing is */
     double greedy_equal;     /* share of the answer's tokens equal to kv32's, place by place */
     double greedy_first;     /* mean place of the first that differs; the length if none does */
 } evaluate_result;

@@ -15,6 +15,33 @@
 
 /* --- names and places --- */
 
+bool plans_parse_predictor(const char *text, size_t D, plan_predictor *out)
+{
+    char *end;
+    unsigned long rank;
+
+    if (!*text) {
+        *out = plan_default_predictor(D);
+    } else if (strcmp(text, "full") == 0) {
+        *out = (plan_predictor){PLAN_FULL, 0};
+    } else if (strcmp(text, "none") == 0) {
+        *out = (plan_predictor){PLAN_NONE, 0};
+    } else {
+        if (strncmp(text, "rank:", 5) != 0 || text[5] < '1' || text[5] > '9') return false;
+        rank = strtoul(text + 5, &end, 10);
+        if (*end || rank > D) return false;
+        *out = (plan_predictor){PLAN_RANK, rank};
+    }
+    return true;
+}
+
+const char *plans_predictor_name(plan_predictor r, char text[32])
+{
+    if (r.kind != PLAN_RANK) return r.kind == PLAN_FULL ? "full" : "none";
+    snprintf(text, 32, "rank:%zu", r.rank);
+    return text;
+}
+
 /* Length of a file's name without ".gguf". */
 static size_t base_length(const char *base)
 {
@@ -117,9 +144,8 @@ static void free_places(places *p)
 }
 
 /* The first place that has the plan; the caller frees. NULL: none. */
-static char *find_plan(const char *model_path, size_t D, double ratio)
+static char *find_plan(const char *model_path, size_t D, double ratio, plan_predictor r)
 {
-    const plan_predictor r = plan_default_predictor(D);
     places p = find_places(model_path);
     char *found = NULL;
 
@@ -143,17 +169,13 @@ static size_t model_width(const gguf *g)
     return gguf_get_u64(g, "llama.embedding_length", &D) == ERR_OK ? D : 0;
 }
 
-err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
+/* Open what was found for `mode` (NULL: nothing was); frees path. */
+static err open_found(char *path, const char *mode, const gguf *g, plan **out, fault *why)
 {
-    const double ratio = codec_ratio(mode);
     fault part = {{0}};
-    char *path, text[300];
-    err e;
+    char text[300];
+    const err e = path ? plan_open(out, path, g, &part) : ERR_NOPLAN;
 
-    *out = NULL;
-    if (ratio == 0) return ERR_OK;
-    path = find_plan(model_path, model_width(g), ratio);
-    e = path ? plan_open(out, path, g, &part) : ERR_NOPLAN;
     if (e != ERR_OK) {
         const char *slash = path ? strrchr(path, '/') : NULL;
 
@@ -166,6 +188,18 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
     }
     free(path);
     return e;
+}
+
+err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
+{
+    const double ratio = codec_ratio(mode);
+    size_t D;
+
+    *out = NULL;
+    if (ratio == 0) return ERR_OK;
+    D = model_width(g);
+    return open_found(find_plan(model_path, D, ratio, plan_default_predictor(D)), mode, g, out,
+                      why);
 }
 
 /* Is this file name a plan of that model? Both by their names: "m.klt16.xplan" of "m.gguf". */
@@ -300,13 +334,17 @@ err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory
     return e;
 }
 
-err plans_open_or_make(const runtime *r, const char *mode, plan **out, fault *why)
+err plans_open_or_make(const runtime *r, const char *mode, plan_predictor form, plan **out,
+                       fault *why)
 {
     const size_t D = r->weights->D;
-    const plans_wish w = {.ratio = codec_ratio(mode), .predictor = plan_default_predictor(D)};
-    err e = plans_open(r->model_path, mode, r->file, out, why);
+    const plans_wish w = {.ratio = codec_ratio(mode), .predictor = form};
     char *path;
+    err e;
 
+    *out = NULL;
+    if (w.ratio == 0) return ERR_OK;
+    e = open_found(find_plan(r->model_path, D, w.ratio, form), mode, r->file, out, why);
     if (e != ERR_NOPLAN) return e;
     e = plans_make(r, &w, out, NULL);
     if (e != ERR_OK) return fault_name(why, e, mode);

@@ -39,6 +39,13 @@ err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
 /* "--cache MODE, made by `xquantd calibrate ...`": what ERR_NOPLAN is about. */
 void plans_explain(const char *model_path, const char *mode, char *text, size_t n);
 
+/* "full", "none", "rank:64", or "" for what suits width D. False: it is none of these, or of a
+ * rank over D. */
+bool plans_parse_predictor(const char *text, size_t D, plan_predictor *out);
+
+/* The same word for a predictor, in text or a constant. */
+const char *plans_predictor_name(plan_predictor r, char text[32]);
+
 /* What a calibration is to do. */
 typedef struct plans_wish {
     double ratio;
@@ -55,7 +62,9 @@ size_t plans_text_tokens(const model *m);
  * The caller closes. */
 err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory);
 
-/* plans_open, but a missing plan is made and kept in the user's cache folder. */
-err plans_open_or_make(const runtime *r, const char *mode, plan **out, fault *why);
+/* plans_open, but with a predictor of choice, and a missing plan is made and kept in the
+ * user's cache folder. */
+err plans_open_or_make(const runtime *r, const char *mode, plan_predictor form, plan **out,
+                       fault *why);
 
 #endif

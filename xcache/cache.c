@@ -100,7 +100,7 @@ static err open_all(cache *c, const model *m, const kern *k, const cache_options
     const size_t B = o->block_tokens ? o->block_tokens : CACHE_BLOCK_TOKENS;
     const size_t stream = (o->ctx_tokens + B - 1) / B;
 
-    TRY(codec_open(&s->codec, o->mode, m, k, B, o->plan));
+    TRY(codec_open(&s->codec, &(codec_options){o->mode, o->plan, o->tuning, B}, m, k));
     TRY(lay_out_block(s));
     TRY(pool_open(&s->pool, o->budget_bytes, s->block_bytes));
     TRY(open_tables(c, o));

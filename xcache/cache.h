@@ -34,17 +34,18 @@ enum { CACHE_BLOCK_TOKENS = 128 }; /* unless options say otherwise */
 typedef struct cache cache;
 
 typedef struct cache_options {
-    const char *mode;         /* a mode of codec.def, or "auto" */
-    const struct plan *plan;  /* of a mode that needs one, borrowed; else NULL */
-    uint64_t budget_bytes;    /* of the pool; never exceeded */
-    uint64_t workspace_bytes; /* less than one context of ctx_tokens means streaming */
-    kv_format page_format;    /* of the workspace */
-    int max_running;          /* open pages */
-    team *team;               /* borrowed; its slots may call tile at once */
-    size_t ctx_tokens;        /* longest context */
-    size_t block_tokens;      /* 64, 128, 256, 512; 0: CACHE_BLOCK_TOKENS */
-    uint64_t seed;            /* of block keys; 0: a random one */
-    unsigned key_bits;        /* of block keys, for tests that want collisions; 0: all */
+    const char *mode;                  /* a mode of codec.def, or "auto" */
+    const struct plan *plan;           /* of a mode that needs one, borrowed; else NULL */
+    const struct codec_tuning *tuning; /* NULL: codec_usual */
+    uint64_t budget_bytes;             /* of the pool; never exceeded */
+    uint64_t workspace_bytes;          /* less than one context of ctx_tokens means streaming */
+    kv_format page_format;             /* of the workspace */
+    int max_running;                   /* open pages */
+    team *team;                        /* borrowed; its slots may call tile at once */
+    size_t ctx_tokens;                 /* longest context */
+    size_t block_tokens;               /* 64, 128, 256, 512; 0: CACHE_BLOCK_TOKENS */
+    uint64_t seed;                     /* of block keys; 0: a random one */
+    unsigned key_bits; /* of block keys, for tests that want collisions; 0: all */
 } cache_options;
 
 /* Open the pool, the pages and the workspace. m and k are borrowed. Errors: MODE, MODEMODEL,

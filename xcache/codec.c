@@ -20,6 +20,12 @@ static const row rows[] = {
 #undef CODEC
 };
 
+const codec_tuning codec_usual = {.group = MINMAX_GROUP,
+                                  .kept_layers = 3,
+                                  .rank_percent = 100,
+                                  .base_layer = 2,
+                                  .accumulator = CODEC_FP32};
+
 enum { ROWS = sizeof rows / sizeof rows[0], MODE_NUMBER = 12 /* characters, and a NUL */ };
 
 /* Is `text` one of the numbers in `list` ("8 4 3 2")? An empty list has one: "". */
@@ -75,16 +81,18 @@ static const char *choose_mode(const model *m, const struct plan *p, char chosen
     return chosen;
 }
 
-err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
-               size_t block_tokens, const struct plan *p)
+err codec_open(codec_state *out, const codec_options *o, const model *m, const kern *k)
 {
-    codec_state s = {
-        .m = m, .kern = k, .block_tokens = block_tokens, .group = MINMAX_GROUP, .plan = p};
-    const char *n = "";
+    codec_state s = {.m = m,
+                     .kern = k,
+                     .block_tokens = o->block_tokens,
+                     .tuning = o->tuning ? *o->tuning : codec_usual,
+                     .plan = o->plan};
+    const char *mode = o->mode, *n = "";
     char chosen[16];
     const row *r;
 
-    if (strcmp(mode, "auto") == 0) mode = choose_mode(m, p, chosen);
+    if (strcmp(mode, "auto") == 0) mode = choose_mode(m, o->plan, chosen);
     r = find_row(mode, &n);
     if (!r) return ERR_MODE;
     s.codec = r->codec;
@@ -128,6 +136,17 @@ bool codec_mode(size_t i, char mode[16])
         } while (*at);
     }
     return false;
+}
+
+unsigned codec_uses(const char *mode, const model *m)
+{
+    const char *n = "", *plain = strcmp(mode, "auto") ? mode : choose_mode(m, NULL, NULL);
+    const row *r = find_row(plain, &n);
+    unsigned uses = r ? r->codec->uses : ~0u;
+
+    if (model_is_mha(m)) uses &= ~(unsigned)CODEC_RANK;
+    if (atoi(n) >= CODEC_KEPT_BITS) uses &= ~(unsigned)CODEC_KEPT;
+    return uses;
 }
 
 double codec_ratio(const char *mode)

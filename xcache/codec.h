@@ -49,13 +49,47 @@ typedef struct codec_size {
 
 typedef struct codec codec;
 
+/* What the decoder of `cl` carries from layer to layer, beside what it hands to K and V. */
+typedef enum codec_accumulator {
+    CODEC_FP32,
+    CODEC_FP16, /* rounded */
+    CODEC_4BIT, /* coded and decoded per token, min-max in groups */
+} codec_accumulator;
+
+enum { CODEC_KEPT_BITS = 4 };
+
+/* What the paper leaves open. Each mode has the parts that codec.uses names. */
+typedef struct codec_tuning {
+    size_t group;     /* values that share a scale: 32, 64, 128 */
+    int kept_layers;  /* the first so many layers are stored at CODEC_KEPT_BITS or more */
+    int rank_percent; /* share of a latent's width that is kept, by singular value: 1 .. 100,
+                         rounded up to whole bytes of codes */
+    int base_layer;   /* the last layer stored as it is; differences from then on */
+    codec_accumulator accumulator;
+    bool open_loop; /* differences of exact inputs, not to what the decoder has */
+} codec_tuning;
+
+/* The tuning of every mode unless an ablation asks for another. */
+extern const codec_tuning codec_usual;
+
+/* Parts of a tuning, for codec.uses. */
+enum { CODEC_GROUP = 1, CODEC_KEPT = 2, CODEC_RANK = 4, CODEC_LOOP = 8 };
+
+/* What to open. All borrowed; mode until codec_open returns. */
+typedef struct codec_options {
+    const char *mode;           /* "kv16", "xq4", "auto" */
+    const struct plan *plan;    /* of a mode that needs one, or NULL */
+    const codec_tuning *tuning; /* NULL: codec_usual */
+    size_t block_tokens;
+} codec_options;
+
 /* An open codec: its sizes and weights for one model. Read-only after codec_open. */
 typedef struct codec_state {
     const codec *codec;
     const model *m;
     const kern *kern;
     size_t block_tokens;
-    size_t group; /* values that share a scale in the paper's modes */
+    codec_tuning tuning;
     int bits;     /* n of the mode; 0 where it has none */
     double ratio; /* of a mode that needs a plan; else 0 */
     const struct plan *plan;
@@ -70,23 +104,23 @@ struct codec {
     bool keeps_raw_k; /* and keys before rotary positions */
     bool rebuilds;    /* a tile is made in scratch, not read in place */
     bool carries;     /* layers come in order and hand place.state on */
+    unsigned uses;    /* parts of a tuning that count */
     /* Prepare s->own. NULL: nothing to do. ERR_NOMEM, ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL:
      * of another model or ratio. */
     err (*open)(codec_state *s);
     void (*close)(codec_state *s);
     codec_size (*size)(const codec_state *s, int layer);
-    /* Write one layer of a block. A closed loop updates place.state by decode's own means. */
+    /* Write one layer of a block. A closed loop updates place.state by decode's own means; an
+     * open one keeps there what it needs. */
     void (*encode)(const codec_state *s, int layer, const codec_rows *in,
                    const codec_place *place);
     /* Keys and values of that layer. Of a codec that rebuilds: floats in scratch kt and v. */
     void (*decode)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
 };
 
-/* Open the codec of `mode` ("kv16", "xq4", "auto"). p: the plan of a mode that needs one, or
- * NULL. ERR_MODE: no such mode; ERR_MODEMODEL: not with this model; ERR_NOPLAN, ERR_PLANMODEL,
- * ERR_NOMEM. m, k and p are borrowed. The caller closes. */
-err codec_open(codec_state *out, const char *mode, const model *m, const kern *k,
-               size_t block_tokens, const struct plan *p);
+/* Open the codec of a mode. ERR_MODE: no such mode; ERR_MODEMODEL: not with this model;
+ * ERR_NOPLAN, ERR_PLANMODEL, ERR_NOMEM. m, k and the plan are borrowed. The caller closes. */
+err codec_open(codec_state *out, const codec_options *o, const model *m, const kern *k);
 void codec_close(codec_state *s);
 
 /* The end of a rebuild: keys in scratch k get their rotary positions and go to kt, in a tile's
@@ -96,6 +130,10 @@ void codec_turn(const codec_state *s, const codec_place *place, kv_tile *out);
 /* Mode i of codec.def that needs no plan, in its order, for help and tests; false past the
  * last. */
 bool codec_mode(size_t i, char mode[16]);
+
+/* The parts that count for a mode with that model: a rank needs grouped heads, and a mode of 4
+ * bits or more keeps all layers at as many. Other words: all, for codec_open to refuse. */
+unsigned codec_uses(const char *mode, const model *m);
 
 /* The ratio of a mode that needs a plan ("klt7.5": 7.5); 0 for every other word. */
 double codec_ratio(const char *mode);

@@ -1,19 +1,19 @@
 /* codec_kivi.c - kivi<b>: keys before rotary positions per channel over a block's tokens,
- * values per token; the first three layers at 4 bits or more. Source: arXiv:2402.02750, made
+ * values per token; the first layers at 4 bits or more. Source: arXiv:2402.02750, made
  * stronger as arXiv:2508.10395 (section 4) does for its baseline. */
 #include "xcache/codec.h"
 #include "xcache/field.h"
 
 static field keys(const codec_state *s, int layer)
 {
-    return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer),
-                   FIELD_PER_CHANNEL, s->group};
+    return (field){s->block_tokens, s->m->E, field_layer_bits(s, layer), FIELD_PER_CHANNEL,
+                   s->tuning.group};
 }
 
 static field values(const codec_state *s, int layer)
 {
-    return (field){s->block_tokens, s->m->E, field_layer_bits(s->bits, layer), FIELD_PER_TOKEN,
-                   s->group};
+    return (field){s->block_tokens, s->m->E, field_layer_bits(s, layer), FIELD_PER_TOKEN,
+                   s->tuning.group};
 }
 
 static codec_size size_kivi(const codec_state *s, int layer)
@@ -47,6 +47,7 @@ static void decode_kivi(const codec_state *s, int layer, const codec_place *plac
 
 const codec codec_kivi = {.keeps_raw_k = true,
                           .rebuilds = true,
+                          .uses = CODEC_GROUP | CODEC_KEPT,
                           .size = size_kivi,
                           .encode = encode_kivi,
                           .decode = decode_kivi};

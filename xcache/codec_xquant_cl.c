@@ -2,15 +2,17 @@
  * are stored plainly and layer 2 is the base, D wide at 4 bits; from then on the difference
  * to what the layer before decoded to, so that its error comes back in the next difference
  * instead of adding up. With grouped heads the difference is projected on the subspace that
- * Wk and Wv see. Source: arXiv:2508.10395, section 3.2. */
+ * Wk and Wv see. A tuning may choose another base layer, other bits of the first layers, what
+ * is carried, and an open loop. Source: arXiv:2508.10395, section 3.2. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "xcache/field.h"
+#include "xcache/minmax.h"
 #include "xcache/remat.h"
 #include "xcache/svd.h"
 
-enum { BASE_LAYER = 2, BASE_BITS = 4 };
+enum { ACCUMULATOR_BITS = 4 };
 
 typedef struct loop {
     float *weights; /* [L,2,E,D] */
@@ -71,11 +73,10 @@ static err open_loop(codec_state *s)
 
 static field stored(const codec_state *s, int layer)
 {
-    if (layer <= BASE_LAYER)
-        return (field){s->block_tokens, s->m->D, s->bits > BASE_BITS ? s->bits : BASE_BITS,
-                       FIELD_PER_TOKEN, s->group};
-    return (field){s->block_tokens, model_is_mha(s->m) ? s->m->D : latent(s->m), s->bits,
-                   FIELD_PER_TOKEN, s->group};
+    const bool whole = layer <= s->tuning.base_layer || model_is_mha(s->m);
+
+    return (field){s->block_tokens, whole ? s->m->D : latent(s->m), field_layer_bits(s, layer),
+                   FIELD_PER_TOKEN, s->tuning.group};
 }
 
 static codec_size size_loop(const codec_state *s, int layer)
@@ -93,7 +94,7 @@ static void advance(const codec_state *s, int layer, const codec_place *place)
     const loop *own = s->own;
     float *x = place->scratch->x;
 
-    if (layer <= BASE_LAYER) {
+    if (layer <= s->tuning.base_layer) {
         field_decode(&f, s->kern, place->codes, place->scales, place->state, NULL);
         return;
     }
@@ -105,6 +106,18 @@ static void advance(const codec_state *s, int layer, const codec_place *place)
         for (size_t i = 0; i < n; i++) place->state[i] += x[i];
 }
 
+/* What the next layer finds of x^. */
+static void carry(const codec_state *s, const codec_place *place)
+{
+    const minmax coarse = {s->kern, ACCUMULATOR_BITS, s->tuning.group};
+    const size_t n = s->block_tokens * s->m->D;
+
+    if (s->tuning.accumulator == CODEC_4BIT)
+        minmax_round_rows(&coarse, place->state, s->block_tokens, s->m->D);
+    if (s->tuning.accumulator == CODEC_FP16)
+        for (size_t i = 0; i < n; i++) place->state[i] = kern_float(kern_half(place->state[i]));
+}
+
 static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
                         const codec_place *place)
 {
@@ -114,7 +127,7 @@ static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
     float *x = place->scratch->x;
     const float *what = x;
 
-    if (layer <= BASE_LAYER) {
+    if (layer <= s->tuning.base_layer) {
         what = in->x;
     } else {
         for (size_t i = 0; i < n; i++) x[i] = in->x[i] - place->state[i];
@@ -126,7 +139,12 @@ static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
         }
     }
     field_encode(&f, s->kern, what, place->codes, place->scales, NULL);
-    advance(s, layer, place);
+    if (s->tuning.open_loop) {
+        memcpy(place->state, in->x, n * sizeof *in->x);
+    } else {
+        advance(s, layer, place);
+        carry(s, place);
+    }
 }
 
 static void decode_loop(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
@@ -139,12 +157,14 @@ static void decode_loop(const codec_state *s, int layer, const codec_place *plac
     advance(s, layer, place);
     remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
     remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
+    carry(s, place);
     codec_turn(s, place, out);
 }
 
 const codec codec_xquant_cl = {.keeps_x = true,
                                .rebuilds = true,
                                .carries = true,
+                               .uses = CODEC_GROUP | CODEC_KEPT | CODEC_LOOP,
                                .open = open_loop,
                                .close = close_loop,
                                .size = size_loop,

@@ -3,11 +3,11 @@
 
 #include "xcache/minmax.h"
 
-enum { FIRST_LAYERS = 3, FIRST_BITS = 4 };
-
-int field_layer_bits(int bits, int layer)
+int field_layer_bits(const codec_state *s, int layer)
 {
-    return layer < FIRST_LAYERS && bits < FIRST_BITS ? FIRST_BITS : bits;
+    const bool kept = layer < s->tuning.kept_layers && s->bits < CODEC_KEPT_BITS;
+
+    return kept ? CODEC_KEPT_BITS : s->bits;
 }
 
 /* Rows and their length as the quantizer sees them. */

@@ -19,8 +19,9 @@ typedef struct field {
     size_t group; /* values that share a scale; see minmax.h */
 } field;
 
-/* Bits of a layer: the first three are kept at 4 or more. Source: arXiv:2508.10395, 4. */
-int field_layer_bits(int bits, int layer);
+/* Bits of a layer: the mode's, but 4 at least in the first layers, as many as the tuning
+ * keeps. Source: arXiv:2508.10395, 4. */
+int field_layer_bits(const codec_state *s, int layer);
 
 codec_size field_size(const field *f);
 

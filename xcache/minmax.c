@@ -61,3 +61,17 @@ void minmax_decode_rows(const minmax *m, const uint8_t *codes, const minmax_scal
         minmax_decode(m, codes + t * minmax_bytes(width, m->bits),
                       scales + t * minmax_groups(width, m->group), width, x + t * width);
 }
+
+void minmax_round_rows(const minmax *m, float *x, size_t rows, size_t width)
+{
+    uint8_t values[MINMAX_GROUP];
+    minmax_scale scale;
+
+    for (size_t t = 0; t < rows; t++, x += width)
+        for (size_t at = 0; at < width; at += m->group) {
+            const size_t some = length(m, width, at);
+
+            m->kern->minmax_encode(x + at, some, m->bits, values, &scale);
+            m->kern->minmax_decode(values, some, scale, x + at);
+        }
+}

@@ -40,4 +40,7 @@ void minmax_encode_rows(const minmax *m, const float *x, size_t rows, size_t wid
 void minmax_decode_rows(const minmax *m, const uint8_t *codes, const minmax_scale *scales,
                         size_t rows, size_t width, float *x);
 
+/* Each value of a block becomes what its code would decode to. */
+void minmax_round_rows(const minmax *m, float *x, size_t rows, size_t width);
+
 #endif

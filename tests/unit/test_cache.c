@@ -285,6 +285,11 @@ TEST(cache_has_as_many_open_pages_as_it_was_given)
     lab_close(&l);
 }
 
+static err open_codec(codec_state *s, const lab *l, const char *mode)
+{
+    return codec_open(s, &(codec_options){.mode = mode, .block_tokens = B}, l->m, &l->kern);
+}
+
 TEST(cache_names_the_modes_it_cannot_do)
 {
     const char *gqa = test_shared("models/seedling-38m-gqa-f16.gguf");
@@ -292,17 +297,15 @@ TEST(cache_names_the_modes_it_cannot_do)
     lab l;
 
     lab_open(&l, LAB_EMBEDDED, "auto", 1);
-    CHECK(codec_open(&s, "xq5", l.m, &l.kern, B, NULL) == ERR_MODE);
-    CHECK(codec_open(&s, "", l.m, &l.kern, B, NULL) == ERR_MODE);
-    CHECK(codec_open(&s, "kv16x", l.m, &l.kern, B, NULL) == ERR_MODE);
-    CHECK(codec_open(&s, "auto", l.m, &l.kern, B, NULL) == ERR_OK &&
-          strcmp(s.mode, "cl3") == 0);
+    CHECK(open_codec(&s, &l, "xq5") == ERR_MODE);
+    CHECK(open_codec(&s, &l, "") == ERR_MODE);
+    CHECK(open_codec(&s, &l, "kv16x") == ERR_MODE);
+    CHECK(open_codec(&s, &l, "auto") == ERR_OK && strcmp(s.mode, "cl3") == 0);
     codec_close(&s);
     lab_close(&l);
     if (!gqa) SKIP("the GQA model is not here");
     lab_open(&l, gqa, "auto", 1);
-    CHECK(codec_open(&s, "auto", l.m, &l.kern, B, NULL) == ERR_OK &&
-          strcmp(s.mode, "xq4") == 0);
+    CHECK(open_codec(&s, &l, "auto") == ERR_OK && strcmp(s.mode, "xq4") == 0);
     codec_close(&s);
     lab_close(&l);
 }

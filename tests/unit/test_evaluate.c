@@ -9,6 +9,7 @@
 #include "tests/lab.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
+#include "xcache/codec.h"
 
 enum { CTX = 512 };
 
@@ -192,6 +193,58 @@ TEST(evaluate_greedy_answers_agree_with_themselves_and_drift_with_coarse_codes)
     CHECK(out[1].greedy_equal > 0 && out[1].greedy_equal < .9);
     CHECK(out[1].greedy_first > 0 && out[1].greedy_first < 100);
     CHECK(out[1].greedy_equal >= out[1].greedy_first / EVALUATE_ANSWER_TOKENS);
+    close_bench(b);
+}
+
+/* The KL of one mode as tuned, and its bytes a token. */
+static double tuned_kl(const bench *b, const char *mode, const codec_tuning *t, double *bytes)
+{
+    const evaluate_mode one = {mode, NULL};
+    evaluate_result out[2];
+    evaluate_in in = input(b, &one, 1);
+    const char *at;
+
+    in.tuning = t;
+    CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
+    *bytes = out[1].bytes_per_token;
+    return out[1].kl;
+}
+
+TEST(evaluate_shows_what_a_tuning_costs_and_saves)
+{
+    codec_tuning open = codec_usual, unkept = codec_usual, fine = codec_usual;
+    bench *b = open_bench("2");
+    const double D = (double)b->r.weights->D;
+    double bytes, usual_bytes, kl;
+
+    open.open_loop = true;
+    unkept.kept_layers = 0;
+    fine.group = 32;
+    kl = tuned_kl(b, "cl2", NULL, &usual_bytes);
+    CHECK(tuned_kl(b, "cl2", &open, &bytes) > 2 * kl); /* why the loop is closed */
+    CHECK(!(bytes < usual_bytes) && !(bytes > usual_bytes));
+    kl = tuned_kl(b, "xq3", NULL, &usual_bytes);
+    CHECK(tuned_kl(b, "xq3", &unkept, &bytes) > kl);
+    CHECK(fabs(usual_bytes - bytes - 3 * D / 8) < 1);
+    CHECK(tuned_kl(b, "xq3", &fine, &bytes) < kl);
+    CHECK(fabs(bytes - usual_bytes - 16 * D * .75 / 8) < 1);
+    close_bench(b);
+}
+
+TEST(evaluate_tells_how_long_rebuilding_takes_where_pages_are_rebuilt)
+{
+    static const evaluate_mode modes[] = {{"kv16", NULL}, {"xq4", NULL}};
+    evaluate_result out[3];
+    bench *b = open_bench("1");
+    evaluate_in in = input(b, modes, 2);
+    const char *at;
+
+    in.ctx = 256;
+    CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
+    CHECK(!(out[1].rebuild_us > 0) && out[2].rebuild_us > 0 && out[2].rebuild_us < 1e6);
+    in.streaming = true;
+    CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
+    CHECK(!(out[2].rebuild_us > 0));
     close_bench(b);
 }
 

@@ -26,7 +26,8 @@ static bench *open_bench(planned *p, const plan *made, const char *mode)
     bench *b = calloc(1, sizeof *b);
     uint32_t state = 9;
 
-    CHECK(codec_open(&b->codec, mode, p->m, &p->kern, B, made) == ERR_OK);
+    CHECK(codec_open(&b->codec, &(codec_options){mode, made, NULL, B}, p->m, &p->kern) ==
+          ERR_OK);
     b->scratch.x = malloc(B * D * sizeof(float));
     b->scratch.k = malloc(2 * B * p->m->E * sizeof(float));
     b->scratch.v = b->scratch.k + B * p->m->E;
@@ -182,6 +183,11 @@ TEST(klt_blocks_never_exceed_their_ratio)
     planned_close(&p);
 }
 
+static err open_mode(codec_state *s, const planned *p, const char *mode, const plan *made)
+{
+    return codec_open(s, &(codec_options){mode, made, NULL, B}, p->m, &p->kern);
+}
+
 TEST(klt_mode_without_its_plan_is_refused)
 {
     codec_state s;
@@ -190,12 +196,12 @@ TEST(klt_mode_without_its_plan_is_refused)
 
     planned_open(&p, 1);
     made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
-    CHECK(codec_open(&s, "klt8", p.m, &p.kern, B, NULL) == ERR_NOPLAN);
-    CHECK(codec_open(&s, "klt9", p.m, &p.kern, B, made) == ERR_PLANMODEL);
-    CHECK(codec_open(&s, "klt3", p.m, &p.kern, B, made) == ERR_MODE);
-    CHECK(codec_open(&s, "klt65", p.m, &p.kern, B, made) == ERR_MODE);
-    CHECK(codec_open(&s, "klt", p.m, &p.kern, B, made) == ERR_MODE);
-    CHECK(codec_open(&s, "klt8x", p.m, &p.kern, B, made) == ERR_MODE);
+    CHECK(open_mode(&s, &p, "klt8", NULL) == ERR_NOPLAN);
+    CHECK(open_mode(&s, &p, "klt9", made) == ERR_PLANMODEL);
+    CHECK(open_mode(&s, &p, "klt3", made) == ERR_MODE);
+    CHECK(open_mode(&s, &p, "klt65", made) == ERR_MODE);
+    CHECK(open_mode(&s, &p, "klt", made) == ERR_MODE);
+    CHECK(open_mode(&s, &p, "klt8x", made) == ERR_MODE);
     CHECK(codec_ratio("klt7.5") == 7.5 && codec_ratio("klt1e1") == 0 &&
           codec_ratio("xq4") == 0);
     plan_close(made);

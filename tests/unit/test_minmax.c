@@ -119,3 +119,21 @@ TEST(minmax_groups_do_not_know_their_neighbours)
         CHECK(memcmp(y + group, alone, group * sizeof *y) == 0);
     }
 }
+
+TEST(minmax_rounding_is_coding_and_decoding)
+{
+    enum { ROWS = 3, WIDTH = 150 };
+    kern hot;
+    const minmax m = coding(&hot, 4, 64);
+    float x[ROWS * WIDTH], back[ROWS * WIDTH];
+    uint8_t codes[ROWS * WIDTH];
+    minmax_scale scales[ROWS * 3];
+    uint32_t state = 5;
+
+    for (size_t i = 0; i < ROWS * WIDTH; i++) x[i] = (float)noise(&state) * 0x1p-20f - 8;
+    minmax_encode_rows(&m, x, ROWS, WIDTH, codes, scales);
+    minmax_decode_rows(&m, codes, scales, ROWS, WIDTH, back);
+    CHECK(memcmp(x, back, sizeof x) != 0);
+    minmax_round_rows(&m, x, ROWS, WIDTH);
+    CHECK(memcmp(x, back, sizeof x) == 0);
+}

@@ -184,3 +184,20 @@ TEST(plans_that_are_missing_are_explained_by_the_command_that_makes_them)
     plans_explain("x/m.gguf", "klt7.5", text, sizeof text);
     CHECK(strstr(text, "xquantd calibrate --model x/m.gguf --ratio 7.5") != NULL);
 }
+
+TEST(plans_predictors_are_read_and_written_in_the_same_words)
+{
+    static const char *const words[] = {"full", "none", "rank:1", "rank:64"};
+    static const char *const wrong[] = {"ful",     "rank",    "rank:",   "rank:0",
+                                        "rank:65", "rank:+1", "rank:1x", "rank:1e1"};
+    plan_predictor r;
+    char text[32];
+
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(plans_parse_predictor(words[i], 64, &r));
+        CHECK(strcmp(plans_predictor_name(r, text), words[i]) == 0);
+    }
+    CHECK(plans_parse_predictor("", 2048, &r) && r.kind == PLAN_RANK && r.rank == 352);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        CHECK(!plans_parse_predictor(wrong[i], 64, &r));
+}
