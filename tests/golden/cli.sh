@@ -23,7 +23,7 @@ expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
 expect 0 'xquantd 0.1.0' --version
-for command in serve complete perplexity calibrate inspect; do
+for command in serve complete perplexity bench calibrate inspect; do
   expect 0 "usage: xquantd $command" "$command" --help
   expect 0 'xquantd 0.1.0' "$command" --version
 done
@@ -51,6 +51,14 @@ expect 1 '--cache xq5: cache mode is not known' perplexity --file README.md --ct
 expect 1 '--cache : cache mode is not known' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4,,xq2
 expect 0 '32.0026   49156.0   0.50' perplexity --file README.md --ctx 256 --chunks 1 --cache kv16
 
+expect 1 '--rank: no mode of --cache xq4,cl2 has it with this model' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4,cl2 --rank 50
+expect 1 '--predict: no mode of --cache xq4 has it' perplexity --file README.md --ctx 256 --chunks 1 --cache xq4 --predict none
+expect 1 '--predict rank:999: is none of: full none rank:N' perplexity --file README.md --ctx 256 --chunks 1 --cache klt16 --predict rank:999
+expect 2 '--group: '"'48'"' is none of: 32 64 128' perplexity --file README.md --group 48
+expect 2 '--cl-accumulator: '"'int4'"' is none of: fp32 fp16 4bit' perplexity --file README.md --cl-accumulator int4
+expect 2 'unknown option --group' complete --group 64
+expect 0 'mean cosine of neighbouring layers' perplexity --file README.md --ctx 256 --chunks 1 --cache kv32 --similarity
+
 expect 1 '/nowhere/x.xplan: No such file or directory' calibrate --out /nowhere/x.xplan
 expect 1 'tests: Is a directory' calibrate --out tests
 expect 1 '/dev/full: Operation not permitted' calibrate --out /dev/full
@@ -58,6 +66,11 @@ expect 1 '/nowhere.txt: No such file or directory' calibrate --text /nowhere.txt
 expect 1 'LICENSE: too short: 20480 tokens are needed' calibrate --text LICENSE --out /tmp/x.xplan
 expect 1 '--predict rank:0: is none of: full none rank:N, N up to 384' calibrate --predict rank:0
 expect 2 '--ratio: 3 is out of range' calibrate --ratio 3
+
+expect 2 "--tests: 'sped' is none of: speed remat attach contexts" bench --tests contexts,sped
+expect 2 '--repeat: 0 is out of range' bench --repeat 0
+expect 1 '--cache xq5: cache mode is not known' bench --tests contexts --cache kv16,xq5
+expect 1 '/nowhere.gguf' bench --model /nowhere.gguf
 
 # expect_json SCRIPT ARGUMENT...: exits 0, stdout is one JSON object o of which the JavaScript holds.
 expect_json() {
@@ -78,6 +91,15 @@ expect_json 'o.model === "seedling-32m-mha-q8_0" && o.file === "README.md" && o.
   o.results.every(r => ["ppl", "kl", "top1", "bits_per_element", "bytes_per_token", "ratio"].every(f => Number.isFinite(r[f]))) &&
   o.results[0].kl === 0 && o.results[0].top1 === 1 && o.results[1].kl > 0 && !("greedy_equal" in o.results[1])' \
   perplexity --file README.md --ctx 256 --chunks 2 --cache xq4,kv32,kivi2,xq4 --json
+
+expect_json 'o.model === "seedling-32m-mha-q8_0" && o.threads === 2 && o.cpu && !o.speed.length && !o.remat.length && !o.attach.length &&
+  o.contexts.map(r => r.mode + r.tokens).join() === "kv162048,kv161500,xq22048,xq21500" &&
+  o.contexts.every(r => r.per_gib * r.bytes_per_context <= 2 ** 30 && r.per_gib * r.bytes_per_context > .97 * 2 ** 30)' \
+  bench --tests contexts --cache kv16,xq2 --threads 2 --json
+
+expect_json 'o.tuning.group === 64 && o.tuning.cl_base === 1 && o.tuning.cl_open_loop && o.predict === "full" &&
+  ["x", "k", "v"].every(n => o.similarity[n].length === 15 && o.similarity[n].every(c => c > -1 && c < 1))' \
+  perplexity --file README.md --ctx 256 --chunks 1 --cache cl3 --group 64 --cl-base 1 --cl-open-loop --similarity --json
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]
