@@ -41,8 +41,11 @@ typedef struct generation_in {
     sample_bias *bias;                /* what sample.bias points to; malloc'd, owned; or NULL */
     char *stop[GENERATION_MAX_STOPS]; /* malloc'd, owned; not empty */
     size_t n_stop;
-    bool ignore_eos; /* go on after an end token */
-    int top;         /* logprobs of the `top` best tokens at each step; -1: no logprobs */
+    bool ignore_eos;   /* go on after an end token */
+    int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
+    uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
+    uint64_t tenant;   /* whose turn it is; 0: nobody's in particular */
+    int priority;      /* larger goes first among those who wait */
 } generation_in;
 
 typedef struct generation_token {

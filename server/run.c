@@ -25,7 +25,9 @@ err run_open(run *x, runtime *r, generation *g)
     const size_t V = r->weights->V;
     const cache_request wanted = {.ids = in->ids,
                                   .n_ids = in->n_ids,
-                                  .tokens = computed_tokens(in->n_ids, in->max_tokens)};
+                                  .tokens = computed_tokens(in->n_ids, in->max_tokens),
+                                  .scope = in->scope,
+                                  .scope_bytes = sizeof in->scope};
     err e;
 
     *x = (run){.runtime = r, .generation = g};
