@@ -77,7 +77,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
-        figures image check-image deps compile_commands clean programs fuzz-programs FORCE
+        ablations figures image check-image deps compile_commands clean programs fuzz-programs FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,6 +143,12 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
+
+ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE.gguf ..." CHUNKS=4)
+	@deploy/deps.sh build figures
+	@$(SUB) all
+	@tests/bench/ablations.sh $(PROGRAM) docs/ablations.json $(MODELS)
+	@tests/bench/ablations_draw.sh docs/ablations.json
 
 figures: ## draw docs/ratio-kl-*.svg from docs/perplexity-*.json
 	@deploy/deps.sh figures
