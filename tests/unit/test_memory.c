@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/cpu.h"
@@ -138,4 +139,57 @@ TEST(memory_that_runs_out_at_any_call_is_an_error_and_leaks_nothing)
         CHECK(open_and_close(LAB_EMBEDDED) == ERR_NOMEM);
         atomic_store(&fail_at, -1);
     }
+}
+
+/* Resident memory that is the process's own: the pool is shared memory and not in it. */
+static size_t own_bytes(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    size_t kib = 0;
+    char line[256];
+
+    CHECK(f != NULL);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "RssAnon: %zu kB", &kib) == 1) break;
+    fclose(f);
+    CHECK(kib > 0);
+    return kib << 10;
+}
+
+/* A context of two blocks that no other has. Nothing is computed: what an open page holds is
+ * sealed as it is. */
+static void leave_context(lab *l, int32_t number)
+{
+    enum { TOKENS = 2 * CACHE_BLOCK_TOKENS };
+    const cache_request wanted = {.tokens = TOKENS};
+    int32_t ids[CACHE_BLOCK_TOKENS] = {number, number};
+    context *c = NULL;
+
+    CHECK(cache_begin(l->cache, &wanted, &c) == ERR_OK);
+    for (int i = 0; i < 2; i++) {
+        cache_push(c, ids, CACHE_BLOCK_TOKENS);
+        cache_settle(c);
+    }
+    cache_end(c);
+}
+
+TEST(memory_of_an_idle_context_is_its_blocks_and_their_index_entries)
+{
+#ifdef XQUANTD_DEBUG
+    SKIP("a sanitizer has memory of its own");
+#else
+    enum { CONTEXTS = 300, ENTRY = 128, PAGES = 64 << 10 };
+    cache_stats stats;
+    size_t before;
+    lab l;
+
+    lab_open(&l, LAB_EMBEDDED, "xq4", 1);
+    leave_context(&l, CONTEXTS);
+    before = own_bytes();
+    for (int32_t i = 0; i < CONTEXTS; i++) leave_context(&l, i);
+    CHECK(own_bytes() <= before + CONTEXTS * 2 * ENTRY + PAGES);
+    cache_read_stats(l.cache, &stats);
+    CHECK(stats.idle_tokens == (CONTEXTS + 1) * 2 * CACHE_BLOCK_TOKENS);
+    lab_close(&l);
+#endif
 }
