@@ -18,8 +18,8 @@ split_families() {
 look() {
   case $1 in
     kivi) echo '#d98200 -3.2 0.2' ;;
-    xq) echo '#1f4e8c 2.2 -0.7' ;;
-    cl) echo '#1a6b2f -2.2 0.7' ;;
+    xq) echo '#1f4e8c 2.4 -0.3' ;;
+    cl) echo '#1a6b2f 0 0.9' ;;
     klt) echo '#c2185b 2.6 -0.6' ;;
     *) echo '#555555 2.2 0.8' ;;
   esac
