@@ -341,7 +341,9 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
     c->env = (request_env){.tokens = s->runtime->tokens,
                            .model_name = s->runtime->model_name,
                            .ctx_size = s->runtime->ctx_size,
-                           .default_max_tokens = (size_t)s->config->default_max_tokens};
+                           .default_max_tokens = (size_t)s->config->default_max_tokens,
+                           .authorization = http_header(r, "Authorization"),
+                           .share_prefixes = s->config->share_prefixes};
     c->body = http_body(r, &c->body_bytes);
     return c;
 }

@@ -10,6 +10,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "server/tenant.h"
+
 static const char invalid[] = "invalid_value";
 static const char unsupported[] = "unsupported_parameter";
 
@@ -225,6 +227,24 @@ static bool read_bias(generation_in *in, const cJSON *body, size_t V, json_fault
     return true;
 }
 
+/* --- whose it is --- */
+
+static bool read_tenant(generation_in *in, const cJSON *body, const request_env *env,
+                        json_fault *why)
+{
+    const char *salt = "";
+    tenant who;
+
+    if (!json_get_string(body, "cache_salt", &salt, why)) return false;
+    if (strlen(salt) > TENANT_SALT_BYTES)
+        return json_refuse(why, invalid, "cache_salt",
+                           "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
+    who = tenant_make(env->authorization, salt, env->share_prefixes);
+    in->tenant = who.id;
+    memcpy(in->scope, who.scope, sizeof in->scope);
+    return true;
+}
+
 /* --- stream --- */
 
 static bool read_stream(request *q, const cJSON *body, json_fault *why)
@@ -254,7 +274,7 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
         !read_stop(&q->in, body, why, e) || !read_bias(&q->in, body, V, why, e) ||
-        !read_stream(q, body, why) ||
+        !read_stream(q, body, why) || !read_tenant(&q->in, body, env, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
         !kind->read_prompt(q, body, env, why, e))

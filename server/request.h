@@ -23,6 +23,8 @@ typedef struct request_env {
     const char *model_name;
     size_t ctx_size;           /* longest context served */
     size_t default_max_tokens; /* where neither the request nor its endpoint sets one */
+    const char *authorization; /* the header's value, or NULL */
+    bool share_prefixes;       /* between keys */
 } request_env;
 
 typedef struct request {

@@ -79,3 +79,39 @@ test("a full pool frees ended contexts and goes on", async () => {
         await small.stop();
     }
 });
+
+test("what is cached is shared within one API key and one salt only", async () => {
+    const prompt = ids(300, 4000);
+    const cached = async (headers, body = {}) => {
+        const answer = await ask(daemon, "POST", "/v1/completions",
+            { prompt, max_tokens: 1, ...body }, headers);
+
+        assert.equal(answer.status, 200, answer.text);
+        return answer.json.usage.prompt_tokens_details.cached_tokens;
+    };
+    const key = (name) => ({ authorization: `Bearer ${name}` });
+
+    assert.equal(await cached(key("a")), 0);
+    assert.equal(await cached(key("a")), 256);
+    assert.equal(await cached(key("b")), 0);
+    assert.equal(await cached({}), 0);
+    assert.equal(await cached(key("a"), { cache_salt: "s" }), 0);
+    assert.equal(await cached(key("a"), { cache_salt: "s" }), 256);
+    assert.equal(await cached(key("b")), 256);
+    const refused = await ask(daemon, "POST", "/v1/completions",
+        { prompt, cache_salt: "x".repeat(1025) });
+    assert.equal(refused.status, 400);
+    assert.equal(refused.json.error.param, "cache_salt");
+});
+
+test("with --share-prefixes the key does not matter, the salt does", async () => {
+    const other = await startDaemon("--cache", "xq4", "--share-prefixes");
+    const cached = async (name, salt) => (await ask(other, "POST", "/v1/completions",
+        { prompt: ids(300, 1), max_tokens: 1, cache_salt: salt },
+        { authorization: `Bearer ${name}` })).json.usage.prompt_tokens_details.cached_tokens;
+
+    assert.equal(await cached("a"), 0);
+    assert.equal(await cached("b"), 256);
+    assert.equal(await cached("b", "s"), 0);
+    assert.deepEqual(await other.stop(), { code: 0, signal: null });
+});

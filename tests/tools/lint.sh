@@ -86,7 +86,7 @@ microhttpd\.h server
 (cjson/)?cJSON\.h server
 (cblas|lapacke?|openblas_config|f77blas)\.h engine|xcache
 pcre2\.h engine
-(xxhash|xxh3)\.h xcache
+(xxhash|xxh3)\.h xcache|server
 ini\.h config
 cmocka\.h tests
 TABLE
