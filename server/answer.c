@@ -77,10 +77,7 @@ char *answer_body(const char *type, const char *code, const char *param, const c
 /* Overload passes; any other 5xx would only be computed, and fail, once more. */
 static void add_retry_headers(http_request *r, int status)
 {
-    if (status == 429) {
-        http_add_header(r, "Retry-After", "1");
-        http_add_header(r, "retry-after-ms", "1000");
-    } else if (status == 503) {
+    if (status == 503) {
         http_add_header(r, "Retry-After", "5");
     } else if (status >= 500) {
         http_add_header(r, "x-should-retry", "false");
@@ -104,4 +101,15 @@ void answer_err(http_request *r, err e)
     snprintf(sentence, sizeof sentence, "%s.", err_text(e));
     sentence[0] = (char)toupper((unsigned char)sentence[0]);
     answer_error(r, row.status, row.type, row.code, NULL, sentence);
+}
+
+void answer_busy(http_request *r, unsigned seconds)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%u", seconds);
+    http_add_header(r, "Retry-After", text);
+    snprintf(text, sizeof text, "%u000", seconds);
+    http_add_header(r, "retry-after-ms", text);
+    answer_err(r, ERR_BUSY);
 }

@@ -18,7 +18,10 @@ answer_row answer_for(err e);
  * x-should-retry as openai-wire says for 429, 503 and other 5xx. */
 void answer_err(http_request *r, err e);
 
-/* The same with a sentence and the parameter at fault (NULL: null). code NULL: the row's. */
+/* 429, to be tried again in so many seconds. */
+void answer_busy(http_request *r, unsigned seconds);
+
+/* answer_err with a sentence and the parameter at fault (NULL: null). code NULL: the row's. */
 void answer_error(http_request *r, int status, const char *type, const char *code,
                   const char *param, const char *message);
 

@@ -29,6 +29,7 @@ typedef struct completion {
     reply reply;
     size_t sent_tokens, sent_text;
     size_t observed; /* tokens that metrics have seen */
+    bool opened;     /* the headers of a stream are out */
     bool begun;      /* an event was written */
     uint64_t last_token_ns;
 } completion;
@@ -53,10 +54,14 @@ static void refuse(completion *c, int status, const char *code, const char *para
 
 static void fail(completion *c, err e)
 {
+    const unsigned seconds = sched_retry_seconds(c->server->sched);
     http_request *r = c->http;
 
     completion_free(c);
-    answer_err(r, e);
+    if (e == ERR_BUSY)
+        answer_busy(r, seconds);
+    else
+        answer_err(r, e);
 }
 
 /* --- refusals --- */
@@ -154,12 +159,21 @@ static void observe_tokens(completion *c, size_t n, uint64_t now_ns)
     if (n) c->last_token_ns = now_ns;
 }
 
+/* It runs: what it may need is reserved, so that an answer can be promised. */
+static void open_stream(completion *c)
+{
+    if (!c->request.stream || c->opened || http_is_gone(c->http)) return;
+    c->opened = true;
+    http_stream_begin(c->http, 200, "text/event-stream");
+}
+
 static void on_progress(generation *g)
 {
     completion *c = g->user;
     const size_t published = atomic_load_explicit(&g->out.published, memory_order_acquire);
     text_builder t = {0};
 
+    open_stream(c);
     observe_tokens(c, published - c->observed, uv_hrtime());
     c->observed = published;
     if (!c->request.stream || atomic_load(&g->cancel)) return;
@@ -248,11 +262,12 @@ static void on_done(generation *g, err e)
     observe_tokens(c, g->out.n_tokens - c->observed, now_ns);
     metrics_count_generation(c->server->metrics, g, failed, http_arrived_ns(c->http), now_ns);
     log_end(c, failed ? "error" : generation_finish_name(g->out.finish));
+    if (e == ERR_OK) open_stream(c);
     if (e == ERR_OK && c->request.stream)
         end_stream(c);
     else if (e == ERR_OK)
         end_whole(c);
-    else if (c->request.stream)
+    else if (c->opened)
         fail_stream(c, e);
     else
         fail(c, e);
@@ -282,10 +297,7 @@ static void admit(completion *c)
         c->generation->done = on_done;
         e = sched_submit(c->server->sched, c->generation);
     }
-    if (e != ERR_OK)
-        refuse_admission(c, e, prompt, max_tokens);
-    else if (c->request.stream)
-        http_stream_begin(c->http, 200, "text/event-stream");
+    if (e != ERR_OK) refuse_admission(c, e, prompt, max_tokens);
 }
 
 /* --- the worker's part --- */

@@ -45,7 +45,7 @@ typedef struct generation_in {
     int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
     uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
     uint64_t tenant;   /* whose turn it is; 0: nobody's in particular */
-    int priority;      /* larger goes first among those who wait */
+    int priority;      /* smaller goes first among the tenant's who wait */
 } generation_in;
 
 typedef struct generation_token {
@@ -68,13 +68,15 @@ typedef struct generation_out {
 } generation_out;
 
 typedef struct generation {
-    struct generation *next;  /* the queue's, while it waits */
-    struct generation *ready; /* the delivery list's */
-    bool listed;              /* on the delivery list; guarded by its lock */
+    struct generation *next, *prev; /* the queue's, while it waits */
+    uint64_t turn;                  /* the queue's */
+    struct generation *ready;       /* the delivery list's */
+    bool listed;                    /* on the delivery list; guarded by its lock */
     generation_in in;
     generation_out out;
     atomic_bool cancel;
-    void (*progress)(struct generation *g);    /* loop thread: more tokens are published */
+    void (*progress)(
+        struct generation *g); /* loop thread: it runs; more tokens are published */
     void (*done)(struct generation *g, err e); /* loop thread, once; frees g */
     void *user;                                /* the caller's */
     struct generation_state *state;            /* generation.c's: detokenizer, stop strings */

@@ -227,7 +227,16 @@ static bool read_bias(generation_in *in, const cJSON *body, size_t V, json_fault
     return true;
 }
 
-/* --- whose it is --- */
+/* --- whose it is, and how urgent --- */
+
+static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
+{
+    int64_t priority = 0;
+
+    if (!json_get_int(body, "priority", INT32_MIN, INT32_MAX, &priority, why)) return false;
+    in->priority = (int)priority;
+    return true;
+}
 
 static bool read_tenant(generation_in *in, const cJSON *body, const request_env *env,
                         json_fault *why)
@@ -275,6 +284,7 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
         !read_stop(&q->in, body, why, e) || !read_bias(&q->in, body, V, why, e) ||
         !read_stream(q, body, why) || !read_tenant(&q->in, body, env, why) ||
+        !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
         !kind->read_prompt(q, body, env, why, e))

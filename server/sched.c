@@ -1,4 +1,4 @@
-/* sched.c - one thread that steps a batch, and lets in who waits in the order they came.
+/* sched.c - one thread that steps a batch, and lets in who waits when their turn comes.
  *
  * Two lists cross the border, each taken whole under its lock: what waits (loop to
  * scheduler) and what has news (scheduler to loop, with one uv_async). A generation is on
@@ -6,12 +6,14 @@
 #include "server/sched.h"
 
 #include <assert.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/batch.h"
+#include "server/queue.h"
 
 struct sched {
     runtime *runtime;
@@ -20,8 +22,9 @@ struct sched {
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t more;
-    generation *first, *last; /* waiting */
-    size_t waiting, limit;
+    queue waiting;
+    double service_seconds; /* between two ends, lately */
+    uint64_t last_end_ns;
     generation **running; /* [batch.most] */
     size_t n_running;
     generation *news, *news_end;
@@ -80,28 +83,18 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->bits_per_element = c.bits_per_element;
 }
 
-/* Hand back what was canceled while it waited. True if there was any. Lock held. */
-static bool drop_canceled(sched *s)
+/* End what waits with e: all, or only what was canceled. True if there was any. Lock held. */
+static bool end_waiting(sched *s, bool all, err e)
 {
-    generation *g = s->first;
     bool any = false;
 
-    s->first = s->last = NULL;
-    for (generation *next; g; g = next) {
+    for (generation *g = s->waiting.first, *next; g; g = next) {
         next = g->next;
-        g->next = NULL;
-        if (atomic_load(&g->cancel)) {
-            g->result = ERR_CANCELED;
-            g->ended = any = true;
-            s->waiting--;
-            list_news(s, g);
-            continue;
-        }
-        if (s->last)
-            s->last->next = g;
-        else
-            s->first = g;
-        s->last = g;
+        if (!all && !atomic_load(&g->cancel)) continue;
+        queue_remove(&s->waiting, g);
+        g->result = e;
+        g->ended = any = true;
+        list_news(s, g);
     }
     return any;
 }
@@ -134,7 +127,7 @@ static void publish(sched *s)
         list_news(s, s->batch.of[i]->generation);
         news = true;
     }
-    news |= drop_canceled(s);
+    news |= end_waiting(s, false, ERR_CANCELED);
     pthread_mutex_unlock(&s->lock);
     if (news) uv_async_send(&s->wake);
 }
@@ -153,6 +146,15 @@ static void forget_running(sched *s, const generation *g)
     s->stats.running = s->n_running;
 }
 
+/* How long a place in the queue lasts. Lock held. */
+static void note_end(sched *s, uint64_t now_ns)
+{
+    const double seconds = (double)(now_ns - s->last_end_ns) * 1e-9;
+
+    if (s->last_end_ns) s->service_seconds += (seconds - s->service_seconds) / 8;
+    s->last_end_ns = s->waiting.n ? now_ns : 0; /* an idle while counts for nothing */
+}
+
 /* Hand g back: the loop calls done. The figures follow the context's end. */
 static void finish(sched *s, generation *g, err e)
 {
@@ -164,6 +166,7 @@ static void finish(sched *s, generation *g, err e)
     read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
     forget_running(s, g);
+    note_end(s, g->out.ended_ns);
     write_stats(s, &now);
     g->ended = true;
     list_news(s, g);
@@ -171,19 +174,14 @@ static void finish(sched *s, generation *g, err e)
     uv_async_send(&s->wake);
 }
 
-/* The first in line is about to run; NULL: nobody waits. */
+/* Whose turn it is is about to run; NULL: nobody waits. */
 static generation *leave_line(sched *s)
 {
     generation *g;
 
     pthread_mutex_lock(&s->lock);
-    g = s->first;
-    if (g) {
-        s->first = g->next;
-        if (!s->first) s->last = NULL;
-        s->waiting--;
-        note_running(s, g);
-    }
+    g = queue_take(&s->waiting);
+    if (g) note_running(s, g);
     pthread_mutex_unlock(&s->lock);
     return g;
 }
@@ -197,13 +195,19 @@ static bool stay_in_line(sched *s, generation *g)
     open = !s->draining;
     if (open) {
         forget_running(s, g);
-        g->next = s->first;
-        s->first = g;
-        if (!s->last) s->last = g;
-        s->waiting++;
+        queue_put_back(&s->waiting, g);
     }
     pthread_mutex_unlock(&s->lock);
     return open;
+}
+
+/* What it may need is reserved: the loop may promise an answer. */
+static void announce(sched *s, generation *g)
+{
+    pthread_mutex_lock(&s->lock);
+    list_news(s, g);
+    pthread_mutex_unlock(&s->lock);
+    uv_async_send(&s->wake);
 }
 
 /* Let in as many as there is room for, in order: nobody overtakes, so nobody starves. */
@@ -218,7 +222,10 @@ static void admit(sched *s)
             e = ERR_DRAINING;
         }
         g->out.started_ns = uv_hrtime();
-        if (e != ERR_OK) finish(s, g, e);
+        if (e == ERR_OK)
+            announce(s, g);
+        else
+            finish(s, g, e);
     }
 }
 
@@ -228,8 +235,8 @@ static bool wait_for_work(sched *s)
     bool work;
 
     pthread_mutex_lock(&s->lock);
-    while (!s->first && !s->batch.n && !s->closing) pthread_cond_wait(&s->more, &s->lock);
-    work = s->first || s->batch.n;
+    while (!s->waiting.n && !s->batch.n && !s->closing) pthread_cond_wait(&s->more, &s->lock);
+    work = s->waiting.n || s->batch.n;
     pthread_mutex_unlock(&s->lock);
     return work;
 }
@@ -313,7 +320,7 @@ err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
 
     if (!s) return ERR_NOMEM;
     s->runtime = r;
-    s->limit = (size_t)limit;
+    s->waiting.limit = (size_t)limit;
     read_cache_stats(s, &s->stats);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
@@ -343,42 +350,34 @@ err sched_submit(sched *s, generation *g)
 
     if (e != ERR_OK) return e;
     pthread_mutex_lock(&s->lock);
-    if (s->draining || s->closing) {
+    g->out.queued_ns = uv_hrtime();
+    if (s->draining || s->closing)
         e = ERR_DRAINING;
-    } else if (s->waiting >= s->limit) {
+    else if (!queue_add(&s->waiting, g))
         e = ERR_BUSY;
-    } else {
-        g->out.queued_ns = uv_hrtime();
-        g->next = NULL;
-        if (s->last)
-            s->last->next = g;
-        else
-            s->first = g;
-        s->last = g;
-        s->waiting++;
+    else
         pthread_cond_signal(&s->more);
-    }
     pthread_mutex_unlock(&s->lock);
     return e;
 }
 
+unsigned sched_retry_seconds(sched *s)
+{
+    double wait;
+
+    pthread_mutex_lock(&s->lock);
+    wait = (double)s->waiting.n * s->service_seconds;
+    pthread_mutex_unlock(&s->lock);
+    return wait < 1 ? 1 : wait > SCHED_RETRY_MOST ? SCHED_RETRY_MOST : (unsigned)ceil(wait);
+}
+
 void sched_drain(sched *s)
 {
-    bool news = false;
+    bool news;
 
     pthread_mutex_lock(&s->lock);
     s->draining = true;
-    while (s->first) {
-        generation *g = s->first;
-
-        s->first = g->next;
-        g->next = NULL;
-        g->result = ERR_DRAINING;
-        g->ended = news = true;
-        s->waiting--;
-        list_news(s, g);
-    }
-    s->last = NULL;
+    news = end_waiting(s, true, ERR_DRAINING);
     pthread_mutex_unlock(&s->lock);
     if (news) uv_async_send(&s->wake);
 }
@@ -386,7 +385,7 @@ void sched_drain(sched *s)
 void sched_cancel_all(sched *s)
 {
     pthread_mutex_lock(&s->lock);
-    for (generation *g = s->first; g; g = g->next) atomic_store(&g->cancel, true);
+    for (generation *g = s->waiting.first; g; g = g->next) atomic_store(&g->cancel, true);
     for (size_t i = 0; i < s->n_running; i++) atomic_store(&s->running[i]->cancel, true);
     pthread_mutex_unlock(&s->lock);
 }
@@ -410,7 +409,7 @@ void sched_read_stats(sched *s, sched_stats *out)
 {
     pthread_mutex_lock(&s->lock);
     *out = s->stats;
-    out->waiting = s->waiting;
+    out->waiting = s->waiting.n;
     pthread_mutex_unlock(&s->lock);
 }
 

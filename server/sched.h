@@ -1,8 +1,8 @@
 /* sched.h - who runs next: a thread that owns contexts and batches.
  *
- * It stands on the border of job.h: takes admitted generations, in order; each token, like
- * the end, returns through one list and one uv_async. Bounded: a full queue is ERR_BUSY,
- * before any header is sent. */
+ * It stands on the border of job.h: takes admitted generations, fair between tenants (queue.h);
+ * that one runs, each token and the end return through one list and one uv_async. Bounded: a
+ * full queue is ERR_BUSY, before any header is sent. */
 #ifndef SERVER_SCHED_H
 #define SERVER_SCHED_H
 
@@ -27,6 +27,12 @@ err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens);
  * exactly once. Otherwise the caller still owns it: what sched_check says, or ERR_BUSY.
  * ERR_DRAINING after sched_close. */
 err sched_submit(sched *s, generation *g);
+
+enum { SCHED_RETRY_MOST = 30 };
+
+/* After how many seconds a refused request is likely to find room: 1 .. SCHED_RETRY_MOST. Any
+ * thread. */
+unsigned sched_retry_seconds(sched *s);
 
 /* Take no more (ERR_DRAINING), and end what waits with ERR_DRAINING; what runs goes on. */
 void sched_drain(sched *s);

@@ -95,6 +95,26 @@ test("a full queue answers 429 with Retry-After, and health answers meanwhile", 
     }
 });
 
+test("a stream that waits has no headers yet, and is refused in time", async () => {
+    const small = await startDaemon("--max-running", "1", "--request-timeout", "2");
+    const long = { prompt: "Once", max_tokens: 1500, ignore_eos: true, stream: true };
+
+    try {
+        const first = complete(small, long);
+        await until(async () => (await running(small)) === 1, 5000, "the first runs");
+        const rest = await Promise.all(Array.from({ length: 6 }, () => complete(small, long)));
+        const late = rest.filter((a) => a.status !== 200);
+
+        assert.equal((await first).status, 200);
+        for (const answer of late) assert.equal(answer.json.error.code, rest.at(-1).json.error.code);
+        assert.ok(late.length > 0 && late.every((a) => a.status >= 429), String(late.length));
+        await until(async () => (await running(small)) === 0, 2000, "nothing is left");
+        assert.equal((await complete(small, { prompt: "Once", max_tokens: 2 })).status, 200);
+    } finally {
+        await small.stop();
+    }
+});
+
 test("SIGTERM lets a running stream finish, refuses new work, and exits 0", async () => {
     const own = await startDaemon("--shutdown-timeout", "20");
     const body = { prompt: "Once upon a time", max_tokens: 400, stream: true, ignore_eos: true };

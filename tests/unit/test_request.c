@@ -402,3 +402,18 @@ TEST(request_default_length_is_cut_to_the_context)
     CHECK(q.in.max_tokens == 100 - q.in.n_ids && !q.wants_tokens);
     request_free(&q);
 }
+
+TEST(request_says_whose_it_is_and_how_urgent)
+{
+    json_fault why;
+    request q, salted;
+
+    CHECK(read_members(&q, text, "\"priority\":-7", &why) && q.in.priority == -7);
+    CHECK(read_members(&salted, chat, "\"cache_salt\":\"s\"", &why) && !salted.in.priority);
+    CHECK(q.in.tenant && q.in.tenant == salted.in.tenant);
+    CHECK(memcmp(q.in.scope, salted.in.scope, sizeof q.in.scope) != 0);
+    request_free(&q);
+    request_free(&salted);
+    CHECK(refused_as(text, "\"priority\":1.5", 400, "priority", "invalid_type") ||
+          refused_as(text, "\"priority\":1.5", 400, "priority", "invalid_value"));
+}

