@@ -12,6 +12,7 @@ void api_metrics(http_request *r)
     size_t n = 0;
     char *body;
 
+    now.sessions = sessions_count(s->sessions, &now.hot_sessions);
     sched_read_stats(s->sched, &now.sched);
     body = metrics_text(s->metrics, &now, &n);
     if (body)

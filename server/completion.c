@@ -24,8 +24,9 @@ typedef struct completion {
     const char *body; /* the HTTP request's */
     size_t body_bytes;
     request request;
-    json_fault why;         /* the worker's: status 0 where the body is fine */
-    generation *generation; /* NULL until it is made; the scheduler's until done */
+    json_fault why;           /* the worker's: status 0 where the body is fine */
+    session_history *history; /* of its session's last turn, while it is compared */
+    generation *generation;   /* NULL until it is made; the scheduler's until done */
     reply reply;
     size_t sent_tokens, sent_text;
     size_t observed; /* tokens that metrics have seen */
@@ -38,6 +39,7 @@ typedef struct completion {
 
 static void completion_free(completion *c)
 {
+    session_history_drop(c->history);
     generation_free(c->generation);
     request_free(&c->request);
     free(c);
@@ -252,6 +254,22 @@ static void fail_stream(completion *c, err e)
     http_stream_end(r);
 }
 
+/* What was computed is what the session's next turn begins with, if it was canceled too. */
+static void note_turn(const completion *c)
+{
+    const generation *g = c->generation;
+    const size_t n = g->out.n_tokens;
+    int32_t *answer;
+
+    if (!c->request.session[0] || !g->out.first_ns) return;
+    answer = malloc((n + 1) * sizeof *answer);
+    if (!answer) return; /* then the next turn is found by content alone */
+    for (size_t i = 0; i < n; i++) answer[i] = g->out.tokens[i].id;
+    sessions_note(c->server->sessions, &c->request.who, c->request.session, g->in.ids,
+                  g->in.n_ids, answer, n);
+    free(answer);
+}
+
 static void on_done(generation *g, err e)
 {
     completion *c = g->user;
@@ -261,6 +279,7 @@ static void on_done(generation *g, err e)
     if (e == ERR_OK && g->out.finish == FINISH_ABORT) e = ERR_CANCELED;
     observe_tokens(c, g->out.n_tokens - c->observed, now_ns);
     metrics_count_generation(c->server->metrics, g, failed, http_arrived_ns(c->http), now_ns);
+    note_turn(c);
     log_end(c, failed ? "error" : generation_finish_name(g->out.finish));
     if (e == ERR_OK) open_stream(c);
     if (e == ERR_OK && c->request.stream)
@@ -312,6 +331,46 @@ static err read_body(job *j)
     return e;
 }
 
+static err resume(job *j)
+{
+    completion *c = (completion *)j;
+
+    if (atomic_load(&j->cancel)) return ERR_CANCELED;
+    return request_resume(&c->request, &c->env, c->history->ids, c->history->n);
+}
+
+static void on_resumed(job *j, err e)
+{
+    completion *c = (completion *)j;
+
+    if (e == ERR_OK && http_is_gone(c->http)) e = ERR_CANCELED;
+    if (e == ERR_OK)
+        admit(c);
+    else
+        fail(c, e);
+}
+
+/* Its session's ids, if it has any, are compared with the prompt by a worker. */
+static void attach(completion *c)
+{
+    const session *s = NULL;
+    err e;
+
+    if (c->request.session[0])
+        s = sessions_find(c->server->sessions, &c->request.who, c->request.session);
+    if (!s || !s->history) {
+        admit(c);
+        return;
+    }
+    c->history = session_history_hold(s->history);
+    c->job.work = resume;
+    c->job.done = on_resumed;
+    e = workers_submit(c->server->workers, &c->job);
+    if (e == ERR_OK) return;
+    count_rejected(c, e);
+    fail(c, e);
+}
+
 static void on_read(job *j, err e)
 {
     completion *c = (completion *)j;
@@ -324,7 +383,7 @@ static void on_read(job *j, err e)
     } else if (e != ERR_OK) {
         fail(c, e);
     } else {
-        admit(c);
+        attach(c);
     }
 }
 
@@ -355,6 +414,7 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .ctx_size = s->runtime->ctx_size,
                            .default_max_tokens = (size_t)s->config->default_max_tokens,
                            .authorization = http_header(r, "Authorization"),
+                           .session = http_header(r, "X-Session-ID"),
                            .share_prefixes = s->config->share_prefixes};
     c->body = http_body(r, &c->body_bytes);
     return c;

@@ -62,6 +62,7 @@ typedef struct metrics_scrape {
     sched_stats sched;
     bool ready;
     unsigned connections;
+    size_t sessions, hot_sessions;
 } metrics_scrape;
 
 /* The whole exposition, malloc'd; *n its bytes. NULL: out of memory. */

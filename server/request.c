@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "server/tenant.h"
+#include "server/resume.h"
 
 static const char invalid[] = "invalid_value";
 static const char unsupported[] = "unsupported_parameter";
@@ -238,19 +238,37 @@ static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
     return true;
 }
 
-static bool read_tenant(generation_in *in, const cJSON *body, const request_env *env,
-                        json_fault *why)
+static bool read_tenant(request *q, const cJSON *body, const request_env *env, json_fault *why)
 {
     const char *salt = "";
-    tenant who;
 
     if (!json_get_string(body, "cache_salt", &salt, why)) return false;
     if (strlen(salt) > TENANT_SALT_BYTES)
         return json_refuse(why, invalid, "cache_salt",
                            "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
-    who = tenant_make(env->authorization, salt, env->share_prefixes);
-    in->tenant = who.id;
-    memcpy(in->scope, who.scope, sizeof in->scope);
+    q->who = tenant_make(env->authorization, salt, env->share_prefixes);
+    q->in.tenant = q->who.id;
+    memcpy(q->in.scope, q->who.scope, sizeof q->in.scope);
+    return true;
+}
+
+/* The body's word counts more than the header's, and prompt_cache_key is but a hint: one that
+ * is too long to be a name is none. */
+static bool read_session(request *q, const cJSON *body, const request_env *env, json_fault *why)
+{
+    const char *name = "", *hint = "", *param = "session_id";
+
+    if (!json_get_string(body, "session_id", &name, why)) return false;
+    if (!json_get_string(body, "prompt_cache_key", &hint, why)) return false;
+    if (!name[0] && env->session) {
+        name = env->session;
+        param = "X-Session-ID";
+    }
+    if (!name[0] && strlen(hint) <= SESSION_NAME_BYTES) name = hint;
+    if (strlen(name) > SESSION_NAME_BYTES)
+        return json_refuse(why, invalid, param, "'%s' may have %d bytes at most.", param,
+                           (int)SESSION_NAME_BYTES);
+    snprintf(q->session, sizeof q->session, "%s", name);
     return true;
 }
 
@@ -270,11 +288,18 @@ static bool read_stream(request *q, const cJSON *body, json_fault *why)
     return true;
 }
 
+/* A default is cut to what the context has left. */
+static void fit_context(request *q, const request_env *env)
+{
+    const size_t left = q->in.n_ids < env->ctx_size ? env->ctx_size - q->in.n_ids : 0;
+
+    if (!q->wants_tokens && q->in.max_tokens > left) q->in.max_tokens = left ? left : 1;
+}
+
 static bool read_body(request *q, const request_kind *kind, const request_env *env,
                       const cJSON *body, const char *text, json_fault *why, err *e)
 {
     const size_t V = tokenizer_size(env->tokens);
-    size_t left;
 
     if (!cJSON_IsObject(body))
         return json_refuse(why, invalid, NULL, "The body must be a JSON object.");
@@ -283,14 +308,13 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
         !read_stop(&q->in, body, why, e) || !read_bias(&q->in, body, V, why, e) ||
-        !read_stream(q, body, why) || !read_tenant(&q->in, body, env, why) ||
-        !read_priority(&q->in, body, why) ||
+        !read_stream(q, body, why) || !read_tenant(q, body, env, why) ||
+        !read_session(q, body, env, why) || !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
         !kind->read_prompt(q, body, env, why, e))
         return false;
-    left = q->in.n_ids < env->ctx_size ? env->ctx_size - q->in.n_ids : 0;
-    if (!q->wants_tokens && q->in.max_tokens > left) q->in.max_tokens = left ? left : 1;
+    fit_context(q, env);
     return true;
 }
 
@@ -316,4 +340,31 @@ void request_free(request *q)
     free(q->in.bias);
     for (size_t i = 0; i < q->in.n_stop; i++) free(q->in.stop[i]);
     *q = (request){0};
+}
+
+static bool fits(const request *q, const request_env *env, size_t n_ids)
+{
+    const size_t more = q->wants_tokens ? q->in.max_tokens : 1;
+
+    return n_ids <= env->ctx_size && more <= env->ctx_size - n_ids;
+}
+
+err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old)
+{
+    int32_t *ids = malloc((q->in.n_ids + 1) * sizeof *ids);
+    size_t n = q->in.n_ids;
+    err e;
+
+    if (!ids) return ERR_NOMEM;
+    memcpy(ids, q->in.ids, n * sizeof *ids);
+    e = resume_ids(env->tokens, old, n_old, &ids, &n);
+    if (e != ERR_OK || !fits(q, env, n)) {
+        free(ids);
+        return e;
+    }
+    free(q->in.ids);
+    q->in.ids = ids;
+    q->in.n_ids = n;
+    fit_context(q, env);
+    return ERR_OK;
 }

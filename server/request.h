@@ -14,6 +14,8 @@
 #include "engine/tokenizer.h"
 #include "server/generation.h"
 #include "server/json.h"
+#include "server/sessions.h"
+#include "server/tenant.h"
 
 enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP };
 
@@ -24,6 +26,7 @@ typedef struct request_env {
     size_t ctx_size;           /* longest context served */
     size_t default_max_tokens; /* where neither the request nor its endpoint sets one */
     const char *authorization; /* the header's value, or NULL */
+    const char *session;       /* X-Session-ID, or NULL */
     bool share_prefixes;       /* between keys */
 } request_env;
 
@@ -31,6 +34,8 @@ typedef struct request {
     generation_in in; /* freed by request_free, unless generation_new has taken it */
     bool stream, include_usage, return_token_ids;
     bool wants_tokens; /* max_tokens was given: too many are an error, not cut */
+    tenant who;
+    char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
 } request;
 
 /* How an endpoint reads its own part. false with the sentence in why, or with *e set. */
@@ -48,5 +53,9 @@ typedef struct request_kind {
 bool request_read(request *q, const request_kind *kind, const request_env *env,
                   const char *text, size_t n, json_fault *why, err *e);
 void request_free(request *q);
+
+/* Let the prompt keep the ids that its session was computed with (resume.h), if what was asked
+ * for still fits the context then. ERR_NOMEM. */
+err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old);
 
 #endif

@@ -25,11 +25,16 @@ const route *routes_table(size_t *n)
 
 static bool path_matches(const char *pattern, const char *path)
 {
-    const char *id = strstr(pattern, "{id}");
-    const size_t n = id ? (size_t)(id - pattern) : 0;
+    static const char mark[] = "{id}";
+    const char *id = strstr(pattern, mark), *suffix;
+    const size_t bytes = strlen(path), before = id ? (size_t)(id - pattern) : 0;
+    size_t after;
 
     if (!id) return strcmp(pattern, path) == 0;
-    return strncmp(pattern, path, n) == 0 && path[n] != '\0';
+    suffix = id + sizeof mark - 1;
+    after = strlen(suffix);
+    return bytes > before + after && strncmp(pattern, path, before) == 0 &&
+           strcmp(path + bytes - after, suffix) == 0;
 }
 
 static bool method_matches(const char *route_method, const char *method)
@@ -41,15 +46,16 @@ static bool method_matches(const char *route_method, const char *method)
 /* "GET, HEAD, OPTIONS": what this path can do on this listener; empty: no such path. */
 static void list_allowed(const char *path, unsigned listener, char allow[ALLOW_BYTES])
 {
-    bool get = false, post = false;
+    bool get = false, post = false, delete = false;
 
     for (size_t i = 0; i < ROUTES; i++) {
         if (!(table[i].listeners & listener) || !path_matches(table[i].path, path)) continue;
         if (strcmp(table[i].method, "GET") == 0) get = true;
         if (strcmp(table[i].method, "POST") == 0) post = true;
+        if (strcmp(table[i].method, "DELETE") == 0) delete = true;
     }
-    snprintf(allow, ALLOW_BYTES, "%s%s%s", get ? "GET, HEAD, " : "", post ? "POST, " : "",
-             get || post ? "OPTIONS" : "");
+    snprintf(allow, ALLOW_BYTES, "%s%s%s%s", get ? "GET, HEAD, " : "", post ? "POST, " : "",
+             delete ? "DELETE, " : "", get || post || delete ? "OPTIONS" : "");
 }
 
 static void answer_unmatched(http_request *r, unsigned listener)

@@ -1,8 +1,8 @@
 /* sched.c - one thread that steps a batch, and lets in who waits when their turn comes.
  *
- * Two lists cross the border, each taken whole under its lock: what waits (loop to
- * scheduler) and what has news (scheduler to loop, with one uv_async). A generation is on
- * the second at most once; `listed` says so. */
+ * Lists cross the border, each taken whole under one lock: what waits (loop to scheduler)
+ * and what has news (scheduler to loop, with one uv_async); calls go and come likewise. A
+ * generation is on the list of news at most once; `listed` says so. */
 #include "server/sched.h"
 
 #include <assert.h>
@@ -14,6 +14,11 @@
 
 #include "server/batch.h"
 #include "server/queue.h"
+
+/* First in, first out. */
+typedef struct call_list {
+    sched_call *first, *last;
+} call_list;
 
 struct sched {
     runtime *runtime;
@@ -28,9 +33,29 @@ struct sched {
     generation **running; /* [batch.most] */
     size_t n_running;
     generation *news, *news_end;
+    call_list asked, answered;
     bool draining, closing;
     sched_stats stats;
 };
+
+static void add_call(call_list *l, sched_call *c)
+{
+    c->next = NULL;
+    if (l->last)
+        l->last->next = c;
+    else
+        l->first = c;
+    l->last = c;
+}
+
+/* All of them; the list is empty then. */
+static sched_call *take_calls(call_list *l)
+{
+    sched_call *first = l->first;
+
+    *l = (call_list){0};
+    return first;
+}
 
 /* --- scheduler thread --- */
 
@@ -62,7 +87,8 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->block_bytes = c.block_bytes;
     out->capacity_tokens = c.capacity_tokens;
     out->active_tokens = c.active_tokens;
-    out->evictable_tokens = c.idle_tokens;
+    out->evictable_tokens = c.idle_tokens - c.pinned_tokens;
+    out->pinned_tokens = c.pinned_tokens;
     out->uncompressed_bytes = c.fp16_bytes;
     out->scratch_bytes = c.scratch_bytes + forward_bytes(r->forward);
     out->workspace_bytes = c.workspace_bytes;
@@ -110,6 +136,34 @@ static void write_stats(sched *s, const sched_stats *cache_side)
     now.steps = s->stats.steps;
     now.phase_seconds[SCHED_SAMPLE] = s->batch.sample_seconds;
     s->stats = now;
+}
+
+/* Work what was asked, and note what it has changed. False: nothing was. */
+static bool answer_calls(sched *s)
+{
+    call_list answered = {0};
+    sched_stats now = {0};
+    sched_call *c;
+
+    pthread_mutex_lock(&s->lock);
+    c = take_calls(&s->asked);
+    pthread_mutex_unlock(&s->lock);
+    if (!c) return false;
+    for (sched_call *next; c; c = next) {
+        next = c->next;
+        c->work(c, s->runtime->cache);
+        add_call(&answered, c);
+    }
+    read_cache_stats(s, &now);
+    pthread_mutex_lock(&s->lock);
+    write_stats(s, &now);
+    for (sched_call *next, *a = answered.first; a; a = next) {
+        next = a->next;
+        add_call(&s->answered, a);
+    }
+    pthread_mutex_unlock(&s->lock);
+    uv_async_send(&s->wake);
+    return true;
 }
 
 /* After a step: figures, and news for the loop. */
@@ -235,8 +289,8 @@ static bool wait_for_work(sched *s)
     bool work;
 
     pthread_mutex_lock(&s->lock);
-    while (!s->waiting.n && !s->batch.n && !s->closing) pthread_cond_wait(&s->more, &s->lock);
-    work = s->waiting.n || s->batch.n;
+    while (!(work = s->waiting.n || s->batch.n || s->asked.first) && !s->closing)
+        pthread_cond_wait(&s->more, &s->lock);
     pthread_mutex_unlock(&s->lock);
     return work;
 }
@@ -246,6 +300,7 @@ static void *schedule(void *arg)
     sched *s = arg;
 
     while (wait_for_work(s)) {
+        answer_calls(s);
         admit(s);
         if (!s->batch.n) continue;
         batch_step(&s->batch);
@@ -263,11 +318,17 @@ static void *schedule(void *arg)
 static void deliver(sched *s)
 {
     generation *list;
+    sched_call *answered;
 
     pthread_mutex_lock(&s->lock);
     list = s->news;
     s->news = s->news_end = NULL;
+    answered = take_calls(&s->answered);
     pthread_mutex_unlock(&s->lock);
+    for (sched_call *next; answered; answered = next) {
+        next = answered->next;
+        answered->done(answered);
+    }
     while (list) {
         generation *g = list;
         bool ended;
@@ -371,6 +432,14 @@ unsigned sched_retry_seconds(sched *s)
     return wait < 1 ? 1 : wait > SCHED_RETRY_MOST ? SCHED_RETRY_MOST : (unsigned)ceil(wait);
 }
 
+void sched_ask(sched *s, sched_call *c)
+{
+    pthread_mutex_lock(&s->lock);
+    add_call(&s->asked, c);
+    pthread_cond_signal(&s->more);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void sched_drain(sched *s)
 {
     bool news;
@@ -399,7 +468,8 @@ void sched_close(sched *s)
     pthread_cond_signal(&s->more);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
-    deliver(s);
+    do deliver(s);
+    while (answer_calls(s)); /* what was asked by those who were told: the cache is ours now */
     pthread_cond_destroy(&s->more);
     pthread_mutex_destroy(&s->lock);
     uv_close((uv_handle_t *)&s->wake, on_closed);

@@ -34,6 +34,17 @@ enum { SCHED_RETRY_MOST = 30 };
  * thread. */
 unsigned sched_retry_seconds(sched *s);
 
+/* A question about the cache, from the loop to the thread that owns it and back. It must be
+ * short: between two steps nobody's tokens come. */
+typedef struct sched_call {
+    struct sched_call *next;
+    void (*work)(struct sched_call *c, cache *of); /* scheduler's thread */
+    void (*done)(struct sched_call *c);            /* loop; frees it */
+} sched_call;
+
+/* Calls are worked in the order they came, those at sched_close's time included. Loop. */
+void sched_ask(sched *s, sched_call *c);
+
 /* Take no more (ERR_DRAINING), and end what waits with ERR_DRAINING; what runs goes on. */
 void sched_drain(sched *s);
 
@@ -63,6 +74,7 @@ typedef struct sched_stats {
     size_t block_tokens, block_bytes, capacity_tokens;
     size_t active_tokens,
         evictable_tokens;      /* sealed tokens held, by running / ended contexts */
+    size_t pinned_tokens;      /* of ended ones that may not be evicted */
     size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
     size_t scratch_bytes, workspace_bytes, workspace_used_bytes;
     size_t plan_bytes; /* floats that rebuilding multiplies with */

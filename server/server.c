@@ -25,6 +25,7 @@ enum {
     GROUP_SIZE = 128,
     TICK_MS = 1000,
     DRAIN_TICK_MS = 20,
+    KEPT_POOLS = 4,
 };
 
 static const uint64_t second_ns = 1000000000u;
@@ -37,6 +38,7 @@ typedef struct daemon_state {
     uv_timer_t tick;
     bool serving; /* those four are open */
     bool canceled;
+    bool looking; /* at the sessions */
     uint64_t cancel_ns, stop_ns;
 } daemon_state;
 
@@ -44,7 +46,7 @@ typedef struct daemon_state {
 
 static const char *method_label(const char *method)
 {
-    static const char *const known[] = {"GET", "HEAD", "POST", "OPTIONS"};
+    static const char *const known[] = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"};
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(method, known[i]) == 0) return known[i];
@@ -95,6 +97,7 @@ static void stop(daemon_state *d)
     sched_close(s->sched);
     http_close(s->api);
     http_close(s->admin);
+    sessions_close(s->sessions);
 }
 
 static void drain_further(daemon_state *d, uint64_t now_ns)
@@ -113,6 +116,23 @@ static void drain_further(daemon_state *d, uint64_t now_ns)
 
 /* --- the loop's callbacks --- */
 
+static void on_looked(void *user, err e)
+{
+    daemon_state *d = user;
+
+    (void)e;
+    d->looking = false;
+}
+
+/* For xquantd_sessions: which of them are hot. One look at a time. */
+static void look_at_sessions(daemon_state *d)
+{
+    size_t hot;
+
+    if (d->looking || !sessions_count(d->s.sessions, &hot)) return;
+    d->looking = sessions_act(d->s.sessions, SESSION_LOOK, NULL, on_looked, d) == ERR_OK;
+}
+
 static void on_tick(uv_timer_t *t)
 {
     daemon_state *d = t->data;
@@ -120,7 +140,10 @@ static void on_tick(uv_timer_t *t)
 
     http_tick(d->s.api, now_ns);
     if (d->s.admin) http_tick(d->s.admin, now_ns);
-    if (d->s.draining) drain_further(d, now_ns);
+    if (d->s.draining)
+        drain_further(d, now_ns);
+    else
+        look_at_sessions(d);
 }
 
 static void begin_drain(daemon_state *d, int signum)
@@ -249,6 +272,16 @@ static void open_handles(daemon_state *d)
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+/* Ids of several times what the pool holds: what was evicted may yet be asked for. */
+static err open_sessions(server *s)
+{
+    sched_stats now;
+
+    sched_read_stats(s->sched, &now);
+    return sessions_open(&s->sessions, s->sched,
+                         KEPT_POOLS * now.capacity_tokens + s->runtime->ctx_size);
+}
+
 /* What failed has been said; returns the exit code. */
 static int open_all(daemon_state *d)
 {
@@ -257,6 +290,7 @@ static int open_all(daemon_state *d)
     err e = workers_open(&s->workers, &d->loop, TOKENIZE_THREADS, limit);
 
     if (!e) e = sched_open(&s->sched, &d->loop, s->runtime, limit);
+    if (!e) e = open_sessions(s);
     if (!e) e = open_metrics(s);
     if (e) return complain("cannot start", "", err_text(e));
     return open_listeners(d);

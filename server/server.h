@@ -12,6 +12,7 @@
 #include "server/metrics.h"
 #include "server/runtime.h"
 #include "server/sched.h"
+#include "server/sessions.h"
 #include "server/workers.h"
 
 /* What a handler reaches through http_server(r). Owned by server_run. */
@@ -20,6 +21,7 @@ typedef struct server {
     const config *config;
     runtime *runtime;
     sched *sched;
+    sessions *sessions;
     workers *workers; /* tokenizing */
     metrics *metrics;
     http *api, *admin; /* admin NULL when off */

@@ -91,6 +91,9 @@ static err open_tables(cache *c, const cache_options *o)
 
     TRY(prefix_open(&c->prefixes, blocks, o->key_bits ? o->key_bits : 128));
     TRY(lru_open(&c->resting, blocks));
+    c->pins = calloc(blocks, sizeof *c->pins);
+    if (!c->pins) return ERR_NOMEM;
+    c->longest = o->ctx_tokens / c->shared.codec.block_tokens;
     return make_root(c, o);
 }
 
@@ -136,6 +139,7 @@ void cache_close(cache *c)
     scratch_close(&c->scratch);
     workspace_close(c->shared.workspace);
     lru_close(&c->resting);
+    free(c->pins);
     prefix_close(c->prefixes);
     pool_close(c->shared.pool);
     codec_close(&c->shared.codec);
@@ -160,7 +164,8 @@ static void read_pool_stats(const cache *c, cache_stats *out)
     out->free_bytes = out->capacity_bytes - used * bytes;
     out->capacity_tokens = pool_blocks(s->pool) * B;
     out->active_tokens = pool_held_blocks(s->pool) * B;
-    out->idle_tokens = c->resting.count * B;
+    out->pinned_tokens = c->kept * B;
+    out->idle_tokens = c->resting.count * B + out->pinned_tokens;
     out->fp16_bytes = used * B * elements * 2;
     out->bits_per_element = (double)bytes * 8 / (double)(elements * B);
 }

@@ -10,12 +10,13 @@
  * What a running context may still need is reserved, as a count, when it begins: the blocks
  * held and the blocks promised never outnumber the pool's, nor the pages of the workspace. So
  * no step can run out of room; resting blocks are evicted one by one when a seal takes them,
- * least recently used first, ends of chains first.
+ * least recently used first, ends of chains first, pinned ones never.
  * One thread calls everything here (the scheduler's, or the only one); workers call only
  * the operations of engine/context.h. */
 #ifndef XCACHE_CACHE_H
 #define XCACHE_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -96,6 +97,28 @@ size_t cache_context_bytes(const context *x); /* its sealed blocks */
 /* The context is over: its blocks rest, its page and what it reserved are given back. */
 void cache_end(context *x);
 
+/* --- conversations that do not run: what is cached of their tokens, in pin.c --- */
+
+/* List the sealed blocks of the longest cached prefix of r->ids, from its beginning; r->tokens
+ * does not matter.
+ *
+ *   blocks [n_ids / block_tokens]  out
+ *
+ * Returns how many. A number means something until the next call that may evict. */
+size_t cache_look(const cache *c, const cache_request *r, uint32_t *blocks);
+
+/* Can it be read without being rebuilt: has it a page, or does a running context hold it? */
+bool cache_block_is_hot(const cache *c, uint32_t block);
+
+/* Keep these blocks, a whole prefix, from being evicted until they are unpinned as often.
+ * ERR_BUSY: what is promised would not fit beside them, or no context of full length; nothing
+ * changed. */
+err cache_pin(cache *c, const uint32_t *blocks, size_t n);
+void cache_unpin(cache *c, const uint32_t *blocks, size_t n);
+
+/* Forget a block now if it rests and is not pinned. Ends of chains first. */
+void cache_forget(cache *c, uint32_t block);
+
 /* Evict up to `blocks` resting blocks; returns how many. */
 size_t cache_evict(cache *c, size_t blocks);
 
@@ -108,6 +131,7 @@ typedef struct cache_stats {
     uint64_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
     size_t capacity_tokens;
     size_t active_tokens, idle_tokens; /* sealed; a shared block counts once */
+    size_t pinned_tokens;              /* idle ones that may not be evicted */
     uint64_t fp16_bytes;               /* of the sealed tokens: 2 * E * L * 2 each */
     size_t scratch_bytes;              /* open pages, rebuilt tiles, tables */
     size_t weight_bytes;               /* what rebuilding multiplies with */

@@ -1,5 +1,5 @@
 /* cache_state.h - what the sources of the cache share: cache.c opens it, lifecycle.c begins
- * and ends contexts, seal.c fills blocks and pages. */
+ * and ends contexts, seal.c fills blocks and pages, pin.c keeps blocks of idle ones. */
 #ifndef XCACHE_CACHE_STATE_H
 #define XCACHE_CACHE_STATE_H
 
@@ -14,8 +14,12 @@ struct cache {
     team *team;
     scratch scratch;
     prefix_table *prefixes;
-    lru resting;        /* blocks that nobody holds */
+    lru resting;        /* blocks that nobody holds, and nobody has pinned */
+    uint32_t *pins;     /* [blocks] how often each is pinned */
+    size_t pinned;      /* blocks that are */
+    size_t kept;        /* of these, held by nobody */
     size_t limit;       /* blocks that may be held or promised: of the pool and the workspace */
+    size_t longest;     /* blocks of a context of full length */
     size_t outstanding; /* blocks promised to running contexts, not yet taken */
     prefix_key root;
     uint64_t queried_tokens, hit_tokens, evicted, sealed;
@@ -34,10 +38,16 @@ pool_block cache_take_block(cache *c);
 void cache_hold_block(cache *c, pool_block b);
 void cache_drop_block(cache *c, pool_block b);
 
+/* A block that nobody holds is no more. */
+void cache_free_block(cache *c, pool_block b);
+
 /* The block that follows the context's sealed ones with these ids, or PREFIX_NONE; *key: its
  * key. */
 pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent,
                             const int32_t *ids, prefix_key *key);
+
+/* The key that the chains of a scope begin with. */
+prefix_key cache_scope_root(const cache *c, const cache_request *r);
 
 /* --- contents, in seal.c --- */
 

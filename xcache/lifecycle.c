@@ -25,10 +25,15 @@ static void evict_block(cache *c)
     const pool_block b = c->resting.oldest;
 
     lru_remove(&c->resting, b);
-    prefix_remove(c->prefixes, b);
+    cache_free_block(c, b);
+    c->evicted++;
+}
+
+void cache_free_block(cache *c, pool_block b)
+{
+    if (prefix_has(c->prefixes, b)) prefix_remove(c->prefixes, b);
     if (c->shared.workspace) workspace_drop(c->shared.workspace, b);
     pool_give(c->shared.pool, b);
-    c->evicted++;
 }
 
 size_t cache_evict(cache *c, size_t blocks)
@@ -54,20 +59,25 @@ pool_block cache_take_block(cache *c)
 void cache_hold_block(cache *c, pool_block b)
 {
     if (pool_hold(c->shared.pool, b) > 1) return;
-    lru_remove(&c->resting, b);
+    if (c->pins[b])
+        c->kept--;
+    else
+        lru_remove(&c->resting, b);
     if (c->shared.workspace) workspace_hold(c->shared.workspace, b);
 }
 
 void cache_drop_block(cache *c, pool_block b)
 {
     if (pool_drop(c->shared.pool, b)) return;
-    if (prefix_has(c->prefixes, b)) {
-        lru_add(&c->resting, b);
-        if (c->shared.workspace) workspace_rest(c->shared.workspace, b);
+    if (!prefix_has(c->prefixes, b)) {
+        cache_free_block(c, b);
         return;
     }
-    if (c->shared.workspace) workspace_drop(c->shared.workspace, b);
-    pool_give(c->shared.pool, b);
+    if (c->pins[b])
+        c->kept++;
+    else
+        lru_add(&c->resting, b);
+    if (c->shared.workspace) workspace_rest(c->shared.workspace, b);
 }
 
 pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent,
@@ -90,6 +100,12 @@ err cache_check(const cache *c, size_t tokens)
     return tokens / c->shared.codec.block_tokens <= c->limit ? ERR_OK : ERR_NOROOM;
 }
 
+prefix_key cache_scope_root(const cache *c, const cache_request *r)
+{
+    if (!r->scope_bytes) return c->root;
+    return prefix_next(c->prefixes, c->root, r->scope, r->scope_bytes);
+}
+
 /* Find the sealed blocks of the longest cached prefix that leaves a token. */
 static void match(xcontext *x, const cache_request *r)
 {
@@ -106,28 +122,45 @@ static void match(xcontext *x, const cache_request *r)
     }
 }
 
-/* Blocks of x that nobody holds. */
-static size_t count_resting(const xcontext *x)
-{
-    size_t n = 0;
+/* What a change adds: blocks that are held or promised, and of these the ones that could have
+ * been evicted until then. */
+typedef struct wants {
+    size_t held, taken;
+} wants;
 
-    for (size_t i = 0; i < x->n_blocks; i++)
-        n += pool_holders(x->shared->pool, x->blocks[i]) == 0;
-    return n;
+/* Blocks of x that nobody holds. */
+static wants count_resting(const xcontext *x)
+{
+    wants w = {0};
+
+    for (size_t i = 0; i < x->n_blocks; i++) {
+        const bool rests = pool_holders(x->shared->pool, x->blocks[i]) == 0;
+
+        w.held += rests;
+        w.taken += rests && !x->cache->pins[x->blocks[i]];
+    }
+    return w;
 }
 
-/* Would these fit beside what is held and promised? */
-static bool fits(const cache *c, size_t blocks)
+/* Would these fit beside what is held and promised, and beside what is pinned? */
+static bool fits(const cache *c, wants w)
 {
-    return pool_held_blocks(c->shared.pool) + c->outstanding + blocks <= c->limit;
+    const size_t promised = pool_held_blocks(c->shared.pool) + c->outstanding;
+
+    return promised + w.held <= c->limit &&
+           promised + c->kept + w.taken <= pool_blocks(c->shared.pool);
 }
 
 /* Hold what x lists, promise it the rest, and give it a page. */
 static err admit(xcontext *x)
 {
+    const size_t more = x->reserved - x->n_blocks;
     cache *c = x->cache;
+    wants w = count_resting(x);
 
-    if (!fits(c, count_resting(x) + x->reserved - x->n_blocks)) return ERR_BUSY;
+    w.held += more;
+    w.taken += more;
+    if (!fits(c, w)) return ERR_BUSY;
     x->page = scratch_take_page(&c->scratch);
     if (!x->page) return ERR_BUSY;
     for (size_t i = 0; i < x->n_blocks; i++) cache_hold_block(c, x->blocks[i]);
@@ -168,7 +201,7 @@ err cache_begin(cache *c, const cache_request *r, context **out)
     TRY(cache_check(c, r->tokens));
     x = new_context(c, r->tokens);
     if (!x) return ERR_NOMEM;
-    if (r->scope_bytes) x->root = prefix_next(c->prefixes, c->root, r->scope, r->scope_bytes);
+    x->root = cache_scope_root(c, r);
     match(x, r);
     e = admit(x);
     if (e != ERR_OK) {
@@ -232,14 +265,18 @@ static void drop_blocks(xcontext *x, size_t n)
     while (x->n_blocks > n) cache_drop_block(x->cache, x->blocks[--x->n_blocks]);
 }
 
-/* Of the blocks from n on, how many others hold too. */
-static size_t count_shared(const xcontext *x, size_t n)
+/* Of the blocks from n on, how many stay where they are when x lets go of them. */
+static wants count_staying(const xcontext *x, size_t n)
 {
-    size_t shared = 0;
+    wants w = {0};
 
-    for (size_t i = n; i < x->n_blocks; i++)
-        shared += pool_holders(x->shared->pool, x->blocks[i]) > 1;
-    return shared;
+    for (size_t i = n; i < x->n_blocks; i++) {
+        const bool shared = pool_holders(x->shared->pool, x->blocks[i]) > 1;
+
+        w.held += shared;
+        w.taken += shared || x->cache->pins[x->blocks[i]];
+    }
+    return w;
 }
 
 err cache_truncate(context *base, size_t tokens)
@@ -253,7 +290,7 @@ err cache_truncate(context *base, size_t tokens)
         x->n_tokens = tokens;
         return ERR_OK;
     }
-    if (!fits(x->cache, count_shared(x, keep))) return ERR_BUSY;
+    if (!fits(x->cache, count_staying(x, keep))) return ERR_BUSY;
     x->cache->outstanding += x->n_blocks - keep;
     drop_blocks(x, keep);
     x->n_tokens = keep * base->block_tokens;

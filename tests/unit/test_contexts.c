@@ -8,7 +8,7 @@
 #include "tests/test.h"
 #include "xcache/cache_state.h"
 
-enum { B = 64, CTX = 512, LIVE = 4, POOL = 26, FAMILIES = 3 };
+enum { B = 64, CTX = 512, LIVE = 4, PINS = 3, POOL = 26, FAMILIES = 3 };
 
 /* A context, and what it must hold. */
 typedef struct living {
@@ -17,10 +17,18 @@ typedef struct living {
     size_t n; /* computed */
 } living;
 
+/* Blocks of somebody who does not run. */
+typedef struct pin_set {
+    uint32_t blocks[CTX / B];
+    size_t n;
+} pin_set;
+
 typedef struct scene {
     planned model;
     cache *cache;
     living live[LIVE];
+    pin_set pins[PINS];
+    size_t pinnings, refused;
     uint32_t state;
 } scene;
 
@@ -65,6 +73,7 @@ static void close_scene(scene *s)
 {
     for (size_t i = 0; i < LIVE; i++)
         if (s->live[i].c) cache_end(s->live[i].c);
+    for (size_t i = 0; i < PINS; i++) cache_unpin(s->cache, s->pins[i].blocks, s->pins[i].n);
     cache_close(s->cache);
     planned_close(&s->model);
 }
@@ -84,32 +93,46 @@ static unsigned count_holders(const scene *s, pool_block b)
     return n;
 }
 
+static unsigned count_pins(const scene *s, pool_block b)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < PINS; i++)
+        for (size_t j = 0; j < s->pins[i].n; j++) n += s->pins[i].blocks[j] == b;
+    return n;
+}
+
 static void recount_blocks(const scene *s)
 {
     const cache *c = s->cache;
     const workspace *w = c->shared.workspace;
-    size_t held = 0, resting = 0, free_blocks = 0, pages = 0;
+    size_t held = 0, resting = 0, free_blocks = 0, pages = 0, pinned = 0, kept = 0;
 
     for (pool_block b = 0; b < pool_blocks(c->shared.pool); b++) {
-        const unsigned holders = count_holders(s, b);
+        const unsigned holders = count_holders(s, b), pins = count_pins(s, b);
 
+        CHECK(c->pins[b] == pins);
         if (w) pages += workspace_has(w, b) != 0;
         if (pool_is_free(c->shared.pool, b)) {
-            CHECK(!holders && !prefix_has(c->prefixes, b) && !lru_has(&c->resting, b));
+            CHECK(!pins && !holders && !prefix_has(c->prefixes, b) && !lru_has(&c->resting, b));
             CHECK(!w || !workspace_has(w, b));
             free_blocks++;
             continue;
         }
         CHECK(pool_holders(c->shared.pool, b) == holders);
-        CHECK(lru_has(&c->resting, b) == !holders);
+        CHECK(lru_has(&c->resting, b) == (!holders && !pins));
+        pinned += pins > 0;
+        kept += pins && !holders;
         CHECK(holders || prefix_has(c->prefixes, b)); /* what nobody can find is free */
         held += holders > 0;
-        resting += !holders;
+        resting += !holders && !pins;
     }
     CHECK(free_blocks == pool_free_blocks(c->shared.pool));
     CHECK(held == pool_held_blocks(c->shared.pool) && resting == c->resting.count);
     CHECK(!w || (pages == workspace_used(w) && pages <= workspace_pages(w)));
+    CHECK(pinned == c->pinned && kept == c->kept);
     CHECK(held + c->outstanding <= c->limit);
+    CHECK(held + c->outstanding + kept <= pool_blocks(c->shared.pool));
 }
 
 static void recount_contexts(const scene *s)
@@ -211,11 +234,59 @@ static void fork_one(scene *s, const living *from, living *to)
     if (to->n < CTX) to->ids[to->n] = (int32_t)draw(s, 100); /* they part here */
 }
 
+/* What is cached of a row of tokens must be what its blocks say. */
+static size_t look(scene *s, uint32_t blocks[CTX / B])
+{
+    const uint32_t family = draw(s, FAMILIES);
+    const char scope = (char)draw(s, 2);
+    int32_t ids[CTX];
+    cache_request r = {.ids = ids, .n_ids = draw(s, CTX + 1), .scope = &scope};
+    size_t n;
+
+    r.scope_bytes = draw(s, 2);
+    for (size_t i = 0; i < CTX; i++) ids[i] = family_id(family, i);
+    n = cache_look(s->cache, &r, blocks);
+    CHECK(n <= r.n_ids / B);
+    for (size_t i = 0; i < n; i++)
+        CHECK(memcmp(context_ids(&s->cache->shared, blocks[i]), ids + i * B, B * sizeof *ids) ==
+              0);
+    return n;
+}
+
+static void pin_or_unpin(scene *s, pin_set *p)
+{
+    if (p->n) {
+        cache_unpin(s->cache, p->blocks, p->n);
+        p->n = 0;
+        return;
+    }
+    p->n = look(s, p->blocks);
+    if (!p->n) return;
+    s->pinnings++;
+    if (cache_pin(s->cache, p->blocks, p->n) == ERR_OK) return;
+    s->refused++;
+    p->n = 0;
+}
+
+static void forget(scene *s)
+{
+    uint32_t blocks[CTX / B];
+    const size_t n = look(s, blocks);
+
+    if (n) cache_forget(s->cache, blocks[n - 1]);
+}
+
 static void operate(scene *s)
 {
     living *l = &s->live[draw(s, LIVE)];
 
     switch (draw(s, 16)) {
+    case 2:
+        pin_or_unpin(s, &s->pins[draw(s, PINS)]);
+        return;
+    case 3:
+        if (draw(s, 8) == 0) forget(s);
+        return;
     case 0:
         cache_evict(s->cache, draw(s, 4));
         return;
@@ -254,6 +325,7 @@ static void check_variety(const scene *s, unsigned key_bits)
     CHECK(key_bits < 128 || st.evicted_blocks > 50);
     CHECK(st.sealed_blocks > 200 && st.hit_tokens > (key_bits < 128 ? 0 : 20 * B));
     CHECK(st.workspace_used_bytes <= st.workspace_bytes);
+    CHECK(key_bits < 128 || (s->pinnings > 100 && s->refused < s->pinnings / 2));
 }
 
 static void run_scene(const char *mode, uint64_t pages, unsigned key_bits, int times)

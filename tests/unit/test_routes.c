@@ -65,7 +65,7 @@ static void write_path(char out[128], const route *to, const char *id)
     const char *brace = strstr(to->path, "{id}");
 
     if (brace)
-        snprintf(out, 128, "%.*s%s", (int)(brace - to->path), to->path, id);
+        snprintf(out, 128, "%.*s%s%s", (int)(brace - to->path), to->path, id, brace + 4);
     else
         snprintf(out, 128, "%s", to->path);
 }
