@@ -77,7 +77,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
-        ablations figures image check-image deps compile_commands clean programs fuzz-programs FORCE
+        bench-sessions ablations figures image check-image deps compile_commands clean programs fuzz-programs FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,6 +143,10 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
+
+bench-sessions: ## 150 sessions at once, and 500 dialogues turn by turn (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
+	@$(SUB) all
+	@tests/bench/sessions.sh $(DATA)
 
 ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE.gguf ..." CHUNKS=4)
 	@deploy/deps.sh build figures
