@@ -154,6 +154,15 @@ static void learn(batch *b, size_t decoding, size_t rows, double seconds)
         average(&b->row_seconds, (seconds - b->decode_seconds) / (double)rows);
 }
 
+static void count_size(batch *b, size_t rows)
+{
+    size_t i = 0;
+
+    while (i < BATCH_SIZES && rows > (size_t)1 << i) i++;
+    b->sizes[i]++;
+    b->rows += rows;
+}
+
 void batch_step(batch *b)
 {
     const double start = now();
@@ -163,6 +172,7 @@ void batch_step(batch *b)
     b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding));
     if (!b->stepped) return;
     for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
+    count_size(b, decoding + rows);
     forward_step(b->runtime->forward, b->pieces, b->stepped);
     learn(b, decoding, rows, now() - start);
     take(b, decoding);

@@ -14,18 +14,22 @@
 #include "engine/err.h"
 #include "server/run.h"
 
+enum { BATCH_SIZES = 12 }; /* steps of 1, 2, up to 4, 8 .. 2048 rows, and of more */
+
 typedef struct batch {
     runtime *runtime;
     run **runs; /* [n] in the order they were added */
     size_t n, most;
-    forward_piece *pieces; /* [most] */
-    run **of;              /* [most] whose piece it is */
-    double decode_seconds; /* of a step of decoding alone, lately; 0: not known */
-    double row_seconds;    /* of a prompt's row in a step */
-    size_t stepped;        /* pieces of the last step */
-    double sample_seconds; /* since the start */
-    uint64_t prompt_rows;  /* of prompts computed since the start */
-    uint64_t new_tokens;   /* chosen since the start */
+    forward_piece *pieces;           /* [most] */
+    run **of;                        /* [most] whose piece it is */
+    double decode_seconds;           /* of a step of decoding alone, lately; 0: not known */
+    double row_seconds;              /* of a prompt's row in a step */
+    size_t stepped;                  /* pieces of the last step */
+    double sample_seconds;           /* since the start */
+    uint64_t prompt_rows;            /* of prompts computed since the start */
+    uint64_t new_tokens;             /* chosen since the start */
+    uint64_t sizes[BATCH_SIZES + 1]; /* steps of so many rows: up to 2^i, the last: more */
+    uint64_t rows;                   /* of all steps */
 } batch;
 
 /* Room for `most` generations. ERR_NOMEM. The caller closes, when it is empty. */

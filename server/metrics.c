@@ -144,18 +144,21 @@ static void add_process(text_builder *t, const char *name, const char *type, dou
 
 /* --- samples whose labels are made here --- */
 
-static void add_build_info(text_builder *t, const metrics *m)
+static void add_build_info(text_builder *t, const metrics *m, const sched_stats *st)
 {
+    (void)st;
     text_addf(t, "xquantd_build_info{%s} 1\n", m->build_labels);
 }
 
-static void add_model_info(text_builder *t, const metrics *m)
+static void add_model_info(text_builder *t, const metrics *m, const sched_stats *st)
 {
+    (void)st;
     text_addf(t, "xquantd_model_info{%s} 1\n", m->model_labels);
 }
 
-static void add_http_requests(text_builder *t, const metrics *m)
+static void add_http_requests(text_builder *t, const metrics *m, const sched_stats *st)
 {
+    (void)st;
     for (size_t i = 0; i < m->n_http; i++) {
         const http_row *row = &m->http[i];
 
@@ -214,6 +217,17 @@ static void add_histogram(text_builder *t, const metrics *m, const char *name,
     add_sample(t, m, name, "_bucket", with_bound, (double)count);
     add_sample(t, m, name, "_sum", labels, h->sum);
     add_sample(t, m, name, "_count", labels, (double)count);
+}
+
+/* Steps by their size, which the scheduler has counted. */
+static void add_batch_tokens(text_builder *t, const metrics *m, const sched_stats *st)
+{
+    double bounds[BATCH_SIZES];
+    histogram h = {.bounds = bounds, .n = BATCH_SIZES, .sum = (double)st->step_rows};
+
+    for (size_t i = 0; i < BATCH_SIZES; i++) bounds[i] = (double)((size_t)1 << i);
+    memcpy(h.counts, st->step_sizes, sizeof st->step_sizes);
+    add_histogram(t, m, "batch_tokens", "$", &h);
 }
 
 /* 1, 2, 5, 10 ... until the longest context is in. */
@@ -394,7 +408,7 @@ void metrics_count_generation(metrics *m, const generation *g, bool failed, uint
 #undef SAMPLE
 #undef PROCESS
 #define FAMILY(type, name, help)         add_head(&t, "xquantd_", #name, #type, help);
-#define ROWS(name, function)             function(&t, m);
+#define ROWS(name, function)             function(&t, m, st);
 #define SAMPLE(name, labels, value)      add_sample(&t, m, #name, "", labels, (double)(value));
 #define PROCESS(type, name, value, help) add_process(&t, #name, #type, value, help);
 #define HISTOGRAM(name, bounds, labels, help)           \

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/batch.h"
 #include "server/queue.h"
 
 /* First in, first out. */
@@ -134,6 +133,8 @@ static void write_stats(sched *s, const sched_stats *cache_side)
     now.prompt_tokens_computed = s->batch.prompt_rows;
     now.generation_tokens = s->batch.new_tokens;
     now.steps = s->stats.steps;
+    memcpy(now.step_sizes, s->batch.sizes, sizeof now.step_sizes);
+    now.step_rows = s->batch.rows;
     now.phase_seconds[SCHED_SAMPLE] = s->batch.sample_seconds;
     s->stats = now;
 }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "engine/err.h"
+#include "server/batch.h"
 #include "server/generation.h"
 #include "server/runtime.h"
 
@@ -82,7 +83,8 @@ typedef struct sched_stats {
     uint64_t queried_tokens, hit_tokens; /* of prompts, in the cache */
     uint64_t prompt_tokens_computed, generation_tokens;
     uint64_t steps;
-    double phase_seconds[SCHED_PHASES]; /* thread seconds */
+    uint64_t step_sizes[BATCH_SIZES + 1], step_rows; /* as batch has them */
+    double phase_seconds[SCHED_PHASES];              /* thread seconds */
     double remat_seconds;
     uint64_t remat_tokens;
     const char *mode;

@@ -216,3 +216,21 @@ TEST(metrics_cache_bytes_sum_to_the_capacity)
     free(text);
     metrics_free(m);
 }
+
+TEST(metrics_show_the_sizes_of_steps)
+{
+    const sched_stats st = {.step_sizes = {[0] = 5, [3] = 2, [BATCH_SIZES] = 1},
+                            .step_rows = 5 + 16 + 5000};
+    metrics *m = make();
+    char *text = scrape(m, &st);
+
+    CHECK(value_of(text, "xquantd_batch_tokens_bucket{" MODEL ",le=\"1\"}") == 5);
+    CHECK(value_of(text, "xquantd_batch_tokens_bucket{" MODEL ",le=\"4\"}") == 5);
+    CHECK(value_of(text, "xquantd_batch_tokens_bucket{" MODEL ",le=\"8\"}") == 7);
+    CHECK(value_of(text, "xquantd_batch_tokens_bucket{" MODEL ",le=\"2048\"}") == 7);
+    CHECK(value_of(text, "xquantd_batch_tokens_bucket{" MODEL ",le=\"+Inf\"}") == 8);
+    CHECK(value_of(text, "xquantd_batch_tokens_sum{" MODEL "}") == 5021);
+    CHECK(value_of(text, "xquantd_batch_tokens_count{" MODEL "}") == 8);
+    free(text);
+    metrics_free(m);
+}
