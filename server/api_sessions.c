@@ -141,7 +141,7 @@ static void visit(visitor *v, session_act act, session *of)
 /* The name in the path: what stands between the prefix and the suffix. */
 static void read_name(visitor *v, const char *suffix)
 {
-    const char *path = http_path(v->http) + sizeof prefix - 1;
+    const char *path = http_path(v->http) + strlen(prefix);
     const size_t n = strlen(path) - strlen(suffix);
 
     if (n <= SESSION_NAME_BYTES) snprintf(v->name, sizeof v->name, "%.*s", (int)n, path);
