@@ -144,7 +144,7 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
 
-bench-sessions: ## 150 sessions at once, and 500 dialogues turn by turn (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
+bench-sessions: ## 150 sessions at once, 500 dialogues turn by turn, gaps beside a long prompt (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
 	@$(SUB) all
 	@tests/bench/sessions.sh $(DATA)
 

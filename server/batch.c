@@ -1,6 +1,7 @@
 /* batch.c - who takes part in a step, and with how many rows. */
 #include "server/batch.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@ err batch_open(batch *b, runtime *r, size_t most)
     *b = (batch){.runtime = r, .most = most};
     b->runs = calloc(most, sizeof(run *));
     b->of = calloc(most, sizeof(run *));
+    b->sealing = calloc(most, sizeof(context *));
     b->pieces = calloc(most, sizeof *b->pieces);
-    if (b->runs && b->of && b->pieces) return ERR_OK;
+    if (b->runs && b->of && b->sealing && b->pieces) return ERR_OK;
     batch_close(b);
     return ERR_NOMEM;
 }
@@ -26,6 +28,7 @@ void batch_close(batch *b)
 {
     free(b->runs);
     free(b->of);
+    free(b->sealing);
     free(b->pieces);
     *b = (batch){0};
 }
@@ -53,7 +56,7 @@ generation *batch_take(batch *b)
         run *x = b->runs[i];
         generation *g = x->generation;
 
-        if (!x->over) continue;
+        if (!run_is_through(x)) continue;
         run_close(x);
         free(x);
         memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
@@ -74,16 +77,17 @@ static void average(double *lately, double seconds)
     *lately = *lately > 0 ? *lately + LATELY * (seconds - *lately) : seconds;
 }
 
-/* Rows of prompts that a step may take beside `decoding` rows. */
-static size_t prompt_rows(const batch *b, size_t decoding)
+/* Rows of prompts that a step may take in so many seconds beside rows that decode; when it has
+ * done nothing for prompts yet, a few in any case. */
+static size_t prompt_rows(const batch *b, size_t decoding, double left, bool idle)
 {
     const size_t most = forward_max_rows(b->runtime->forward) - b->most;
-    const double left = (STRETCH - 1) * b->decode_seconds;
+    const size_t least = idle ? LEAST_ROWS : 0;
     double rows;
 
     if (!decoding || b->row_seconds <= 0) return decoding ? LEAST_ROWS : most;
     rows = left / b->row_seconds;
-    return rows < LEAST_ROWS ? LEAST_ROWS : rows > (double)most ? most : (size_t)rows;
+    return rows < (double)least ? least : rows > (double)most ? most : (size_t)rows;
 }
 
 /* The piece of x is number *n of the step. */
@@ -103,7 +107,7 @@ static size_t bring_decoding(batch *b)
 
         if (atomic_load(&x->generation->cancel))
             run_cancel(x);
-        else if (run_decodes(x))
+        else if (run_is_ready(x) && run_decodes(x))
             bring(b, x, 1, &n);
     }
     return n;
@@ -119,7 +123,7 @@ static size_t bring_prompts(batch *b, size_t n, size_t rows)
     for (size_t i = 0; i < b->n && taken < rows; i++) {
         run *x = b->runs[i];
 
-        if (x->over || run_decodes(x)) continue;
+        if (!run_is_ready(x) || run_decodes(x)) continue;
         if (!run_warm(x)) {
             if (alone) continue;
             break;
@@ -163,13 +167,44 @@ static void count_size(batch *b, size_t rows)
     b->rows += rows;
 }
 
+/* The contexts that are sealing, the oldest first, as many as there are workers; all if nobody
+ * waits for them. */
+static size_t list_sealing(batch *b, bool all)
+{
+    const size_t most = all ? b->n : (size_t)b->runtime->team->slots;
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n && n < most; i++)
+        if (run_is_sealing(b->runs[i])) b->sealing[n++] = b->runs[i]->context;
+    return n;
+}
+
+/* Seal as many layers as fit the time beside rows that decode, at least one; all when there are
+ * none. True: there was something to seal. */
+static bool seal(batch *b, size_t decoding, double left)
+{
+    const size_t n = list_sealing(b, !decoding);
+    const double start = now();
+    double fit = b->layer_seconds > 0 ? left / b->layer_seconds : 1;
+    int layers;
+
+    if (!n) return false;
+    fit = !decoding || fit > INT_MAX ? INT_MAX : fit < 1 ? 1 : fit;
+    layers = cache_seal(b->runtime->cache, b->sealing, n, (int)fit);
+    if (decoding) average(&b->layer_seconds, (now() - start) / layers);
+    return true;
+}
+
 void batch_step(batch *b)
 {
-    const double start = now();
+    const double begun = now(), left = (STRETCH - 1) * b->decode_seconds;
     const size_t decoding = bring_decoding(b);
+    const bool sealed = seal(b, decoding, left);
+    const double start = now();
     size_t rows = 0;
 
-    b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding));
+    b->stepped = bring_prompts(b, decoding,
+                               prompt_rows(b, decoding, left - (start - begun), !sealed));
     if (!b->stepped) return;
     for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
     count_size(b, decoding + rows);

@@ -49,6 +49,21 @@ bool run_warm(run *x)
     return cache_rebuild(x->context, (size_t)x->runtime->team->slots) == 0;
 }
 
+bool run_is_sealing(const run *x)
+{
+    return cache_is_sealing(x->context);
+}
+
+bool run_is_ready(const run *x)
+{
+    return !x->over && !run_is_sealing(x);
+}
+
+bool run_is_through(const run *x)
+{
+    return x->over && (!run_is_sealing(x) || x->generation->out.finish == FINISH_ABORT);
+}
+
 bool run_decodes(const run *x)
 {
     return x->read == x->generation->in.n_ids;
@@ -99,7 +114,7 @@ void run_take(run *x, const forward_piece *p)
 {
     const bool decoded = run_decodes(x);
 
-    cache_settle(x->context);
+    cache_settle_later(x->context);
     if (!decoded) x->read += p->T;
     if (p->wanted) {
         choose(x);

@@ -36,6 +36,13 @@ err run_open(run *x, runtime *r, generation *g);
  * takes part in no step. */
 bool run_warm(run *x);
 
+/* Is its newest block being sealed? Then, and when it is over, it is not ready for a step. */
+bool run_is_sealing(const run *x);
+bool run_is_ready(const run *x);
+
+/* Is it over, and what it has computed sealed? What was canceled need not be. */
+bool run_is_through(const run *x);
+
 /* Is its prompt read, so that it brings one row a step? */
 bool run_decodes(const run *x);
 

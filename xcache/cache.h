@@ -91,6 +91,16 @@ void cache_push(context *x, const int32_t *ids, size_t T);
  * layer after layer into a block of the pool, and rebuilds its page. */
 void cache_settle(context *x);
 
+/* The same, but a full block is left to cache_seal: until it is sealed the context takes part
+ * in no step, and is neither forked nor cut. If it ends before, the block is lost. */
+void cache_settle_later(context *x);
+bool cache_is_sealing(const context *x);
+
+/* Seal the next up to `layers` layers of each of these contexts, which are sealing, all workers
+ * at once. Results do not depend on how it is cut. Returns how many
+ * layers were sealed of the one that had most of them left. */
+int cache_seal(cache *c, context *const *list, size_t n, int layers);
+
 size_t cache_context_tokens(const context *x);
 size_t cache_context_bytes(const context *x); /* its sealed blocks */
 

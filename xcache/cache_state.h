@@ -51,7 +51,7 @@ prefix_key cache_scope_root(const cache *c, const cache_request *r);
 
 /* --- contents, in seal.c --- */
 
-/* The open page of x is full: its block is sealed or found, and its page rebuilt. */
-void cache_seal(xcontext *x);
+/* The open page of x is full: its block is found, or begins to be sealed. */
+void cache_begin_seal(xcontext *x);
 
 #endif

@@ -35,9 +35,11 @@ typedef struct xcontext {
     open_page *page;
     pool_block *blocks; /* [reserved] */
     size_t n_blocks, reserved;
-    size_t n_tokens; /* settled: sealed and open */
-    size_t pushed;   /* of the step that runs */
-    prefix_key root; /* of its scope */
+    size_t n_tokens;    /* settled: sealed and open */
+    size_t pushed;      /* of the step that runs */
+    pool_block sealing; /* the block that its full page is written into, or PREFIX_NONE */
+    int sealed_layers;  /* of it */
+    prefix_key root;    /* of its scope */
 } xcontext;
 
 extern const context_ops xcontext_ops;

@@ -1,5 +1,6 @@
 /* lifecycle.c - begins, forks, cuts and ends contexts; holds and evicts their blocks. */
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,7 +186,8 @@ static xcontext *new_context(cache *c, size_t tokens)
                     .cache = c,
                     .shared = &c->shared,
                     .reserved = tokens / B,
-                    .root = c->root};
+                    .root = c->root,
+                    .sealing = PREFIX_NONE};
     x->blocks = malloc((x->reserved + 1) * sizeof *x->blocks);
     if (x->blocks) return x;
     free(x);
@@ -222,7 +224,7 @@ err cache_fork(const context *base, context **out)
     xcontext *x = new_context(c, from->reserved * base->block_tokens);
     err e;
 
-    assert(!from->pushed);
+    assert(!from->pushed && !cache_is_sealing(base));
     if (!x) return ERR_NOMEM;
     x->root = from->root;
     x->n_blocks = from->n_blocks;
@@ -245,18 +247,29 @@ void cache_push(context *base, const int32_t *ids, size_t T)
     xcontext *x = of(base);
     const size_t at = x->n_tokens % base->block_tokens;
 
-    assert(!x->pushed && at + T <= base->block_tokens);
+    assert(!x->pushed && !cache_is_sealing(base) && at + T <= base->block_tokens);
     memcpy(x->page->ids + at, ids, T * sizeof *ids);
     x->pushed = T;
 }
 
-void cache_settle(context *base)
+void cache_settle_later(context *base)
 {
     xcontext *x = of(base);
 
     x->n_tokens += x->pushed;
     x->pushed = 0;
-    if (x->n_tokens / base->block_tokens > x->n_blocks) cache_seal(x);
+    if (x->n_tokens / base->block_tokens > x->n_blocks) cache_begin_seal(x);
+}
+
+void cache_settle(context *base)
+{
+    cache_settle_later(base);
+    if (cache_is_sealing(base)) cache_seal(of(base)->cache, &base, 1, INT_MAX);
+}
+
+bool cache_is_sealing(const context *x)
+{
+    return of_const(x)->sealing != PREFIX_NONE;
 }
 
 /* Let go of blocks until n are left, the last first. */
@@ -284,7 +297,7 @@ err cache_truncate(context *base, size_t tokens)
     xcontext *x = of(base);
     const size_t keep = tokens / base->block_tokens;
 
-    assert(!x->pushed);
+    assert(!x->pushed && !cache_is_sealing(base));
     if (tokens >= x->n_tokens) return ERR_OK;
     if (keep >= x->n_blocks) {
         x->n_tokens = tokens;
@@ -313,6 +326,10 @@ void cache_end(context *base)
     cache *c = x->cache;
 
     c->outstanding -= x->reserved - x->n_blocks;
+    if (cache_is_sealing(base)) {
+        c->outstanding++; /* it was taken */
+        cache_drop_block(c, x->sealing);
+    }
     drop_blocks(x, 0);
     scratch_give_page(&c->scratch, x->page);
     free_context(x);

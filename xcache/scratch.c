@@ -51,6 +51,10 @@ static size_t lay_out(scratch *s, const codec_state *c, size_t stream_blocks)
     }
     for (int i = 0; i < s->n_pages && stream_blocks && c->codec->carries; i++)
         s->pages[i].state = carve(s, &at, stream_blocks * B * D * sizeof(float));
+    for (int i = 0; i < s->n_pages && c->codec->carries; i++) {
+        s->pages[i].sealing = carve(s, &at, B * D * sizeof(float));
+        s->pages[i].rebuilding = carve(s, &at, B * D * sizeof(float));
+    }
     for (int i = 0; i < s->n_slots && c->codec->rebuilds; i++)
         lay_out_slot(s, &at, c, &s->slots[i]);
     s->turned = carve(s, &at, B * c->m->E * sizeof(float));

@@ -18,7 +18,9 @@ typedef struct open_page {
     float
         *state; /* [blocks,B,D] streaming: what a codec that carries hands from layer to layer,
                    for every sealed block of the context; NULL where nothing is carried */
-    int32_t *ids; /* [B] */
+    float *sealing, *rebuilding; /* [B,D] the same of the block that is sealed from this page,
+                                    for its encoder and for its decoder */
+    int32_t *ids;                /* [B] */
 } open_page;
 
 typedef struct scratch {

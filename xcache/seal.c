@@ -89,62 +89,158 @@ void cache_drop_pages(cache *c)
 
 /* --- blocks of the pool --- */
 
-/* Encode the full open page into block b. */
-static void encode_block(const xcontext *x, pool_block b)
+enum { SEALS_AT_ONCE = 64 };
+
+/* Contexts that are sealing, one a task. */
+typedef struct seal_job {
+    xcontext *x[SEALS_AT_ONCE];
+    int layers;
+    double sealed[SEALS_AT_ONCE], rebuilt[SEALS_AT_ONCE]; /* seconds */
+} seal_job;
+
+/* Encode one layer of the full open page. */
+static void seal_layer(const xcontext *x, int l, int slot)
 {
     const context_shared *s = x->shared;
     const model *m = s->codec.m;
     const open_page *page = x->page;
-    const size_t B = s->codec.block_tokens;
+    const size_t B = s->codec.block_tokens, at = (size_t)l;
+    const codec_rows rows = {.x = page->x ? page->x + at * B * m->D : NULL,
+                             .raw_k = page->raw_k ? page->raw_k + at * B * m->E : NULL,
+                             .k = page->k + at * B * m->E,
+                             .v = page->v + at * B * m->E};
+    codec_place place = context_place(s, l, x->sealing, x->n_blocks * B);
 
-    memcpy(context_ids(s, b), page->ids, B * sizeof *page->ids);
-    for (size_t l = 0; l < m->L; l++) {
-        const codec_rows rows = {.x = page->x ? page->x + l * B * m->D : NULL,
-                                 .raw_k = page->raw_k ? page->raw_k + l * B * m->E : NULL,
-                                 .k = page->k + l * B * m->E,
-                                 .v = page->v + l * B * m->E};
-        codec_place place = context_place(s, (int)l, b, x->n_blocks * B);
+    place.scratch = &s->slots[slot];
+    place.state = page->sealing;
+    s->codec.codec->encode(&s->codec, l, &rows, &place);
+}
 
-        place.scratch = &s->slots[0]; /* no step runs */
-        place.state = place.scratch->state;
-        s->codec.codec->encode(&s->codec, (int)l, &rows, &place);
+/* What the codes of that layer say, into the block's page. */
+static void rebuild_layer(const xcontext *x, int l, int slot)
+{
+    const context_shared *s = x->shared;
+    codec_place place = context_place(s, l, x->sealing, x->n_blocks * s->codec.block_tokens);
+    kv_tile tile;
+
+    place.scratch = &s->slots[slot];
+    place.state = x->page->rebuilding;
+    s->codec.codec->decode(&s->codec, l, &place, &tile);
+    workspace_write(s->workspace, x->sealing, l, &tile);
+    atomic_fetch_add(s->rebuilt, s->codec.block_tokens);
+}
+
+/* It had one when sealing began, but all pages may be dropped at any time. */
+static bool has_page(const xcontext *x)
+{
+    return x->shared->workspace && workspace_has(x->shared->workspace, x->sealing);
+}
+
+static void seal_task(void *arg, int i, int slot)
+{
+    seal_job *job = arg;
+    xcontext *x = job->x[i];
+    const int L = (int)x->shared->codec.m->L;
+
+    for (int n = 0; n < job->layers && x->sealed_layers < L; n++) {
+        const double start = now();
+        double sealed;
+
+        seal_layer(x, x->sealed_layers, slot);
+        sealed = now();
+        if (has_page(x)) rebuild_layer(x, x->sealed_layers, slot);
+        job->sealed[i] += sealed - start;
+        job->rebuilt[i] += now() - sealed;
+        x->sealed_layers++;
     }
 }
 
-/* A new block; a prefix leads to it unless one leads elsewhere under the same key. */
-static pool_block write_block(const xcontext *x, bool reachable, prefix_key key,
-                              pool_block parent)
+/* The block that this context's next one would be, if there is one already; *key: its key.
+ * False: none can be found, for no prefix leads to its parent. */
+static bool find_next(const xcontext *x, pool_block *found, prefix_key *key, pool_block *parent)
 {
-    cache *c = x->cache;
-    const pool_block b = cache_take_block(c);
-    const double start = now();
+    const cache *c = x->cache;
+    prefix_key before = x->root;
 
-    encode_block(x, b);
-    c->sealed++;
-    c->seal_seconds += now() - start;
-    if (reachable) prefix_add(c->prefixes, key, parent, b);
-    return b;
+    *found = *parent = PREFIX_NONE;
+    if (x->n_blocks) {
+        *parent = x->blocks[x->n_blocks - 1];
+        if (!prefix_has(c->prefixes, *parent)) return false;
+        before = prefix_of(c->prefixes, *parent);
+    }
+    *found = cache_find_block(c, before, *parent, x->page->ids, key);
+    return true;
 }
 
-void cache_seal(xcontext *x)
+static void append(xcontext *x, pool_block b)
+{
+    x->blocks[x->n_blocks++] = b;
+    cache_rebuild(&x->base, 1); /* if it has no page */
+}
+
+void cache_begin_seal(xcontext *x)
 {
     cache *c = x->cache;
-    const pool_block parent = x->n_blocks ? x->blocks[x->n_blocks - 1] : PREFIX_NONE;
-    const bool reachable = !x->n_blocks || prefix_has(c->prefixes, parent);
-    prefix_key key = {0};
-    pool_block b = PREFIX_NONE;
+    const context_shared *s = x->shared;
+    pool_block found, parent;
+    prefix_key key;
 
     assert(x->n_blocks < x->reserved);
-    if (reachable) {
-        const prefix_key before = x->n_blocks ? prefix_of(c->prefixes, parent) : x->root;
-
-        b = cache_find_block(c, before, parent, x->page->ids, &key);
-    }
-    if (b == PREFIX_NONE)
-        b = write_block(x, reachable, key, parent);
-    else
-        cache_hold_block(c, b); /* another context was here: the same tokens, the same block */
-    x->blocks[x->n_blocks++] = b;
     c->outstanding--;
-    cache_rebuild(&x->base, 1);
+    if (find_next(x, &found, &key, &parent) && found != PREFIX_NONE) {
+        cache_hold_block(c, found); /* the same tokens, the same block */
+        append(x, found);
+        return;
+    }
+    x->sealing = cache_take_block(c);
+    x->sealed_layers = 0;
+    memcpy(context_ids(s, x->sealing), x->page->ids,
+           s->codec.block_tokens * sizeof *x->page->ids);
+    if (s->workspace) workspace_add(s->workspace, x->sealing);
+}
+
+/* All layers are done: a prefix leads to the block, unless one leads elsewhere under the same
+ * key. Another context may have sealed the same meanwhile: then there is one block too many. */
+static void finish_seal(xcontext *x)
+{
+    cache *c = x->cache;
+    const pool_block b = x->sealing;
+    pool_block found, parent;
+    prefix_key key;
+
+    c->sealed++;
+    x->sealing = PREFIX_NONE;
+    if (!find_next(x, &found, &key, &parent)) {
+        append(x, b);
+    } else if (found == PREFIX_NONE) {
+        prefix_add(c->prefixes, key, parent, b);
+        append(x, b);
+    } else {
+        cache_hold_block(c, found);
+        cache_drop_block(c, b);
+        append(x, found);
+    }
+}
+
+int cache_seal(cache *c, context *const *list, size_t n, int layers)
+{
+    const int L = (int)c->shared.codec.m->L;
+    int longest = 0;
+
+    for (size_t done = 0; done < n; done += SEALS_AT_ONCE) {
+        const size_t most = n - done < SEALS_AT_ONCE ? n - done : SEALS_AT_ONCE;
+        seal_job job = {.layers = layers};
+
+        for (size_t i = 0; i < most; i++) {
+            job.x[i] = (xcontext *)(void *)list[done + i];
+            if (L - job.x[i]->sealed_layers > longest) longest = L - job.x[i]->sealed_layers;
+        }
+        c->team->run(c->team, seal_task, &job, (int)most);
+        for (size_t i = 0; i < most; i++) {
+            c->seal_seconds += job.sealed[i];
+            c->rebuild_seconds += job.rebuilt[i];
+            if (job.x[i]->sealed_layers == L) finish_seal(job.x[i]);
+        }
+    }
+    return longest < layers ? longest : layers;
 }

@@ -29,6 +29,7 @@ typedef struct scene {
     living live[LIVE];
     pin_set pins[PINS];
     size_t pinnings, refused;
+    size_t cut; /* pieces of sealing */
     uint32_t state;
 } scene;
 
@@ -89,6 +90,7 @@ static unsigned count_holders(const scene *s, pool_block b)
         const xcontext *x = (const xcontext *)(const void *)s->live[i].c;
 
         for (size_t j = 0; x && j < x->n_blocks; j++) n += x->blocks[j] == b;
+        n += x && x->sealing == b;
     }
     return n;
 }
@@ -144,8 +146,9 @@ static void recount_contexts(const scene *s)
         const xcontext *x = (const xcontext *)(const void *)l->c;
 
         if (!x) continue;
-        CHECK(cache_context_tokens(l->c) == l->n && x->n_blocks == l->n / B);
-        outstanding += x->reserved - x->n_blocks;
+        CHECK(cache_context_tokens(l->c) == l->n);
+        CHECK(x->n_blocks + cache_is_sealing(l->c) == l->n / B);
+        outstanding += x->reserved - l->n / B;
         for (size_t b = 0; b < x->n_blocks; b++)
             CHECK(memcmp(context_ids(x->shared, x->blocks[b]), l->ids + b * B,
                          B * sizeof *l->ids) == 0);
@@ -204,8 +207,23 @@ static void append(scene *s, living *l)
 
     if (!T || cache_rebuild(l->c, SIZE_MAX)) return;
     cache_push(l->c, l->ids + l->n, T);
-    cache_settle(l->c);
+    if (draw(s, 2))
+        cache_settle(l->c);
+    else
+        cache_settle_later(l->c);
     l->n += T;
+}
+
+/* All that are sealing at once, some layers of each. */
+static void seal(scene *s)
+{
+    context *list[LIVE];
+    size_t n = 0;
+
+    for (size_t i = 0; i < LIVE; i++)
+        if (s->live[i].c && cache_is_sealing(s->live[i].c)) list[n++] = s->live[i].c;
+    s->cut += n;
+    if (n) CHECK(cache_seal(s->cache, list, n, 1 + (int)draw(s, 2)) >= 1);
 }
 
 static void cut(scene *s, living *l)
@@ -300,7 +318,11 @@ static void operate(scene *s)
         begin(s, l);
         return;
     }
-    switch (draw(s, 24)) {
+    if (cache_is_sealing(l->c) && draw(s, 32)) {
+        seal(s);
+        return;
+    }
+    switch (cache_is_sealing(l->c) ? 0 : draw(s, 24)) {
     case 0:
         cache_end(l->c);
         l->c = NULL;
@@ -325,7 +347,8 @@ static void check_variety(const scene *s, unsigned key_bits)
     CHECK(key_bits < 128 || st.evicted_blocks > 50);
     CHECK(st.sealed_blocks > 200 && st.hit_tokens > (key_bits < 128 ? 0 : 20 * B));
     CHECK(st.workspace_used_bytes <= st.workspace_bytes);
-    CHECK(key_bits < 128 || (s->pinnings > 100 && s->refused < s->pinnings / 2));
+    CHECK(s->cut > 100);
+    CHECK(key_bits < 128 || (s->pinnings > 50 && s->pinnings - s->refused > 25));
 }
 
 static void run_scene(const char *mode, uint64_t pages, unsigned key_bits, int times)
