@@ -113,3 +113,14 @@ void answer_busy(http_request *r, unsigned seconds)
     http_add_header(r, "retry-after-ms", text);
     answer_err(r, ERR_BUSY);
 }
+
+void answer_json(http_request *r, text_builder *t)
+{
+    size_t n = 0;
+    char *body = text_take(t, &n);
+
+    if (body)
+        http_answer(r, 200, "application/json", body, n);
+    else
+        answer_err(r, ERR_NOMEM);
+}

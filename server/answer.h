@@ -5,6 +5,7 @@
 
 #include "engine/err.h"
 #include "server/http.h"
+#include "server/text.h"
 
 typedef struct answer_row {
     int status;
@@ -13,6 +14,9 @@ typedef struct answer_row {
 
 /* The row for e; every err has one. */
 answer_row answer_for(err e);
+
+/* 200 with the JSON that t holds, which is empty afterwards. */
+void answer_json(http_request *r, text_builder *t);
 
 /* Answer with e's status and type and err_text(e) as the message. Adds Retry-After and
  * x-should-retry as openai-wire says for 429, 503 and other 5xx. */

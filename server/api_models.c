@@ -20,17 +20,6 @@ static void add_model(text_builder *t, const server *s)
               r->ctx_size, r->weights->ctx_train);
 }
 
-static void answer_text(http_request *r, text_builder *t)
-{
-    size_t n = 0;
-    char *body = text_take(t, &n);
-
-    if (body)
-        http_answer(r, 200, "application/json", body, n);
-    else
-        answer_err(r, ERR_NOMEM);
-}
-
 void api_models(http_request *r)
 {
     text_builder t = {0};
@@ -38,7 +27,7 @@ void api_models(http_request *r)
     text_add_string(&t, "{\"object\":\"list\",\"data\":[");
     add_model(&t, http_server(r));
     text_add_string(&t, "]}");
-    answer_text(r, &t);
+    answer_json(r, &t);
 }
 
 void api_model(http_request *r)
@@ -55,5 +44,5 @@ void api_model(http_request *r)
         return;
     }
     add_model(&t, s);
-    answer_text(r, &t);
+    answer_json(r, &t);
 }

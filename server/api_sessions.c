@@ -46,17 +46,6 @@ static void add_session(text_builder *t, const server *s, const session *of)
               of->pinned ? "true" : "false");
 }
 
-static void send_text(http_request *r, text_builder *t)
-{
-    size_t n = 0;
-    char *body = text_take(t, &n);
-
-    if (body)
-        http_answer(r, 200, "application/json", body, n);
-    else
-        answer_err(r, ERR_NOMEM);
-}
-
 static void send_missing(http_request *r)
 {
     answer_error(r, 404, "invalid_request_error", "session_not_found", "id",
@@ -74,7 +63,7 @@ static void send_list(const visitor *v, http_request *r)
         add_session(&t, v->server, s);
     }
     text_add_string(&t, "]}");
-    send_text(r, &t);
+    answer_json(r, &t);
 }
 
 static void send_deleted(const visitor *v, http_request *r)
@@ -84,7 +73,7 @@ static void send_deleted(const visitor *v, http_request *r)
     text_add_string(&t, "{\"id\":");
     text_add_json_string(&t, v->name);
     text_add_string(&t, ",\"object\":\"session.deleted\",\"deleted\":true}");
-    send_text(r, &t);
+    answer_json(r, &t);
 }
 
 static void send_one(const visitor *v, http_request *r)
@@ -97,7 +86,7 @@ static void send_one(const visitor *v, http_request *r)
         return;
     }
     add_session(&t, v->server, s);
-    send_text(r, &t);
+    answer_json(r, &t);
 }
 
 /* --- the way to the scheduler's thread and back --- */
