@@ -148,9 +148,11 @@ static void seal_task(void *arg, int i, int slot)
 
         seal_layer(x, x->sealed_layers, slot);
         sealed = now();
-        if (has_page(x)) rebuild_layer(x, x->sealed_layers, slot);
         job->sealed[i] += sealed - start;
-        job->rebuilt[i] += now() - sealed;
+        if (has_page(x)) {
+            rebuild_layer(x, x->sealed_layers, slot);
+            job->rebuilt[i] += now() - sealed;
+        }
         x->sealed_layers++;
     }
 }
