@@ -12,7 +12,7 @@ import { readFileSync } from "node:fs";
 import { ask, chat, metrics, series, startDaemon } from "../api/daemon.mjs";
 
 const [file, mode, wanted = "0", size = "256MiB", ...options] = process.argv.slice(2);
-const AT_ONCE = 4, BLOCK = 128, SHORTEST = 900, LONGEST = 1100;
+const AT_ONCE = 4, BLOCK = 128, SHORTEST = 910, LONGEST = 1100;
 const text = readFileSync(file, "utf8").replace(/[^\x21-\x7e]+/g, " ");
 let daemon;
 process.on("exit", () => daemon?.child.kill("SIGTERM")); // after an error too
@@ -53,7 +53,7 @@ async function passage(i) {
 
 async function say(s, maxTokens) {
     const answer = await chat(daemon, { messages: s.messages, max_tokens: maxTokens,
-        temperature: 0, ignore_eos: true, session_id: s.id });
+        temperature: 0, session_id: s.id });
 
     if (answer.status !== 200) throw new Error(answer.text);
     return answer.json;
