@@ -147,9 +147,11 @@ static bool read_prompt(request *q, const cJSON *body, const request_env *env, j
     if (!cJSON_IsArray(list) || !list->child)
         return json_refuse(why, "invalid_value", "messages",
                            "'messages' must be an array of at least one message.");
-    good = read_messages(&c, list, why, e);
+    good = request_make_room(q, 1, why, e) && read_messages(&c, list, why, e);
     if (good) {
-        *e = template_encode(env->tokens, c.messages, c.n, true, &q->in.ids, &q->in.n_ids);
+        q->n_prompts = 1;
+        *e = template_encode(env->tokens, c.messages, c.n, true, &q->prompts[0].ids,
+                             &q->prompts[0].n);
         good = *e == ERR_OK;
     }
     conversation_free(&c);
@@ -218,19 +220,20 @@ static void add_logprobs(text_builder *t, const reply *a, const reply_slice *s)
 
 static const char event_object[] = "chat.completion.chunk";
 
-static void write_answer(text_builder *t, reply *a, const reply_slice *s)
+static void open_answer(text_builder *t, const reply *a)
 {
     reply_open(t, a, "chat.completion");
     reply_add_prompt_ids(t, a);
-    text_add_string(t, ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                       "\"content\":");
+}
+
+static void write_choice(text_builder *t, reply *a, const reply_slice *s)
+{
+    text_addf(t, "{\"index\":%zu,\"message\":{\"role\":\"assistant\",\"content\":", a->index);
     reply_add_text(t, a, s);
     text_add_string(t, ",\"refusal\":null}");
     add_logprobs(t, a, s);
     reply_add_finish(t, a, s);
     reply_add_token_ids(t, a, s);
-    text_add_string(t, "}],");
-    reply_add_usage(t, a);
     text_add_string(t, "}");
 }
 
@@ -238,7 +241,7 @@ static void write_answer(text_builder *t, reply *a, const reply_slice *s)
 static void open_delta(text_builder *t, const reply *a)
 {
     reply_open_event(t, a, event_object);
-    text_add_string(t, "{\"index\":0,\"delta\":");
+    text_addf(t, "{\"index\":%zu,\"delta\":", a->index);
 }
 
 static void close_delta(text_builder *t, const reply *a, const reply_slice *s)
@@ -291,7 +294,8 @@ const completion_kind api_chat_kind = {
     .id_prefix = "chatcmpl-",
     .prompt_param = "messages",
     .event_object = event_object,
-    .write_answer = write_answer,
+    .open_answer = open_answer,
+    .write_choice = write_choice,
     .write_events = write_events,
 };
 

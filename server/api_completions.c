@@ -9,20 +9,27 @@ enum { DEFAULT_MAX_TOKENS = 16 };
 
 /* --- the prompt --- */
 
+/* The next prompt of q, with room for so many ids. NULL: *e. */
+static request_prompt *add_prompt(request *q, size_t n, err *e)
+{
+    request_prompt *p = &q->prompts[q->n_prompts++];
+
+    p->ids = calloc(n + 1, sizeof *p->ids);
+    if (!p->ids) *e = ERR_NOMEM;
+    return p->ids ? p : NULL;
+}
+
 static bool read_text(request *q, const char *text, const request_env *env, err *e)
 {
     const bool bos = tokenizer_adds_bos(env->tokens);
     const size_t n = strlen(text);
+    request_prompt *p = add_prompt(q, n, e);
 
-    q->in.ids = calloc(n + 1, sizeof *q->in.ids);
-    if (!q->in.ids) {
-        *e = ERR_NOMEM;
-        return false;
-    }
-    if (bos) q->in.ids[0] = tokenizer_bos(env->tokens);
-    *e = tokenizer_encode(env->tokens, text, n, TOKENIZER_PLAIN, q->in.ids + bos, &q->in.n_ids);
+    if (!p) return false;
+    if (bos) p->ids[0] = tokenizer_bos(env->tokens);
+    *e = tokenizer_encode(env->tokens, text, n, TOKENIZER_PLAIN, p->ids + bos, &p->n);
     if (*e != ERR_OK) return false;
-    q->in.n_ids += bos;
+    p->n += bos;
     return true;
 }
 
@@ -30,42 +37,47 @@ static bool read_ids(request *q, const cJSON *list, const request_env *env, json
                      err *e)
 {
     const int64_t last = (int64_t)tokenizer_size(env->tokens) - 1;
+    request_prompt *p = add_prompt(q, (size_t)cJSON_GetArraySize(list), e);
     const cJSON *item;
 
-    q->in.ids = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *q->in.ids);
-    if (!q->in.ids) {
-        *e = ERR_NOMEM;
-        return false;
-    }
+    if (!p) return false;
     cJSON_ArrayForEach (item, list) {
         if (!json_is_int(item, 0, last))
             return json_refuse(why, "invalid_value", "prompt",
                                "A token id in 'prompt' must be an integer from 0 to %lld.",
                                (long long)last);
-        q->in.ids[q->in.n_ids++] = (int32_t)item->valuedouble;
+        p->ids[p->n++] = (int32_t)item->valuedouble;
     }
     return true;
 }
 
-/* A string, [string], [int], [[int]]: one prompt in each form. */
+/* A string, or an array of token ids. */
+static bool read_one(request *q, const cJSON *prompt, const request_env *env, json_fault *why,
+                     err *e)
+{
+    if (cJSON_IsString(prompt)) return read_text(q, prompt->valuestring, env, e);
+    if (cJSON_IsArray(prompt)) return read_ids(q, prompt, env, why, e);
+    return json_refuse(
+        why, "invalid_value", "prompt",
+        "'prompt' must be a string, an array of token ids, or an array of such.");
+}
+
+/* string, [int]: one prompt. [string], [[int]]: one or several. */
 static bool read_prompt(request *q, const cJSON *body, const request_env *env, json_fault *why,
                         err *e)
 {
     const cJSON *prompt = json_get(body, "prompt");
-    const cJSON *first = cJSON_IsArray(prompt) ? prompt->child : NULL;
+    const cJSON *first = cJSON_IsArray(prompt) ? prompt->child : NULL, *item;
 
     if (!prompt)
         return json_refuse(why, "missing_required_parameter", "prompt",
                            "'prompt' is required.");
-    if (cJSON_IsString(prompt)) return read_text(q, prompt->valuestring, env, e);
-    if (cJSON_IsNumber(first)) return read_ids(q, prompt, env, why, e);
-    if (first && first->next)
-        return json_refuse(why, "unsupported_parameter", "prompt",
-                           "Only one prompt a request is supported.");
-    if (cJSON_IsString(first)) return read_text(q, first->valuestring, env, e);
-    if (cJSON_IsArray(first)) return read_ids(q, first, env, why, e);
-    return json_refuse(why, "invalid_value", "prompt",
-                       "'prompt' must be a string or an array of token ids.");
+    if (!first || cJSON_IsNumber(first))
+        return request_make_room(q, 1, why, e) && read_one(q, prompt, env, why, e);
+    if (!request_make_room(q, (size_t)cJSON_GetArraySize(prompt), why, e)) return false;
+    cJSON_ArrayForEach (item, prompt)
+        if (!read_one(q, item, env, why, e)) return false;
+    return true;
 }
 
 /* --- logprobs: four arrays side by side --- */
@@ -138,9 +150,9 @@ static void add_logprobs(text_builder *t, reply *a, const reply_slice *s)
 static const char object_name[] = "text_completion";
 
 /* The same in an answer and in an event. */
-static void add_choice(text_builder *t, reply *a, const reply_slice *s)
+static void write_choice(text_builder *t, reply *a, const reply_slice *s)
 {
-    text_add_string(t, "{\"index\":0,\"text\":");
+    text_addf(t, "{\"index\":%zu,\"text\":", a->index);
     reply_add_text(t, a, s);
     text_add_string(t, ",\"logprobs\":");
     if (a->generation->in.top >= 0)
@@ -154,23 +166,15 @@ static void add_choice(text_builder *t, reply *a, const reply_slice *s)
     text_add_string(t, "}");
 }
 
-static void write_answer(text_builder *t, reply *a, const reply_slice *s)
+static void open_answer(text_builder *t, const reply *a)
 {
-    reply_slice whole = *s;
-
-    whole.first = true;
     reply_open(t, a, object_name);
-    text_add_string(t, ",\"choices\":[");
-    add_choice(t, a, &whole);
-    text_add_string(t, "],");
-    reply_add_usage(t, a);
-    text_add_string(t, "}");
 }
 
 static void write_events(text_builder *t, reply *a, const reply_slice *s)
 {
     reply_open_event(t, a, object_name);
-    add_choice(t, a, s);
+    write_choice(t, a, s);
     text_add_string(t, "]");
     reply_close_event(t, a);
 }
@@ -180,7 +184,8 @@ const completion_kind api_completions_kind = {
     .id_prefix = "cmpl-",
     .prompt_param = "prompt",
     .event_object = object_name,
-    .write_answer = write_answer,
+    .open_answer = open_answer,
+    .write_choice = write_choice,
     .write_events = write_events,
 };
 

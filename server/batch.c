@@ -19,7 +19,8 @@ err batch_open(batch *b, runtime *r, size_t most)
     b->of = calloc(most, sizeof(run *));
     b->sealing = calloc(most, sizeof(context *));
     b->pieces = calloc(most, sizeof *b->pieces);
-    if (b->runs && b->of && b->sealing && b->pieces) return ERR_OK;
+    b->news = calloc(most, sizeof(generation *));
+    if (b->runs && b->of && b->sealing && b->pieces && b->news) return ERR_OK;
     batch_close(b);
     return ERR_NOMEM;
 }
@@ -30,36 +31,60 @@ void batch_close(batch *b)
     free(b->of);
     free(b->sealing);
     free(b->pieces);
+    free(b->news);
     *b = (batch){0};
+}
+
+static size_t count_runs(const generation *g)
+{
+    size_t n = 0;
+
+    for (; g; g = g->copy) n++;
+    return n;
+}
+
+/* One more run: of g alone, or for a leader. */
+static err add_run(batch *b, run *leader, generation *g)
+{
+    run *x = malloc(sizeof *x);
+    err e;
+
+    if (!x) return ERR_NOMEM;
+    e = leader ? run_open_copy(x, leader, g) : run_open(x, b->runtime, g);
+    if (e == ERR_OK)
+        b->runs[b->n++] = x;
+    else
+        free(x);
+    return e;
+}
+
+static void close_run(batch *b, size_t i)
+{
+    run_close(b->runs[i]);
+    free(b->runs[i]);
+    memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
 }
 
 err batch_add(batch *b, generation *g)
 {
-    run *x;
+    const size_t first = b->n;
     err e;
 
-    if (b->n == b->most) return ERR_BUSY;
-    x = malloc(sizeof *x);
-    if (!x) return ERR_NOMEM;
-    e = run_open(x, b->runtime, g);
-    if (e != ERR_OK) {
-        free(x);
-        return e;
-    }
-    b->runs[b->n++] = x;
-    return ERR_OK;
+    if (b->n + count_runs(g) > b->most) return ERR_BUSY;
+    e = add_run(b, NULL, g);
+    for (generation *c = g->copy; c && e == ERR_OK; c = c->copy)
+        e = add_run(b, b->runs[first], c);
+    while (e != ERR_OK && b->n > first) close_run(b, b->n - 1);
+    return e;
 }
 
 generation *batch_take(batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
-        run *x = b->runs[i];
-        generation *g = x->generation;
+        generation *g = b->runs[i]->generation;
 
-        if (!run_is_through(x)) continue;
-        run_close(x);
-        free(x);
-        memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
+        if (!run_is_through(b->runs[i])) continue;
+        close_run(b, i);
         return g;
     }
     return NULL;
@@ -134,6 +159,15 @@ static size_t bring_prompts(batch *b, size_t n, size_t rows)
     return n;
 }
 
+/* x may have chosen a token. */
+static void note_news(batch *b, run *x, double sampled_before)
+{
+    b->sample_seconds += x->sample_seconds - sampled_before;
+    if (!x->generation->in.max_tokens) return;
+    b->new_tokens++;
+    b->news[b->n_news++] = x->generation;
+}
+
 static void take(batch *b, size_t decoding)
 {
     for (size_t i = 0; i < b->stepped; i++) {
@@ -141,10 +175,16 @@ static void take(batch *b, size_t decoding)
         const double sampled = x->sample_seconds;
 
         run_take(x, &b->pieces[i]);
-        b->sample_seconds += x->sample_seconds - sampled;
-        b->new_tokens += b->pieces[i].wanted;
+        if (b->pieces[i].wanted) note_news(b, x, sampled);
         if (i >= decoding) b->prompt_rows += b->pieces[i].T;
     }
+}
+
+/* Copies whose leader has read its prompt part from it. */
+static void fork_copies(batch *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->runs[i]->leader && run_fork(b->runs[i])) note_news(b, b->runs[i], 0);
 }
 
 /* What a step of so many rows took says how to size the next ones. */
@@ -195,20 +235,28 @@ static bool seal(batch *b, size_t decoding, double left)
     return true;
 }
 
+/* Compute the pieces: those that decode first, then those of prompts. */
+static void compute(batch *b, size_t decoding, double start)
+{
+    size_t rows = 0;
+
+    for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
+    count_size(b, decoding + rows);
+    forward_step(b->runtime->forward, b->pieces, b->stepped);
+    learn(b, decoding, rows, now() - start);
+    take(b, decoding);
+}
+
 void batch_step(batch *b)
 {
     const double begun = now(), left = (STRETCH - 1) * b->decode_seconds;
     const size_t decoding = bring_decoding(b);
     const bool sealed = seal(b, decoding, left);
     const double start = now();
-    size_t rows = 0;
 
+    b->n_news = 0;
     b->stepped = bring_prompts(b, decoding,
                                prompt_rows(b, decoding, left - (start - begun), !sealed));
-    if (!b->stepped) return;
-    for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
-    count_size(b, decoding + rows);
-    forward_step(b->runtime->forward, b->pieces, b->stepped);
-    learn(b, decoding, rows, now() - start);
-    take(b, decoding);
+    if (b->stepped) compute(b, decoding, start);
+    fork_copies(b);
 }

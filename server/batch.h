@@ -22,8 +22,10 @@ typedef struct batch {
     runtime *runtime;
     run **runs; /* [n] in the order they were added */
     size_t n, most;
-    forward_piece *pieces;           /* [most] */
-    run **of;                        /* [most] whose piece it is */
+    forward_piece *pieces; /* [most] */
+    run **of;              /* [most] whose piece it is */
+    generation **news;     /* [most] who got a token in the last step, n_news of them */
+    size_t n_news;
     context **sealing;               /* [most] */
     double decode_seconds;           /* of a step of decoding alone, lately; 0: not known */
     double row_seconds;              /* of a prompt's row in a step */
@@ -40,13 +42,14 @@ typedef struct batch {
 err batch_open(batch *b, runtime *r, size_t most);
 void batch_close(batch *b);
 
-/* Let g run. Errors of run_open; ERR_BUSY: not now. */
+/* Let g run, its copies with it. Errors of run_open; ERR_BUSY: not now. */
 err batch_add(batch *b, generation *g);
 
 /* One step of all that run. Canceled ones end before it. */
 void batch_step(batch *b);
 
-/* Take the first generation that is over out of the batch; NULL: none is. */
+/* Take the first generation that is over out of the batch; NULL: none is. Its copies are taken
+ * one by one. */
 generation *batch_take(batch *b);
 
 #endif

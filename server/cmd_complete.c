@@ -182,7 +182,7 @@ static err complete(const config *c, runtime *r, generation_in *in, complaint *w
     if (in->max_tokens > room) in->max_tokens = room;
     snprintf(why->about, sizeof why->about, "prompt of %zu tokens, context of %zu", in->n_ids,
              r->ctx_size);
-    TRY(run_check(r, in->n_ids, in->max_tokens));
+    TRY(run_check(r, in->n_ids, in->max_tokens, 0));
     TRY(generation_new(&g, r->tokens, in));
     e = generate(r, g, c->json);
     cache_read_stats(r->cache, &stats);

@@ -1,7 +1,7 @@
 /* completion.h - the way of a generation request, the same for both endpoints.
  *
  *   loop: hold the request -> worker: read the body, tokenize -> loop: admit or refuse,
- *   then headers -> scheduler: tokens -> loop: events, or the whole answer at the end
+ *   (delivery.h), then headers -> scheduler: tokens -> loop: events, or the whole answer
  *
  * Whatever can be refused is refused before a header is sent. What fails later is an error
  * event. Loop thread only. */
@@ -18,8 +18,9 @@ typedef struct completion_kind {
     const char *id_prefix;    /* "chatcmpl-" */
     const char *prompt_param; /* what is at fault if the prompt is too long */
     const char *event_object; /* "chat.completion.chunk" */
-    /* The whole answer, one JSON object; s covers it all. */
-    void (*write_answer)(text_builder *t, reply *a, const reply_slice *s);
+    /* The whole answer up to its choices, and one of these; s covers all of it, `first` too. */
+    void (*open_answer)(text_builder *t, const reply *a);
+    void (*write_choice)(text_builder *t, reply *a, const reply_slice *s);
     /* The events of a slice, none or several. */
     void (*write_events)(text_builder *t, reply *a, const reply_slice *s);
 } completion_kind;

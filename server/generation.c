@@ -86,7 +86,7 @@ static err make_state(generation *g)
     return make_arrays(g);
 }
 
-static void free_in(generation_in *in)
+void generation_in_free(generation_in *in)
 {
     free(in->ids);
     free(in->bias);
@@ -100,7 +100,7 @@ err generation_new(generation **out, const tokenizer *t, generation_in *in)
     err e;
 
     if (!g) {
-        free_in(in);
+        generation_in_free(in);
         return ERR_NOMEM;
     }
     g->in = *in;
@@ -126,7 +126,7 @@ void generation_free(generation *g)
     free(g->out.tokens);
     free(g->out.top);
     free(g->out.text);
-    free_in(&g->in);
+    generation_in_free(&g->in);
     free(g);
 }
 

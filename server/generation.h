@@ -70,6 +70,8 @@ typedef struct generation_out {
 typedef struct generation {
     struct generation *next, *prev; /* the queue's, while it waits */
     uint64_t turn;                  /* the queue's */
+    struct generation *copy;        /* another answer to the same prompt, of the same length at
+                                     * most, that begins with what this one has read; and so on */
     struct generation *ready;       /* the delivery list's */
     bool listed;                    /* on the delivery list; guarded by its lock */
     generation_in in;
@@ -84,6 +86,9 @@ typedef struct generation {
     err result;
     bool ended; /* the scheduler is through with it; guarded by the list's lock */
 } generation;
+
+/* Free what `in` owns. */
+void generation_in_free(generation_in *in);
 
 /* Make one around `in`, whose allocations it takes (also on failure). V = tokenizer size.
  * ERR_NOMEM. The caller frees, or gives it to sched_submit. */

@@ -38,26 +38,24 @@ void reply_close_event(text_builder *t, const reply *a)
     text_add_string(t, a->request->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
 }
 
-void reply_end_events(text_builder *t, const reply *a, const char *object)
+void reply_end_events(text_builder *t, const reply *a, const char *object,
+                      const reply_usage *usage)
 {
     if (a->request->include_usage) {
         reply_open_event(t, a, object);
         text_add_string(t, "],");
-        reply_add_usage(t, a);
+        reply_add_usage(t, usage);
         text_add_string(t, "}\n\n");
     }
     text_add_string(t, "data: [DONE]\n\n");
 }
 
-void reply_add_usage(text_builder *t, const reply *a)
+void reply_add_usage(text_builder *t, const reply_usage *u)
 {
-    const generation *g = a->generation;
-
     text_addf(t,
               "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
               "\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
-              g->in.n_ids, g->out.n_tokens, g->in.n_ids + g->out.n_tokens,
-              g->out.cached_tokens);
+              u->prompt, u->completion, u->prompt + u->completion, u->cached);
 }
 
 void reply_add_prompt_ids(text_builder *t, const reply *a)

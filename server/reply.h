@@ -20,6 +20,7 @@ typedef struct reply {
     uint64_t created;  /* seconds since 1970 */
     const request *request;
     const generation *generation; /* with in.ids still there */
+    size_t index;                 /* of the choice */
     size_t characters;            /* of the answer's tokens so far, for text_offset */
 } reply;
 
@@ -42,11 +43,17 @@ void reply_open(text_builder *t, const reply *a, const char *object);
 void reply_open_event(text_builder *t, const reply *a, const char *object);
 void reply_close_event(text_builder *t, const reply *a);
 
+/* Tokens of all choices; a prompt counts once. */
+typedef struct reply_usage {
+    size_t prompt, cached, completion;
+} reply_usage;
+
 /* The event with usage and no choices, if it was asked for, and `data: [DONE]`. */
-void reply_end_events(text_builder *t, const reply *a, const char *object);
+void reply_end_events(text_builder *t, const reply *a, const char *object,
+                      const reply_usage *usage);
 
 /* `"usage":{..}` */
-void reply_add_usage(text_builder *t, const reply *a);
+void reply_add_usage(text_builder *t, const reply_usage *usage);
 
 /* `,"prompt_token_ids":[..]` and `,"token_ids":[..]`, where they were asked for. */
 void reply_add_prompt_ids(text_builder *t, const reply *a);

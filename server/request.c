@@ -28,14 +28,15 @@ static bool read_model(const cJSON *body, const request_env *env, json_fault *wh
                        name);
 }
 
-/* n and best_of: one answer a request. */
-static bool read_counts(const cJSON *body, json_fault *why)
+/* n and best_of: none is thrown away. */
+static bool read_counts(request *q, const cJSON *body, json_fault *why)
 {
-    int64_t n = 1, best_of = 1;
+    int64_t n = 1, best_of;
 
-    if (!json_get_int(body, "n", 1, 128, &n, why)) return false;
-    if (n != 1) return json_refuse(why, unsupported, "n", "Only 'n' = 1 is supported.");
-    if (!json_get_int(body, "best_of", 0, 20, &best_of, why)) return false;
+    if (!json_get_int(body, "n", 1, REQUEST_MAX_CHOICES, &n, why)) return false;
+    q->n = (size_t)n;
+    best_of = n;
+    if (!json_get_int(body, "best_of", 0, REQUEST_MAX_CHOICES, &best_of, why)) return false;
     if (best_of == n) return true;
     return json_refuse(why, unsupported, "best_of", "'best_of' must equal 'n'.");
 }
@@ -111,7 +112,7 @@ static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, json_
     return true;
 }
 
-/* The endpoint's default is cut to what the context has left once the prompt is known. */
+/* A default is cut to what a prompt leaves of the context, see request_max_tokens. */
 static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *body,
                             const request_env *env, json_fault *why)
 {
@@ -288,12 +289,16 @@ static bool read_stream(request *q, const cJSON *body, json_fault *why)
     return true;
 }
 
-/* A default is cut to what the context has left. */
-static void fit_context(request *q, const request_env *env)
+bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e)
 {
-    const size_t left = q->in.n_ids < env->ctx_size ? env->ctx_size - q->in.n_ids : 0;
-
-    if (!q->wants_tokens && q->in.max_tokens > left) q->in.max_tokens = left ? left : 1;
+    if (n_prompts > REQUEST_MAX_CHOICES / q->n)
+        return json_refuse(why, invalid, "prompt",
+                           "A request may ask for %d answers at most; this one asks for %zu to "
+                           "each of %zu prompts.",
+                           (int)REQUEST_MAX_CHOICES, q->n, n_prompts);
+    q->prompts = calloc(n_prompts, sizeof *q->prompts);
+    if (!q->prompts) *e = ERR_NOMEM;
+    return q->prompts != NULL;
 }
 
 static bool read_body(request *q, const request_kind *kind, const request_env *env,
@@ -303,7 +308,7 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
 
     if (!cJSON_IsObject(body))
         return json_refuse(why, invalid, NULL, "The body must be a JSON object.");
-    if (!read_model(body, env, why) || !read_counts(body, why) ||
+    if (!read_model(body, env, why) || !read_counts(q, body, why) ||
         !refuse_unsupported(body, why) || !read_fields(&q->in.sample, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
@@ -314,7 +319,6 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
         !kind->read_prompt(q, body, env, why, e))
         return false;
-    fit_context(q, env);
     return true;
 }
 
@@ -336,11 +340,62 @@ bool request_read(request *q, const request_kind *kind, const request_env *env,
 
 void request_free(request *q)
 {
-    free(q->in.ids);
-    free(q->in.bias);
-    for (size_t i = 0; i < q->in.n_stop; i++) free(q->in.stop[i]);
+    for (size_t i = 0; i < q->n_prompts; i++) free(q->prompts[i].ids);
+    free(q->prompts);
+    generation_in_free(&q->in);
     *q = (request){0};
 }
+
+/* --- what generations are made of --- */
+
+size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p)
+{
+    const size_t left = p->n < env->ctx_size ? env->ctx_size - p->n : 0;
+
+    if (q->wants_tokens || q->in.max_tokens <= left) return q->in.max_tokens;
+    return left ? left : 1;
+}
+
+/* n things of `size` bytes once more; NULL if there are none, or no memory. */
+static void *copy(const void *from, size_t n, size_t size)
+{
+    void *to = n ? malloc(n * size) : NULL;
+
+    if (to) memcpy(to, from, n * size);
+    return to;
+}
+
+static err copy_owned(const request *q, const request_prompt *p, generation_in *out)
+{
+    out->ids = copy(p->ids, p->n, sizeof *p->ids);
+    out->n_ids = p->n;
+    if (p->n && !out->ids) return ERR_NOMEM;
+    out->bias = copy(q->in.bias, q->in.sample.n_bias, sizeof *q->in.bias);
+    out->sample.bias = out->bias;
+    if (q->in.sample.n_bias && !out->bias) return ERR_NOMEM;
+    for (; out->n_stop < q->in.n_stop; out->n_stop++) {
+        out->stop[out->n_stop] = strdup(q->in.stop[out->n_stop]);
+        if (!out->stop[out->n_stop]) return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+err request_choice(const request *q, const request_env *env, size_t i, generation_in *out)
+{
+    const request_prompt *p = &q->prompts[i / q->n];
+    err e;
+
+    *out = q->in;
+    out->bias = NULL;
+    out->n_stop = 0;
+    out->sample.seed += i % q->n;
+    out->max_tokens = request_max_tokens(q, env, p);
+    e = copy_owned(q, p, out);
+    if (e != ERR_OK) generation_in_free(out);
+    return e;
+}
+
+/* --- the ids of its session --- */
 
 static bool fits(const request *q, const request_env *env, size_t n_ids)
 {
@@ -351,20 +406,20 @@ static bool fits(const request *q, const request_env *env, size_t n_ids)
 
 err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old)
 {
-    int32_t *ids = malloc((q->in.n_ids + 1) * sizeof *ids);
-    size_t n = q->in.n_ids;
+    request_prompt *p = &q->prompts[0];
+    int32_t *ids = malloc((p->n + 1) * sizeof *ids);
+    size_t n = p->n;
     err e;
 
+    assert(q->n_prompts == 1);
     if (!ids) return ERR_NOMEM;
-    memcpy(ids, q->in.ids, n * sizeof *ids);
+    memcpy(ids, p->ids, n * sizeof *ids);
     e = resume_ids(env->tokens, old, n_old, &ids, &n);
     if (e != ERR_OK || !fits(q, env, n)) {
         free(ids);
         return e;
     }
-    free(q->in.ids);
-    q->in.ids = ids;
-    q->in.n_ids = n;
-    fit_context(q, env);
+    free(p->ids);
+    *p = (request_prompt){ids, n};
     return ERR_OK;
 }

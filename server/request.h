@@ -17,7 +17,7 @@
 #include "server/sessions.h"
 #include "server/tenant.h"
 
-enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP };
+enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP, REQUEST_MAX_CHOICES = 128 };
 
 /* What a request is read against. */
 typedef struct request_env {
@@ -30,8 +30,16 @@ typedef struct request_env {
     bool share_prefixes;       /* between keys */
 } request_env;
 
+typedef struct request_prompt {
+    int32_t *ids; /* [n] malloc'd */
+    size_t n;
+} request_prompt;
+
 typedef struct request {
-    generation_in in; /* freed by request_free, unless generation_new has taken it */
+    generation_in in;        /* what its generations have in common: no ids */
+    request_prompt *prompts; /* [n_prompts] */
+    size_t n_prompts;
+    size_t n; /* answers to each */
     bool stream, include_usage, return_token_ids;
     bool wants_tokens; /* max_tokens was given: too many are an error, not cut */
     tenant who;
@@ -42,7 +50,7 @@ typedef struct request {
 typedef struct request_kind {
     bool chat;                 /* logprobs is a flag, max_completion_tokens is preferred */
     size_t default_max_tokens; /* 0: request_env's */
-    /* in.ids from the document. */
+    /* prompts from the document. */
     bool (*read_prompt)(request *q, const cJSON *body, const request_env *env, json_fault *why,
                         err *e);
 } request_kind;
@@ -54,8 +62,19 @@ bool request_read(request *q, const request_kind *kind, const request_env *env,
                   const char *text, size_t n, json_fault *why, err *e);
 void request_free(request *q);
 
-/* Let the prompt keep the ids that its session was computed with (resume.h), if what was asked
- * for still fits the context then. ERR_NOMEM. */
+/* For read_prompt: room for so many prompts, the caller counts those it has filled. False: they
+ * ask for too many answers, or *e. */
+bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e);
+
+/* Tokens that an answer to this prompt may have. */
+size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p);
+
+/* What generation number i of n_prompts * n is made of, `n` to a prompt; they draw from seeds
+ * that follow each other. The caller frees it. ERR_NOMEM. */
+err request_choice(const request *q, const request_env *env, size_t i, generation_in *out);
+
+/* Let its only prompt keep the ids that its session was computed with (resume.h), if what was
+ * asked for still fits the context then. ERR_NOMEM. */
 err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old);
 
 #endif

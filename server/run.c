@@ -11,21 +11,45 @@ static size_t computed_tokens(size_t prompt_tokens, size_t max_tokens)
     return prompt_tokens + (max_tokens ? max_tokens - 1 : 0);
 }
 
-err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens)
+err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t copies)
 {
+    const cache_request wanted = {.n_ids = prompt_tokens,
+                                  .tokens = computed_tokens(prompt_tokens, max_tokens),
+                                  .copies = copies};
+
     if (!prompt_tokens) return ERR_EMPTY;
     if (prompt_tokens > r->ctx_size || max_tokens > r->ctx_size - prompt_tokens)
         return ERR_TOOLONG;
-    return cache_check(r->cache, computed_tokens(prompt_tokens, max_tokens));
+    return copies < r->max_running ? cache_check(r->cache, &wanted) : ERR_NOROOM;
+}
+
+static err open_sampler(run *x)
+{
+    const generation_in *in = &x->generation->in;
+    const size_t V = x->runtime->weights->V;
+
+    x->logits = malloc(2 * V * sizeof *x->logits);
+    if (!x->logits) return ERR_NOMEM;
+    TRY(sampler_new(&x->sampler, V, &in->sample));
+    for (size_t i = 0; i < in->n_ids; i++) sampler_see_prompt(x->sampler, in->ids[i]);
+    return ERR_OK;
+}
+
+static size_t count_copies(const generation *g)
+{
+    size_t n = 0;
+
+    while ((g = g->copy)) n++;
+    return n;
 }
 
 err run_open(run *x, runtime *r, generation *g)
 {
     const generation_in *in = &g->in;
-    const size_t V = r->weights->V;
     const cache_request wanted = {.ids = in->ids,
                                   .n_ids = in->n_ids,
                                   .tokens = computed_tokens(in->n_ids, in->max_tokens),
+                                  .copies = count_copies(g),
                                   .scope = in->scope,
                                   .scope_bytes = sizeof in->scope};
     err e;
@@ -33,14 +57,27 @@ err run_open(run *x, runtime *r, generation *g)
     *x = (run){.runtime = r, .generation = g};
     e = cache_begin(r->cache, &wanted, &x->context);
     if (e != ERR_OK) return e;
-    x->logits = malloc(2 * V * sizeof *x->logits);
-    e = x->logits ? sampler_new(&x->sampler, V, &in->sample) : ERR_NOMEM;
+    e = open_sampler(x);
     if (e != ERR_OK) {
         run_close(x);
         return e;
     }
     x->read = g->out.cached_tokens = cache_context_tokens(x->context);
-    for (size_t i = 0; i < in->n_ids; i++) sampler_see_prompt(x->sampler, in->ids[i]);
+    return ERR_OK;
+}
+
+err run_open_copy(run *x, run *leader, generation *g)
+{
+    err e;
+
+    *x = (run){.runtime = leader->runtime, .generation = g};
+    e = open_sampler(x);
+    if (e != ERR_OK) {
+        run_close(x);
+        return e;
+    }
+    x->leader = leader;
+    leader->copies++;
     return ERR_OK;
 }
 
@@ -51,17 +88,18 @@ bool run_warm(run *x)
 
 bool run_is_sealing(const run *x)
 {
-    return cache_is_sealing(x->context);
+    return x->context && cache_is_sealing(x->context);
 }
 
 bool run_is_ready(const run *x)
 {
-    return !x->over && !run_is_sealing(x);
+    return !x->over && x->context && !run_is_sealing(x) && !(x->copies && run_decodes(x));
 }
 
 bool run_is_through(const run *x)
 {
-    return x->over && (!run_is_sealing(x) || x->generation->out.finish == FINISH_ABORT);
+    return x->over && !x->copies &&
+           (!run_is_sealing(x) || x->generation->out.finish == FINISH_ABORT);
 }
 
 bool run_decodes(const run *x)
@@ -110,22 +148,49 @@ static void choose(run *x)
     x->sample_seconds += (double)(uv_hrtime() - start) * 1e-9;
 }
 
-void run_take(run *x, const forward_piece *p)
+/* Its prompt is read. */
+static void answer(run *x)
 {
-    const bool decoded = run_decodes(x);
-
-    cache_settle_later(x->context);
-    if (!decoded) x->read += p->T;
-    if (p->wanted) {
+    if (x->generation->in.max_tokens) {
         choose(x);
-    } else if (run_decodes(x)) { /* max_tokens is 0 */
+    } else {
         generation_end(x->generation, FINISH_LENGTH);
         x->over = true;
     }
 }
 
+void run_take(run *x, const forward_piece *p)
+{
+    cache_settle_later(x->context);
+    if (!run_decodes(x)) x->read += p->T;
+    if (run_decodes(x)) answer(x);
+}
+
+/* It waits for its leader no longer. */
+static void leave(run *x)
+{
+    if (x->leader) x->leader->copies--;
+    x->leader = NULL;
+}
+
+bool run_fork(run *x)
+{
+    run *leader = x->leader;
+
+    if (!run_decodes(leader) && leader->over) run_cancel(x);
+    if (!x->leader || !run_decodes(leader) || run_is_sealing(leader)) return false;
+    if (cache_fork(leader->context, &x->context) != ERR_OK) return false; /* next time */
+    memcpy(x->logits, leader->logits, x->runtime->weights->V * sizeof *x->logits);
+    x->read = x->generation->out.cached_tokens = leader->read;
+    leave(x);
+    answer(x);
+    return true;
+}
+
 void run_cancel(run *x)
 {
+    if (x->leader) cache_drop_copy(x->leader->context);
+    leave(x);
     generation_end(x->generation, FINISH_ABORT);
     x->over = true;
 }

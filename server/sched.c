@@ -29,7 +29,7 @@ struct sched {
     queue waiting;
     double service_seconds; /* between two ends, lately */
     uint64_t last_end_ns;
-    generation **running; /* [batch.most] */
+    generation **running; /* [2 * batch.most] and who is about to */
     size_t n_running;
     generation *news, *news_end;
     call_list asked, answered;
@@ -108,6 +108,13 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->bits_per_element = c.bits_per_element;
 }
 
+static bool is_canceled(const generation *g)
+{
+    for (; g; g = g->copy)
+        if (atomic_load(&g->cancel)) return true;
+    return false;
+}
+
 /* End what waits with e: all, or only what was canceled. True if there was any. Lock held. */
 static bool end_waiting(sched *s, bool all, err e)
 {
@@ -115,11 +122,13 @@ static bool end_waiting(sched *s, bool all, err e)
 
     for (generation *g = s->waiting.first, *next; g; g = next) {
         next = g->next;
-        if (!all && !atomic_load(&g->cancel)) continue;
+        if (!all && !is_canceled(g)) continue;
         queue_remove(&s->waiting, g);
-        g->result = e;
-        g->ended = any = true;
-        list_news(s, g);
+        for (generation *c = g; c; c = c->copy) {
+            c->result = e;
+            c->ended = any = true;
+            list_news(s, c);
+        }
     }
     return any;
 }
@@ -171,17 +180,13 @@ static bool answer_calls(sched *s)
 static void publish(sched *s)
 {
     sched_stats now = {0};
-    bool news = false;
+    bool news = s->batch.n_news > 0;
 
     read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
     write_stats(s, &now);
     s->stats.steps++;
-    for (size_t i = 0; i < s->batch.stepped; i++) {
-        if (!s->batch.pieces[i].wanted) continue;
-        list_news(s, s->batch.of[i]->generation);
-        news = true;
-    }
+    for (size_t i = 0; i < s->batch.n_news; i++) list_news(s, s->batch.news[i]);
     news |= end_waiting(s, false, ERR_CANCELED);
     pthread_mutex_unlock(&s->lock);
     if (news) uv_async_send(&s->wake);
@@ -190,7 +195,7 @@ static void publish(sched *s)
 /* The list of who runs, which sched_cancel_all reads. Lock held. */
 static void note_running(sched *s, generation *g)
 {
-    s->running[s->n_running++] = g;
+    for (; g; g = g->copy) s->running[s->n_running++] = g;
     s->stats.running = s->n_running;
 }
 
@@ -249,20 +254,33 @@ static bool stay_in_line(sched *s, generation *g)
     pthread_mutex_lock(&s->lock);
     open = !s->draining;
     if (open) {
-        forget_running(s, g);
+        for (const generation *c = g; c; c = c->copy) forget_running(s, c);
         queue_put_back(&s->waiting, g);
     }
     pthread_mutex_unlock(&s->lock);
     return open;
 }
 
-/* What it may need is reserved: the loop may promise an answer. */
+/* What they may need is reserved: the loop may promise an answer. */
 static void announce(sched *s, generation *g)
 {
     pthread_mutex_lock(&s->lock);
-    list_news(s, g);
+    for (; g; g = g->copy) {
+        g->out.started_ns = uv_hrtime();
+        list_news(s, g);
+    }
     pthread_mutex_unlock(&s->lock);
     uv_async_send(&s->wake);
+}
+
+/* They never ran. The loop may free each as soon as it is handed back. */
+static void finish_all(sched *s, generation *g, err e)
+{
+    for (generation *next; g; g = next) {
+        next = g->copy;
+        g->out.started_ns = uv_hrtime();
+        finish(s, g, e);
+    }
 }
 
 /* Let in as many as there is room for, in order: nobody overtakes, so nobody starves. */
@@ -271,16 +289,15 @@ static void admit(sched *s)
     for (generation *g; s->batch.n < s->batch.most && (g = leave_line(s));) {
         err e = ERR_CANCELED;
 
-        if (!atomic_load(&g->cancel)) e = batch_add(&s->batch, g);
+        if (!is_canceled(g)) e = batch_add(&s->batch, g);
         if (e == ERR_BUSY && s->batch.n) {
             if (stay_in_line(s, g)) return;
             e = ERR_DRAINING;
         }
-        g->out.started_ns = uv_hrtime();
         if (e == ERR_OK)
             announce(s, g);
         else
-            finish(s, g, e);
+            finish_all(s, g, e);
     }
 }
 
@@ -386,7 +403,7 @@ err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
     read_cache_stats(s, &s->stats);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
-    s->running = calloc(r->max_running, sizeof(generation *));
+    s->running = calloc(2 * r->max_running, sizeof(generation *));
     e = s->running ? batch_open(&s->batch, r, r->max_running) : ERR_NOMEM;
     if (e != ERR_OK || uv_async_init(loop, &s->wake, on_wake)) {
         free_sched(s);
@@ -401,26 +418,52 @@ err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
     return e;
 }
 
-err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens)
+err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens, size_t copies)
 {
-    return run_check(s->runtime, prompt_tokens, max_tokens);
+    return run_check(s->runtime, prompt_tokens, max_tokens, copies);
 }
 
-err sched_submit(sched *s, generation *g)
+static err check_group(const sched *s, const generation *g)
 {
-    err e = run_check(s->runtime, g->in.n_ids, g->in.max_tokens);
+    const generation_in *in = &g->in;
+    size_t copies = 0;
 
-    if (e != ERR_OK) return e;
+    while ((g = g->copy)) {
+        assert(g->in.n_ids == in->n_ids && g->in.max_tokens == in->max_tokens);
+        copies++;
+    }
+    return run_check(s->runtime, in->n_ids, in->max_tokens, copies);
+}
+
+/* Lock held. */
+static err stand_in_line(sched *s, generation *const *list, size_t n)
+{
+    const uint64_t now_ns = uv_hrtime();
+
+    if (s->draining || s->closing) return ERR_DRAINING;
+    if (s->waiting.n + n > s->waiting.limit) return ERR_BUSY;
+    for (size_t i = 0; i < n; i++) {
+        for (generation *g = list[i]; g; g = g->copy) g->out.queued_ns = now_ns;
+        queue_add(&s->waiting, list[i]);
+    }
+    pthread_cond_signal(&s->more);
+    return ERR_OK;
+}
+
+err sched_submit(sched *s, generation *const *list, size_t n)
+{
+    err e;
+
+    for (size_t i = 0; i < n; i++) TRY(check_group(s, list[i]));
     pthread_mutex_lock(&s->lock);
-    g->out.queued_ns = uv_hrtime();
-    if (s->draining || s->closing)
-        e = ERR_DRAINING;
-    else if (!queue_add(&s->waiting, g))
-        e = ERR_BUSY;
-    else
-        pthread_cond_signal(&s->more);
+    e = stand_in_line(s, list, n);
     pthread_mutex_unlock(&s->lock);
     return e;
+}
+
+size_t sched_queue_limit(const sched *s)
+{
+    return s->waiting.limit;
 }
 
 unsigned sched_retry_seconds(sched *s)
@@ -455,7 +498,8 @@ void sched_drain(sched *s)
 void sched_cancel_all(sched *s)
 {
     pthread_mutex_lock(&s->lock);
-    for (generation *g = s->waiting.first; g; g = g->next) atomic_store(&g->cancel, true);
+    for (generation *g = s->waiting.first; g; g = g->next)
+        for (generation *c = g; c; c = c->copy) atomic_store(&c->cancel, true);
     for (size_t i = 0; i < s->n_running; i++) atomic_store(&s->running[i]->cancel, true);
     pthread_mutex_unlock(&s->lock);
 }

@@ -2,7 +2,8 @@
  *
  * It stands on the border of job.h: takes admitted generations, fair between tenants (queue.h);
  * that one runs, each token and the end return through one list and one uv_async. Bounded: a
- * full queue is ERR_BUSY, before any header is sent. */
+ * full queue is ERR_BUSY, before any header is sent. Answers to one prompt go together, as a
+ * generation and its copies: they take one place in the queue, and begin at once. */
 #ifndef SERVER_SCHED_H
 #define SERVER_SCHED_H
 
@@ -20,14 +21,18 @@ typedef struct sched sched;
  * is used by no one else meanwhile. Loop thread only, like all but sched_stats. */
 err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit);
 
-/* Can this ever run? ERR_TOOLONG (prompt and max_tokens against the context), ERR_EMPTY,
- * ERR_NOROOM (larger than the whole pool). Any thread. */
-err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens);
+/* Can this ever run, with so many copies? ERR_TOOLONG (prompt and max_tokens against the
+ * context), ERR_EMPTY, ERR_NOROOM (larger than the whole pool). Any thread. */
+err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens, size_t copies);
 
-/* Hand g over. On ERR_OK the scheduler owns it until g->done(g, ...) has run on the loop,
- * exactly once. Otherwise the caller still owns it: what sched_check says, or ERR_BUSY.
- * ERR_DRAINING after sched_close. */
-err sched_submit(sched *s, generation *g);
+/* Hand n generations and their copies over, all or none. On ERR_OK the scheduler owns each
+ * until its done(g, ...) has run on the loop, exactly once. Otherwise the caller still owns
+ * them: what sched_check says, or ERR_BUSY. ERR_DRAINING after sched_close. To cancel one of a
+ * row of copies while it waits cancels all. */
+err sched_submit(sched *s, generation *const *list, size_t n);
+
+/* So many may wait at most. */
+size_t sched_queue_limit(const sched *s);
 
 enum { SCHED_RETRY_MOST = 30 };
 

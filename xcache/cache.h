@@ -55,26 +55,33 @@ typedef struct cache_options {
 err cache_open(cache **out, const model *m, const kern *k, const cache_options *o);
 void cache_close(cache *c);
 
-/* Could a context that computes this many tokens run in an empty cache? ERR_NOROOM if not.
- * (The last sampled token of an answer is not computed.) Any thread. */
-err cache_check(const cache *c, size_t tokens);
-
 /* What a context begins with. */
 typedef struct cache_request {
     const int32_t *ids; /* [n_ids] its prompt: what of it is cached is not computed again */
     size_t n_ids;       /* 0: nothing is looked up */
-    size_t tokens;      /* it computes at most so many, those of the prompt among them */
+    size_t tokens;      /* it computes at most so many, those of the prompt among them. (The
+                         * last sampled token of an answer is not computed.) */
+    size_t copies;      /* forks of it that are promised room, see cache_fork */
     const void *scope;  /* [scope_bytes] contexts share blocks within equal scopes only */
     size_t scope_bytes;
 } cache_request;
+
+/* Could it run in an empty cache, its copies with it? ERR_NOROOM if not. Looks at the counts
+ * alone. Any thread. */
+err cache_check(const cache *c, const cache_request *r);
 
 /* Begin a context: hold the sealed blocks of its prompt's longest cached prefix, which leaves
  * at least the last token to compute; reserve the others; take an open page. ERR_BUSY: not
  * while others run; ERR_NOROOM: never; ERR_NOMEM. The caller ends it. */
 err cache_begin(cache *c, const cache_request *r, context **out);
 
-/* A running context once more: the same tokens, the same reservation. Errors of cache_begin. */
-err cache_fork(const context *x, context **out);
+/* A running context once more: the same tokens, the same reservation. Errors of cache_begin;
+ * but a promised copy, which is forked while the prompt and nothing else is in the context,
+ * finds its room reserved: only ERR_NOMEM, and then the promise stands. */
+err cache_fork(context *x, context **out);
+
+/* One of the promised copies is not wanted any more. */
+void cache_drop_copy(context *x);
 
 /* Forget the newest tokens until at most `tokens` are left; a cut inside a sealed block forgets
  * the block. ERR_BUSY: the blocks to be sealed anew cannot be promised; nothing changed. */

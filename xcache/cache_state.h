@@ -20,7 +20,8 @@ struct cache {
     size_t kept;        /* of these, held by nobody */
     size_t limit;       /* blocks that may be held or promised: of the pool and the workspace */
     size_t longest;     /* blocks of a context of full length */
-    size_t outstanding; /* blocks promised to running contexts, not yet taken */
+    size_t outstanding; /* blocks promised to running contexts and to copies, not yet taken */
+    size_t copies;      /* forks promised: each takes an open page */
     prefix_key root;
     uint64_t queried_tokens, hit_tokens, evicted, sealed;
     double seal_seconds, rebuild_seconds;

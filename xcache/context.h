@@ -40,6 +40,9 @@ typedef struct xcontext {
     pool_block sealing; /* the block that its full page is written into, or PREFIX_NONE */
     int sealed_layers;  /* of it */
     prefix_key root;    /* of its scope */
+    size_t prompt;      /* tokens of it */
+    size_t copies;      /* forks that are promised still, once the prompt is in */
+    size_t copy_blocks; /* promised to each */
 } xcontext;
 
 extern const context_ops xcontext_ops;

@@ -96,9 +96,24 @@ pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent
 
 /* --- beginning --- */
 
-err cache_check(const cache *c, size_t tokens)
+/* Blocks that a copy needs besides those of the prompt, which it shares. */
+static size_t blocks_of_copy(const cache *c, const cache_request *r)
 {
-    return tokens / c->shared.codec.block_tokens <= c->limit ? ERR_OK : ERR_NOROOM;
+    const size_t B = c->shared.codec.block_tokens;
+
+    return r->tokens / B - r->n_ids / B;
+}
+
+err cache_check(const cache *c, const cache_request *r)
+{
+    size_t blocks;
+
+    assert(r->n_ids <= r->tokens);
+    if (r->copies >= (size_t)c->scratch.n_pages ||
+        __builtin_mul_overflow(r->copies, blocks_of_copy(c, r), &blocks) ||
+        __builtin_add_overflow(blocks, r->tokens / c->shared.codec.block_tokens, &blocks))
+        return ERR_NOROOM;
+    return blocks <= c->limit ? ERR_OK : ERR_NOROOM;
 }
 
 prefix_key cache_scope_root(const cache *c, const cache_request *r)
@@ -152,20 +167,20 @@ static bool fits(const cache *c, wants w)
            promised + c->kept + w.taken <= pool_blocks(c->shared.pool);
 }
 
-/* Hold what x lists, promise it the rest, and give it a page. */
+/* Hold what x lists, promise it and its copies the rest, and give it a page. */
 static err admit(xcontext *x)
 {
-    const size_t more = x->reserved - x->n_blocks;
+    const size_t more = x->reserved - x->n_blocks + x->copies * x->copy_blocks;
     cache *c = x->cache;
     wants w = count_resting(x);
 
     w.held += more;
     w.taken += more;
-    if (!fits(c, w)) return ERR_BUSY;
+    if (!fits(c, w) || (size_t)c->scratch.n_free <= c->copies + x->copies) return ERR_BUSY;
     x->page = scratch_take_page(&c->scratch);
-    if (!x->page) return ERR_BUSY;
     for (size_t i = 0; i < x->n_blocks; i++) cache_hold_block(c, x->blocks[i]);
-    c->outstanding += x->reserved - x->n_blocks;
+    c->outstanding += more;
+    c->copies += x->copies;
     return ERR_OK;
 }
 
@@ -199,11 +214,13 @@ err cache_begin(cache *c, const cache_request *r, context **out)
     xcontext *x;
     err e;
 
-    assert(r->n_ids <= r->tokens);
-    TRY(cache_check(c, r->tokens));
+    TRY(cache_check(c, r));
     x = new_context(c, r->tokens);
     if (!x) return ERR_NOMEM;
     x->root = cache_scope_root(c, r);
+    x->prompt = r->n_ids;
+    x->copies = r->copies;
+    x->copy_blocks = blocks_of_copy(c, r);
     match(x, r);
     e = admit(x);
     if (e != ERR_OK) {
@@ -217,15 +234,27 @@ err cache_begin(cache *c, const cache_request *r, context **out)
     return ERR_OK;
 }
 
-err cache_fork(const context *base, context **out)
+void cache_drop_copy(context *base)
 {
-    const xcontext *from = of_const(base);
+    xcontext *x = of(base);
+
+    assert(x->copies > 0);
+    x->copies--;
+    x->cache->copies--;
+    x->cache->outstanding -= x->copy_blocks;
+}
+
+err cache_fork(context *base, context **out)
+{
+    xcontext *from = of(base);
     cache *c = from->cache;
     xcontext *x = new_context(c, from->reserved * base->block_tokens);
     err e;
 
     assert(!from->pushed && !cache_is_sealing(base));
     if (!x) return ERR_NOMEM;
+    assert(!from->copies || from->n_tokens == from->prompt);
+    if (from->copies) cache_drop_copy(base); /* it is kept now */
     x->root = from->root;
     x->n_blocks = from->n_blocks;
     x->n_tokens = from->n_tokens;
@@ -325,6 +354,7 @@ void cache_end(context *base)
     xcontext *x = of(base);
     cache *c = x->cache;
 
+    while (x->copies) cache_drop_copy(base);
     c->outstanding -= x->reserved - x->n_blocks;
     if (cache_is_sealing(base)) {
         c->outstanding++; /* it was taken */

@@ -134,6 +134,74 @@ test("completions stream in their own shape, ids included", async () => {
     assert.ok(chunks.slice(0, -1).every((c) => c.choices[0].finish_reason === null));
 });
 
+// The choices of a stream, put together by their index.
+async function gather(stream, text) {
+    const choices = [];
+    let usage;
+
+    for await (const event of stream) {
+        usage = event.usage ?? usage;
+        for (const c of event.choices) {
+            choices[c.index] ??= { text: "", finish: null };
+            choices[c.index].text += text(c) ?? "";
+            choices[c.index].finish = c.finish_reason ?? choices[c.index].finish;
+        }
+    }
+    return { choices, usage };
+}
+
+test("n answers to a message read it once; the first is the one that n = 1 gives", async () => {
+    const body = { model, messages: hello, max_tokens: 16, temperature: 1, seed: 11 };
+    const [one, next] = await Promise.all([11, 12].map((seed) =>
+        client.chat.completions.create({ ...body, seed })));
+    const computed = async () => series(await metrics(daemon), "xquantd_prompt_tokens_total",
+        'source="computed"');
+    const before = await computed();
+    const three = await client.chat.completions.create({ ...body, n: 3 });
+    assert.ok(await computed() - before <= one.usage.prompt_tokens);
+    assert.deepEqual(three.choices.map((c) => c.index), [0, 1, 2]);
+    assert.equal(three.choices[0].message.content, one.choices[0].message.content);
+    assert.equal(three.choices[1].message.content, next.choices[0].message.content);
+    assert.equal(three.usage.prompt_tokens, one.usage.prompt_tokens);
+    assert.ok(three.usage.completion_tokens > one.usage.completion_tokens);
+
+    const streamed = await gather(await client.chat.completions.create({
+        ...body, n: 3, stream: true, stream_options: { include_usage: true },
+    }), (c) => c.delta.content);
+    assert.deepEqual(streamed.choices.map((c) => c.text),
+        three.choices.map((c) => c.message.content));
+    assert.ok(streamed.choices.every((c) => c.finish));
+    assert.deepEqual(streamed.usage, three.usage);
+});
+
+test("more answers than may run at once come all the same", async () => {
+    const r = await client.chat.completions.create({
+        model, messages: hello, n: 20, max_tokens: 4, temperature: 1, seed: 3,
+    });
+    const last = await client.chat.completions.create({
+        model, messages: hello, max_tokens: 4, temperature: 1, seed: 22,
+    });
+    assert.equal(r.choices.length, 20);
+    assert.equal(r.choices[19].message.content, last.choices[0].message.content);
+});
+
+test("several prompts are answered in their order, n to each", async () => {
+    const prompts = ["Once upon a time", "The capital of France is"];
+    const body = { model, ...greedy };
+    const alone = await Promise.all(prompts.map((prompt) =>
+        client.completions.create({ ...body, prompt })));
+    const both = await client.completions.create({ ...body, prompt: prompts, n: 2 });
+    assert.deepEqual(both.choices.map((c) => c.index), [0, 1, 2, 3]);
+    assert.deepEqual(both.choices.map((c) => c.text),
+        [0, 0, 1, 1].map((i) => alone[i].choices[0].text));
+    assert.equal(both.usage.prompt_tokens,
+        alone[0].usage.prompt_tokens + alone[1].usage.prompt_tokens);
+    const streamed = await gather(await client.completions.create({
+        ...body, prompt: prompts, n: 2, stream: true,
+    }), (c) => c.text);
+    assert.deepEqual(streamed.choices.map((c) => c.text), both.choices.map((c) => c.text));
+});
+
 test("max_tokens 0 computes the prompt and answers nothing", async () => {
     const answer = await client.completions.create({ model, prompt: "Hello", max_tokens: 0 });
 
@@ -222,7 +290,7 @@ test("what is wrong is said with status, code and parameter", async () => {
         [{ model, messages: [{ role: "king", content: "x" }] }, 400, "invalid_value",
             "messages[0].role"],
         [{ model, messages: hello, temperature: 9 }, 400, "invalid_value", "temperature"],
-        [{ model, messages: hello, n: 2 }, 400, "unsupported_parameter", "n"],
+        [{ model, messages: hello, n: 129 }, 400, "invalid_value", "n"],
         [{ model, messages: hello, tools: [{ type: "function", function: { name: "f" } }] }, 400,
             "unsupported_parameter", "tools"],
         [{ model, messages: hello, response_format: { type: "json_object" } }, 400,

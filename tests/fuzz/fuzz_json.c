@@ -40,8 +40,9 @@ static void check_good(const request *q)
     must(q->in.top >= -1 && q->in.top <= GENERATION_MAX_TOP);
     must(q->in.n_stop <= GENERATION_MAX_STOPS && q->in.max_tokens <= INT32_MAX);
     for (size_t i = 0; i < q->in.n_stop; i++) must(q->in.stop[i][0] != '\0');
-    for (size_t i = 0; i < q->in.n_ids; i++)
-        must(q->in.ids[i] >= 0 && (size_t)q->in.ids[i] < V);
+    for (size_t p = 0; p < q->n_prompts; p++)
+        for (size_t i = 0; i < q->prompts[p].n; i++)
+            must(q->prompts[p].ids[i] >= 0 && (size_t)q->prompts[p].ids[i] < V);
 }
 
 static void read_as(const completion_kind *kind, const char *body, size_t n)

@@ -94,6 +94,72 @@ static size_t answer(runtime *r, int first, int last, answers *out)
     return cached;
 }
 
+enum { COPIES = 4 };
+
+/* The answers that number i gives with seeds of its own: as copies, or one after the other.
+ * Returns how many tokens of the prompt were computed. */
+static uint64_t answer_seeds(runtime *r, size_t prompt, bool copies,
+                             int32_t out[COPIES][ANSWER])
+{
+    generation *of[COPIES], *g;
+    uint64_t computed;
+    batch b;
+
+    cache_evict(r->cache, SIZE_MAX);
+    CHECK(batch_open(&b, r, CROWD) == ERR_OK);
+    for (size_t i = 0; i < COPIES; i++) {
+        generation_in in = {.n_ids = prompt, .max_tokens = ANSWER, .top = -1};
+
+        in.sample = (sample_params){.temperature = 1, .top_p = 1, .seed = i};
+        in.sample.repetition_penalty = 1;
+        in.ignore_eos = true;
+        in.ids = malloc(prompt * sizeof *in.ids);
+        CHECK(in.ids != NULL);
+        for (size_t t = 0; t < prompt; t++) in.ids[t] = (int32_t)(300 + t * 53 % 4000);
+        CHECK(generation_new(&of[i], r->tokens, &in) == ERR_OK);
+        if (copies && i) of[i - 1]->copy = of[i];
+    }
+    for (size_t i = 0, left = COPIES; left;) {
+        if (i < COPIES && (copies ? !i : !b.n)) CHECK(batch_add(&b, of[i++]) == ERR_OK);
+        batch_step(&b);
+        while ((g = batch_take(&b))) {
+            for (size_t c = 0; c < COPIES; c++)
+                for (int t = 0; of[c] == g && t < ANSWER; t++) out[c][t] = g->out.tokens[t].id;
+            generation_free(g);
+            left--;
+        }
+    }
+    computed = b.prompt_rows;
+    batch_close(&b);
+    return computed;
+}
+
+/* Prompts that end before, at and after a block's border, and cross one while they answer. */
+static void check_copies(const char *mode)
+{
+    static const size_t prompts[] = {1, 124, 128, 129, 256};
+    int32_t copies[COPIES][ANSWER], alone[COPIES][ANSWER];
+    runtime r = {0};
+    config c;
+
+    open_runtime(&r, &c, mode, "2");
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
+        CHECK(answer_seeds(&r, prompts[i], true, copies) == prompts[i]);
+        answer_seeds(&r, prompts[i], false, alone);
+        CHECK(memcmp(copies, alone, sizeof copies) == 0);
+        CHECK(memcmp(copies[0], copies[1], sizeof copies[0]) != 0);
+    }
+    close_runtime(&r, &c);
+}
+
+TEST(batch_copies_answer_as_if_each_had_read_the_prompt)
+{
+    char mode[16];
+
+    for (size_t i = 0; codec_mode(i, mode); i++) check_copies(mode);
+    check_copies("klt16");
+}
+
 static void answer_alone(const char *mode, answers *out)
 {
     runtime r = {0};

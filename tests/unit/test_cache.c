@@ -58,7 +58,7 @@ static size_t used_bytes(const lab *l)
 /* A lab whose pool has room for so many blocks. */
 static void open_small(lab *l, const char *mode, size_t blocks)
 {
-    cache_options o = {.mode = mode, .max_running = 2};
+    cache_options o = {.mode = mode, .max_running = 4};
     cache_stats stats;
 
     lab_open(l, LAB_EMBEDDED, mode, 1);
@@ -250,15 +250,60 @@ TEST(cache_runs_together_only_what_the_workspace_holds)
     lab_close(&l);
 }
 
+TEST(cache_copies_are_promised_what_the_prompt_does_not_share)
+{
+    static const int32_t ids[2 * B + 5];
+    const cache_request r = {.ids = ids, .n_ids = 2 * B + 5, .tokens = 3 * B + 9, .copies = 2};
+    context *a = NULL, *b = NULL, *copy[2] = {NULL};
+    cache_stats s;
+    lab l;
+
+    open_small(&l, "xq4", 6);
+    CHECK(cache_check(l.cache, &(cache_request){.tokens = 5 * B, .copies = 1}) == ERR_NOROOM);
+    CHECK(cache_check(l.cache, &r) == ERR_OK && cache_begin(l.cache, &r, &a) == ERR_OK);
+    CHECK(begin(&l, 2 * B, &b) == ERR_BUSY); /* 3 and 2 copies of 1: 1 is left */
+    CHECK(begin(&l, B, &b) == ERR_OK);
+    feed(&l, a, r.n_ids, 0);
+    for (int i = 0; i < 2; i++) CHECK(cache_fork(a, &copy[i]) == ERR_OK);
+    for (int i = 0; i < 2; i++) feed(&l, copy[i], B, i + 1);
+    feed(&l, a, B, 0);
+    feed(&l, b, B, 4);
+    cache_read_stats(l.cache, &s);
+    CHECK(s.active_tokens == 6 * B && s.free_bytes < s.block_bytes);
+    for (int i = 0; i < 2; i++) cache_end(copy[i]);
+    cache_end(a);
+    cache_end(b);
+    lab_close(&l);
+}
+
+TEST(cache_copies_that_are_not_forked_give_their_room_back)
+{
+    static const int32_t ids[B + 5];
+    const cache_request r = {.ids = ids, .n_ids = B + 5, .tokens = 2 * B, .copies = 2};
+    context *a = NULL, *b = NULL;
+    lab l;
+
+    open_small(&l, "xq4", 4);
+    CHECK(cache_begin(l.cache, &r, &a) == ERR_OK);
+    CHECK(begin(&l, B, &b) == ERR_BUSY);
+    cache_drop_copy(a);
+    CHECK(begin(&l, B, &b) == ERR_OK);
+    cache_end(b);
+    cache_end(a);
+    CHECK(begin(&l, 4 * B - 1, &b) == ERR_OK);
+    cache_end(b);
+    lab_close(&l);
+}
+
 TEST(cache_refuses_what_can_never_fit_and_delays_what_cannot_now)
 {
     context *a = NULL, *b = NULL;
     lab l;
 
     open_small(&l, "xq4", 3);
-    CHECK(cache_check(l.cache, 4 * B) == ERR_NOROOM);
+    CHECK(cache_check(l.cache, &(cache_request){.tokens = 4 * B}) == ERR_NOROOM);
     CHECK(begin(&l, 4 * B, &a) == ERR_NOROOM);
-    CHECK(cache_check(l.cache, 4 * B - 1) == ERR_OK);
+    CHECK(cache_check(l.cache, &(cache_request){.tokens = 4 * B - 1}) == ERR_OK);
     CHECK(begin(&l, 2 * B, &a) == ERR_OK);
     CHECK(begin(&l, 2 * B, &b) == ERR_BUSY); /* 1 block is not spoken for */
     CHECK(begin(&l, B, &b) == ERR_OK);

@@ -246,8 +246,8 @@ TEST(request_for_another_model_is_not_found)
 
 TEST(request_what_is_not_offered_is_said_and_not_ignored)
 {
-    CHECK(unsupported(text, "\"n\":2", "n"));
     CHECK(unsupported(text, "\"best_of\":2", "best_of"));
+    CHECK(unsupported(text, "\"n\":2,\"best_of\":3", "best_of"));
     CHECK(unsupported(text, "\"echo\":true", "echo"));
     CHECK(unsupported(text, "\"suffix\":\"x\"", "suffix"));
     CHECK(unsupported(chat, "\"tools\":[{\"type\":\"function\"}]", "tools"));
@@ -287,8 +287,9 @@ static request read_prompt(const completion_kind *kind, const char *body)
 
 static bool same_ids(const request *a, const request *b)
 {
-    return a->in.n_ids == b->in.n_ids &&
-           memcmp(a->in.ids, b->in.ids, a->in.n_ids * sizeof *a->in.ids) == 0;
+    return a->prompts[0].n == b->prompts[0].n &&
+           memcmp(a->prompts[0].ids, b->prompts[0].ids,
+                  a->prompts[0].n * sizeof *a->prompts[0].ids) == 0;
 }
 
 TEST(request_prompt_has_four_forms)
@@ -298,22 +299,42 @@ TEST(request_prompt_has_four_forms)
     request c = read_prompt(text, "{\"prompt\":[1,2,3]}");
     request d = read_prompt(text, "{\"prompt\":[[1,2,3]]}");
 
-    CHECK(a.in.n_ids >= 2 && a.in.ids[0] == tokenizer_bos(make_env().tokens));
+    CHECK(a.prompts[0].n >= 2 && a.prompts[0].ids[0] == tokenizer_bos(make_env().tokens));
     CHECK(same_ids(&a, &b) && same_ids(&c, &d));
-    CHECK(c.in.n_ids == 3 && c.in.ids[0] == 1 && c.in.ids[2] == 3);
+    CHECK(c.prompts[0].n == 3 && c.prompts[0].ids[0] == 1 && c.prompts[0].ids[2] == 3);
     request_free(&a);
     request_free(&b);
     request_free(&c);
     request_free(&d);
 }
 
+TEST(request_takes_several_prompts_and_several_answers_to_each)
+{
+    request q = read_prompt(text, "{\"prompt\":[\"Hello\",[1,2,3],\"Bye\"],\"n\":2,\"seed\":7,"
+                                  "\"stop\":[\"x\",\"yz\"],\"logit_bias\":{\"5\":1}}");
+    const request_env env = make_env();
+
+    CHECK(q.n_prompts == 3 && q.n == 2 && q.prompts[1].n == 3);
+    for (size_t i = 0; i < 6; i++) {
+        const request_prompt *p = &q.prompts[i / 2];
+        generation_in in;
+
+        CHECK(request_choice(&q, &env, i, &in) == ERR_OK);
+        CHECK(in.n_ids == p->n && memcmp(in.ids, p->ids, p->n * sizeof *p->ids) == 0);
+        CHECK(in.sample.seed == 7 + i % 2 && in.n_stop == 2 && !strcmp(in.stop[1], "yz"));
+        CHECK(in.sample.n_bias == 1 && in.sample.bias == in.bias && in.bias[0].id == 5);
+        generation_in_free(&in);
+    }
+    request_free(&q);
+}
+
 TEST(request_prompt_of_another_form_is_refused)
 {
     CHECK(body_refused(text, "{}", "prompt"));
     CHECK(body_refused(text, "{\"prompt\":5}", "prompt"));
-    CHECK(body_refused(text, "{\"prompt\":[]}", "prompt"));
-    CHECK(body_refused(text, "{\"prompt\":[\"a\",\"b\"]}", "prompt"));
-    CHECK(body_refused(text, "{\"prompt\":[[1],[2]]}", "prompt"));
+    CHECK(body_refused(text, "{\"prompt\":[\"a\",2]}", "prompt"));
+    CHECK(body_refused(text, "{\"prompt\":[[1],[-2]]}", "prompt"));
+    CHECK(body_refused(text, "{\"prompt\":[[1],[2]],\"n\":65}", "prompt"));
     CHECK(body_refused(text, "{\"prompt\":[1,\"a\"]}", "prompt"));
     CHECK(body_refused(text, "{\"prompt\":[1.5]}", "prompt"));
     CHECK(body_refused(text, "{\"prompt\":[-1]}", "prompt"));
@@ -328,10 +349,10 @@ TEST(request_user_text_never_makes_control_tokens)
     const request_env env = make_env();
     size_t specials = 0;
 
-    for (size_t i = 1; i < a.in.n_ids; i++)
-        CHECK(!tokenizer_is_special(env.tokens, a.in.ids[i]));
-    for (size_t i = 0; i < b.in.n_ids; i++)
-        specials += tokenizer_is_special(env.tokens, b.in.ids[i]);
+    for (size_t i = 1; i < a.prompts[0].n; i++)
+        CHECK(!tokenizer_is_special(env.tokens, a.prompts[0].ids[i]));
+    for (size_t i = 0; i < b.prompts[0].n; i++)
+        specials += tokenizer_is_special(env.tokens, b.prompts[0].ids[i]);
     CHECK(specials == 4); /* BOS, the turn's start and end, the assistant's start */
     request_free(&a);
     request_free(&b);
@@ -399,7 +420,8 @@ TEST(request_default_length_is_cut_to_the_context)
 
     env.ctx_size = 100;
     CHECK(request_read(&q, &chat->request, &env, body, strlen(body), &why, &e));
-    CHECK(q.in.max_tokens == 100 - q.in.n_ids && !q.wants_tokens);
+    CHECK(request_max_tokens(&q, &env, &q.prompts[0]) == 100 - q.prompts[0].n);
+    CHECK(!q.wants_tokens);
     request_free(&q);
 }
 

@@ -101,6 +101,11 @@ static generation *make(scene *s, int number, size_t prompt, size_t tokens)
     return g;
 }
 
+static err submit(scene *s, generation *g)
+{
+    return sched_submit(s->sched, &g, 1);
+}
+
 static void discard(generation *g)
 {
     free(g->user);
@@ -117,8 +122,7 @@ TEST(sched_runs_in_order_and_hands_every_token_over)
     scene *s = open_scene(MOST, 1);
     sched_stats stats;
 
-    for (int i = 0; i < 20; i++)
-        CHECK(sched_submit(s->sched, make(s, i, 5 + 10 * (size_t)i, 4)) == ERR_OK);
+    for (int i = 0; i < 20; i++) CHECK(submit(s, make(s, i, 5 + 10 * (size_t)i, 4)) == ERR_OK);
     run_until(s, 20);
     for (int i = 0; i < 20; i++)
         CHECK(s->order[i] == i && s->results[i] == ERR_OK && s->tokens[i] == 4);
@@ -137,7 +141,7 @@ TEST(sched_full_queue_is_busy_and_close_delivers_the_rest)
 
     for (int i = 0; i < MOST; i++) {
         generation *g = make(s, taken, 600, 300);
-        const err e = sched_submit(s->sched, g);
+        const err e = submit(s, g);
 
         CHECK(e == ERR_OK || e == ERR_BUSY);
         if (e == ERR_OK)
@@ -163,7 +167,7 @@ TEST(sched_lets_a_second_tenant_wait_for_one_turn)
         generation *g = make(s, i, 30, i ? 3 : 100);
 
         g->in.tenant = i == 9 ? 2 : 1;
-        CHECK(sched_submit(s->sched, g) == ERR_OK);
+        CHECK(submit(s, g) == ERR_OK);
     }
     run_until(s, 10);
     CHECK(s->order[0] == 0 && (s->order[1] == 9 || s->order[2] == 9));
@@ -176,7 +180,7 @@ TEST(sched_says_when_a_refused_request_may_come_again)
     unsigned seconds;
 
     CHECK(sched_retry_seconds(s->sched) == 1);
-    for (int i = 0; i < 20; i++) CHECK(sched_submit(s->sched, make(s, i, 30, 60)) == ERR_OK);
+    for (int i = 0; i < 20; i++) CHECK(submit(s, make(s, i, 30, 60)) == ERR_OK);
     run_until(s, 10);
     seconds = sched_retry_seconds(s->sched);
     CHECK(seconds >= 1 && seconds <= SCHED_RETRY_MOST);
@@ -190,7 +194,7 @@ TEST(sched_cancels_what_waits_and_what_runs)
 
     for (int i = 0; i < 6; i++) {
         g[i] = make(s, i, 50, i == 0 ? 1500 : 3);
-        CHECK(sched_submit(s->sched, g[i]) == ERR_OK);
+        CHECK(submit(s, g[i]) == ERR_OK);
     }
     while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE); /* the first is decoding */
     atomic_store(&g[3]->cancel, true);
@@ -208,11 +212,11 @@ TEST(sched_refuses_what_can_never_run)
     scene *s = open_scene(4, 1);
     generation *g = make(s, 0, 2000, 49);
 
-    CHECK(sched_check(s->sched, 2000, 48) == ERR_OK);
-    CHECK(sched_check(s->sched, 2000, 49) == ERR_TOOLONG);
-    CHECK(sched_check(s->sched, 0, 10) == ERR_EMPTY);
-    CHECK(sched_check(s->sched, SIZE_MAX, SIZE_MAX) == ERR_TOOLONG);
-    CHECK(sched_submit(s->sched, g) == ERR_TOOLONG);
+    CHECK(sched_check(s->sched, 2000, 48, 0) == ERR_OK);
+    CHECK(sched_check(s->sched, 2000, 49, 0) == ERR_TOOLONG);
+    CHECK(sched_check(s->sched, 0, 10, 0) == ERR_EMPTY);
+    CHECK(sched_check(s->sched, SIZE_MAX, SIZE_MAX, 0) == ERR_TOOLONG);
+    CHECK(submit(s, g) == ERR_TOOLONG);
     discard(g);
     close_scene(s);
 }
@@ -222,12 +226,11 @@ TEST(sched_drain_ends_what_waits_and_lets_the_running_one_finish)
     scene *s = open_scene(MOST, 1);
     generation *late;
 
-    for (int i = 0; i < 3; i++)
-        CHECK(sched_submit(s->sched, make(s, i, 20, i == 0 ? 200 : 5)) == ERR_OK);
+    for (int i = 0; i < 3; i++) CHECK(submit(s, make(s, i, 20, i == 0 ? 200 : 5)) == ERR_OK);
     while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE);
     sched_drain(s->sched);
     late = make(s, 3, 5, 5);
-    CHECK(sched_submit(s->sched, late) == ERR_DRAINING);
+    CHECK(submit(s, late) == ERR_DRAINING);
     discard(late);
     run_until(s, 3);
     CHECK(s->results[0] == ERR_OK && s->tokens[0] == 200);
@@ -266,7 +269,7 @@ static void answer_all(int n, int running)
             g->in.sample.temperature = 1;
             g->in.sample.seed = (uint64_t)i;
         }
-        CHECK(sched_submit(s->sched, g) == ERR_OK);
+        CHECK(submit(s, g) == ERR_OK);
     }
     run_until(s, n);
     for (int i = 0; i < n; i++) CHECK(s->results[i] == ERR_OK);
@@ -288,12 +291,53 @@ TEST(sched_gives_the_same_tokens_alone_and_in_a_batch)
     }
 }
 
+TEST(sched_runs_copies_together_and_cancels_them_together)
+{
+    scene *s = open_scene(2, 3);
+    generation *g[6];
+    sched_stats stats;
+
+    for (int i = 0; i < 6; i++) {
+        g[i] = make(s, 0, 300, 60);
+        ((caller *)g[i]->user)->number = i;
+        if (i % 3) g[i - 1]->copy = g[i];
+    }
+    CHECK(sched_submit(s->sched, (generation *[]){g[0], g[3], g[3]}, 3) == ERR_BUSY);
+    CHECK(sched_submit(s->sched, (generation *[]){g[0], g[3]}, 2) == ERR_OK);
+    while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE);
+    atomic_store(&g[4]->cancel, true); /* the second row waits still: there is no room */
+    run_until(s, 6);
+    for (int i = 0; i < 3; i++) CHECK(s->results[i] == ERR_OK && s->tokens[i] == 60);
+    for (int i = 3; i < 6; i++) CHECK(s->results[i] == ERR_CANCELED && s->tokens[i] == 0);
+    sched_read_stats(s->sched, &stats);
+    CHECK(stats.prompt_tokens_computed == 300 && stats.generation_tokens == 180);
+    close_scene(s);
+}
+
+TEST(sched_ends_copies_whose_leader_is_canceled_while_it_reads)
+{
+    scene *s = open_scene(4, 3);
+    generation *g[3];
+
+    for (int i = 0; i < 3; i++) {
+        g[i] = make(s, 0, 1900, 10);
+        ((caller *)g[i]->user)->number = i;
+        if (i) g[i - 1]->copy = g[i];
+    }
+    CHECK(submit(s, g[0]) == ERR_OK);
+    while (!g[0]->out.started_ns) uv_run(&s->loop, UV_RUN_ONCE);
+    atomic_store(&g[0]->cancel, true);
+    run_until(s, 3);
+    for (int i = 0; i < 3; i++) CHECK(s->results[i] == ERR_CANCELED);
+    close_scene(s);
+}
+
 TEST(sched_runs_several_at_once_and_nobody_waits_for_the_longest)
 {
     scene *s = open_scene(MOST, 4);
 
-    CHECK(sched_submit(s->sched, make(s, 0, 20, 400)) == ERR_OK);
-    for (int i = 1; i < 6; i++) CHECK(sched_submit(s->sched, make(s, i, 300, 5)) == ERR_OK);
+    CHECK(submit(s, make(s, 0, 20, 400)) == ERR_OK);
+    for (int i = 1; i < 6; i++) CHECK(submit(s, make(s, i, 300, 5)) == ERR_OK);
     run_until(s, 6);
     CHECK(s->order[5] == 0 && s->tokens[0] == 400);
     for (int i = 1; i < 6; i++) CHECK(s->results[i] == ERR_OK && s->tokens[i] == 5);
