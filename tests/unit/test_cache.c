@@ -8,7 +8,7 @@
 #include "tests/test.h"
 #include "xcache/codec.h"
 
-enum { B = CACHE_BLOCK_TOKENS };
+enum { B = CACHE_BLOCK_TOKENS, PAGES = 4 };
 
 /* n more tokens for c: `text` says which. */
 static void feed(lab *l, context *c, size_t n, int text)
@@ -55,10 +55,10 @@ static size_t used_bytes(const lab *l)
     return s.codes_bytes + s.scales_bytes + s.index_bytes;
 }
 
-/* A lab whose pool has room for so many blocks. */
+/* A lab whose pool has room for so many blocks, and PAGES open pages. */
 static void open_small(lab *l, const char *mode, size_t blocks)
 {
-    cache_options o = {.mode = mode, .max_running = 4};
+    cache_options o = {.mode = mode, .max_running = PAGES};
     cache_stats stats;
 
     lab_open(l, LAB_EMBEDDED, mode, 1);
@@ -316,17 +316,15 @@ TEST(cache_refuses_what_can_never_fit_and_delays_what_cannot_now)
 
 TEST(cache_has_as_many_open_pages_as_it_was_given)
 {
-    context *c[3] = {0};
+    context *c[PAGES + 1] = {0};
     lab l;
 
     open_small(&l, "kv16", 2);
-    CHECK(begin(&l, 10, &c[0]) == ERR_OK);
-    CHECK(begin(&l, 10, &c[1]) == ERR_OK);
-    CHECK(begin(&l, 10, &c[2]) == ERR_BUSY);
+    for (int i = 0; i < PAGES; i++) CHECK(begin(&l, 10, &c[i]) == ERR_OK);
+    CHECK(begin(&l, 10, &c[PAGES]) == ERR_BUSY);
     cache_end(c[0]);
-    CHECK(begin(&l, 10, &c[2]) == ERR_OK);
-    cache_end(c[1]);
-    cache_end(c[2]);
+    CHECK(begin(&l, 10, &c[PAGES]) == ERR_OK);
+    for (int i = 1; i <= PAGES; i++) cache_end(c[i]);
     lab_close(&l);
 }
 
