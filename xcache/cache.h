@@ -104,8 +104,9 @@ void cache_settle_later(context *x);
 bool cache_is_sealing(const context *x);
 
 /* Seal the next up to `layers` layers of each of these contexts, which are sealing, all workers
- * at once. Results do not depend on how it is cut. Returns how many
- * layers were sealed of the one that had most of them left. */
+ * at once: some encode, others fill the page with the layers that have been encoded before.
+ * Results do not depend on how it is cut. Returns how many layers it went on, at most; 1 at
+ * least. */
 int cache_seal(cache *c, context *const *list, size_t n, int layers);
 
 size_t cache_context_tokens(const context *x);

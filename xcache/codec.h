@@ -116,6 +116,9 @@ struct codec {
                    const codec_place *place);
     /* Keys and values of that layer. Of a codec that rebuilds: floats in scratch kt and v. */
     void (*decode)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
+    /* The second half of decode: keys and values of what place.state holds after encode, which
+     * is bit for bit what decode would leave there. NULL: what encode leaves is not that. */
+    void (*expand)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
 };
 
 /* Open the codec of a mode. ERR_MODE: no such mode; ERR_MODEMODEL: not with this model;

@@ -110,21 +110,28 @@ static void encode_klt(const codec_state *s, int layer, const codec_rows *in,
         klt_encode(&own->layers[layer], &b, in->x);
 }
 
-static void decode_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+static void expand_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     const model *m = s->m;
     const transform *own = s->own;
     const float *w = own->weights + (size_t)layer * 2 * m->E * m->D;
-    const klt_block b = block_of(s, place);
     const codec_scratch *to = place->scratch;
+
+    remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
+    remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
+    codec_turn(s, place, out);
+}
+
+static void decode_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+{
+    const transform *own = s->own;
+    const klt_block b = block_of(s, place);
 
     if (layer == 0)
         embed(s, place);
     else
         klt_decode(&own->layers[layer], &b);
-    remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
-    remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
-    codec_turn(s, place, out);
+    expand_klt(s, layer, place, out);
 }
 
 const codec codec_klt = {.keeps_x = true,
@@ -134,4 +141,5 @@ const codec codec_klt = {.keeps_x = true,
                          .close = close_klt,
                          .size = size_klt,
                          .encode = encode_klt,
-                         .decode = decode_klt};
+                         .decode = decode_klt,
+                         .expand = expand_klt};

@@ -38,7 +38,8 @@ typedef struct xcontext {
     size_t n_tokens;    /* settled: sealed and open */
     size_t pushed;      /* of the step that runs */
     pool_block sealing; /* the block that its full page is written into, or PREFIX_NONE */
-    int sealed_layers;  /* of it */
+    int sealed_layers;  /* of it, encoded */
+    int rebuilt_layers; /* of these, in its page of the workspace */
     prefix_key root;    /* of its scope */
     size_t prompt;      /* tokens of it */
     size_t copies;      /* forks that are promised still, once the prompt is in */

@@ -89,43 +89,63 @@ void cache_drop_pages(cache *c)
 
 /* --- blocks of the pool --- */
 
-enum { SEALS_AT_ONCE = 64 };
+enum { SEALS_AT_ONCE = 64, LAYERS_AT_ONCE = 4 };
 
-/* Contexts that are sealing, one a task. */
-typedef struct seal_job {
-    xcontext *x[SEALS_AT_ONCE];
-    int layers;
-    double sealed[SEALS_AT_ONCE], rebuilt[SEALS_AT_ONCE]; /* seconds */
-} seal_job;
+/* One context that is sealing, in one round: some layers are encoded; meanwhile those that were
+ * before it are rebuilt. Two tasks, which share nothing but what the round before has written.
+ */
+typedef struct seal {
+    xcontext *x;
+    int encode, rebuild; /* up to which layer */
+    double encode_seconds, rebuild_seconds;
+} seal;
 
-/* Encode one layer of the full open page. */
-static void seal_layer(const xcontext *x, int l, int slot)
+static codec_place seal_place(const xcontext *x, int l, int slot)
 {
     const context_shared *s = x->shared;
-    const model *m = s->codec.m;
-    const open_page *page = x->page;
-    const size_t B = s->codec.block_tokens, at = (size_t)l;
-    const codec_rows rows = {.x = page->x ? page->x + at * B * m->D : NULL,
-                             .raw_k = page->raw_k ? page->raw_k + at * B * m->E : NULL,
-                             .k = page->k + at * B * m->E,
-                             .v = page->v + at * B * m->E};
-    codec_place place = context_place(s, l, x->sealing, x->n_blocks * B);
+    codec_place place = context_place(s, l, x->sealing, x->n_blocks * s->codec.block_tokens);
 
     place.scratch = &s->slots[slot];
+    return place;
+}
+
+/* The rows of the open page that hold the inputs of layer l. */
+static float *page_inputs(const xcontext *x, int l)
+{
+    const codec_state *c = &x->shared->codec;
+
+    return x->page->x ? x->page->x + (size_t)l * c->block_tokens * c->m->D : NULL;
+}
+
+/* Encode one layer of the full open page. What decoding gives then takes the place of the
+ * layer's inputs, where it can be expanded from. */
+static void encode_layer(const xcontext *x, int l, int slot)
+{
+    const codec_state *c = &x->shared->codec;
+    const open_page *page = x->page;
+    const size_t rows = c->block_tokens, at = (size_t)l * rows * c->m->E;
+    const codec_rows in = {.x = page_inputs(x, l),
+                           .raw_k = page->raw_k ? page->raw_k + at : NULL,
+                           .k = page->k + at,
+                           .v = page->v + at};
+    codec_place place = seal_place(x, l, slot);
+
     place.state = page->sealing;
-    s->codec.codec->encode(&s->codec, l, &rows, &place);
+    c->codec->encode(c, l, &in, &place);
+    if (c->codec->expand)
+        memcpy(page_inputs(x, l), page->sealing, rows * c->m->D * sizeof(float));
 }
 
 /* What the codes of that layer say, into the block's page. */
 static void rebuild_layer(const xcontext *x, int l, int slot)
 {
     const context_shared *s = x->shared;
-    codec_place place = context_place(s, l, x->sealing, x->n_blocks * s->codec.block_tokens);
+    const codec *kind = s->codec.codec;
+    codec_place place = seal_place(x, l, slot);
     kv_tile tile;
 
-    place.scratch = &s->slots[slot];
-    place.state = x->page->rebuilding;
-    s->codec.codec->decode(&s->codec, l, &place, &tile);
+    place.state = kind->expand ? page_inputs(x, l) : x->page->rebuilding;
+    (kind->expand ? kind->expand : kind->decode)(&s->codec, l, &place, &tile);
     workspace_write(s->workspace, x->sealing, l, &tile);
     atomic_fetch_add(s->rebuilt, s->codec.block_tokens);
 }
@@ -138,22 +158,16 @@ static bool has_page(const xcontext *x)
 
 static void seal_task(void *arg, int i, int slot)
 {
-    seal_job *job = arg;
-    xcontext *x = job->x[i];
-    const int L = (int)x->shared->codec.m->L;
+    seal *job = (seal *)arg + i / 2;
+    xcontext *x = job->x;
+    const double start = now();
 
-    for (int n = 0; n < job->layers && x->sealed_layers < L; n++) {
-        const double start = now();
-        double sealed;
-
-        seal_layer(x, x->sealed_layers, slot);
-        sealed = now();
-        job->sealed[i] += sealed - start;
-        if (has_page(x)) {
-            rebuild_layer(x, x->sealed_layers, slot);
-            job->rebuilt[i] += now() - sealed;
-        }
-        x->sealed_layers++;
+    if (i % 2 == 0) {
+        while (x->sealed_layers < job->encode) encode_layer(x, x->sealed_layers++, slot);
+        job->encode_seconds += now() - start;
+    } else if (x->rebuilt_layers < job->rebuild) {
+        while (x->rebuilt_layers < job->rebuild) rebuild_layer(x, x->rebuilt_layers++, slot);
+        job->rebuild_seconds += now() - start;
     }
 }
 
@@ -195,7 +209,7 @@ void cache_begin_seal(xcontext *x)
         return;
     }
     x->sealing = cache_take_block(c);
-    x->sealed_layers = 0;
+    x->sealed_layers = x->rebuilt_layers = 0;
     memcpy(context_ids(s, x->sealing), x->page->ids,
            s->codec.block_tokens * sizeof *x->page->ids);
     if (s->workspace) workspace_add(s->workspace, x->sealing);
@@ -224,25 +238,60 @@ static void finish_seal(xcontext *x)
     }
 }
 
-int cache_seal(cache *c, context *const *list, size_t n, int layers)
+static bool is_sealed(const xcontext *x)
+{
+    const int L = (int)x->shared->codec.m->L;
+
+    return x->sealed_layers == L && (x->rebuilt_layers == L || !has_page(x));
+}
+
+/* One round of up to `layers` layers. True: all are sealed. */
+static bool seal_round(cache *c, seal *list, size_t n, int layers)
 {
     const int L = (int)c->shared.codec.m->L;
+    bool all = true;
+
+    for (size_t i = 0; i < n; i++) {
+        const int done = list[i].x->sealed_layers;
+
+        list[i].encode = layers < L - done ? done + layers : L;
+        list[i].rebuild = has_page(list[i].x) ? done : 0;
+    }
+    c->team->run(c->team, seal_task, list, 2 * (int)n);
+    for (size_t i = 0; i < n; i++) all &= is_sealed(list[i].x);
+    return all;
+}
+
+/* Up to SEALS_AT_ONCE contexts. Returns how many layers it went on. */
+static int seal_some(cache *c, context *const *of, size_t n, int layers)
+{
+    seal list[SEALS_AT_ONCE];
+    int done = 0;
+
+    for (size_t i = 0; i < n; i++) list[i] = (seal){.x = (xcontext *)(void *)of[i]};
+    for (bool all = false; done < layers && !all;) {
+        const int more = layers - done < LAYERS_AT_ONCE ? layers - done : LAYERS_AT_ONCE;
+
+        all = seal_round(c, list, n, more);
+        done += more;
+    }
+    for (size_t i = 0; i < n; i++) {
+        c->seal_seconds += list[i].encode_seconds;
+        c->rebuild_seconds += list[i].rebuild_seconds;
+        if (is_sealed(list[i].x)) finish_seal(list[i].x);
+    }
+    return done;
+}
+
+int cache_seal(cache *c, context *const *list, size_t n, int layers)
+{
     int longest = 0;
 
-    for (size_t done = 0; done < n; done += SEALS_AT_ONCE) {
-        const size_t most = n - done < SEALS_AT_ONCE ? n - done : SEALS_AT_ONCE;
-        seal_job job = {.layers = layers};
+    for (size_t at = 0; at < n; at += SEALS_AT_ONCE) {
+        const size_t most = n - at < SEALS_AT_ONCE ? n - at : SEALS_AT_ONCE;
+        const int done = seal_some(c, list + at, most, layers);
 
-        for (size_t i = 0; i < most; i++) {
-            job.x[i] = (xcontext *)(void *)list[done + i];
-            if (L - job.x[i]->sealed_layers > longest) longest = L - job.x[i]->sealed_layers;
-        }
-        c->team->run(c->team, seal_task, &job, (int)most);
-        for (size_t i = 0; i < most; i++) {
-            c->seal_seconds += job.sealed[i];
-            c->rebuild_seconds += job.rebuilt[i];
-            if (job.x[i]->sealed_layers == L) finish_seal(job.x[i]);
-        }
+        if (done > longest) longest = done;
     }
-    return longest < layers ? longest : layers;
+    return longest;
 }
