@@ -77,7 +77,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
-        bench-sessions ablations figures image check-image deps compile_commands clean programs fuzz-programs FORCE
+        bench-sessions bench-returning soak ablations figures image check-image deps compile_commands clean programs fuzz-programs FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -147,6 +147,14 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 bench-sessions: ## 150 sessions at once, 500 dialogues turn by turn, gaps beside a long prompt (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
 	@$(SUB) all
 	@tests/bench/sessions.sh $(DATA)
+
+bench-returning: ## users who come back, at 256 MiB (DATA=FOLDER with dialogues.jsonl, LLAMA_SERVER=BINARY, ARGS="--turns 2000")
+	@$(SUB) all
+	@node tests/bench/returning/run.mjs $(DATA)/dialogues.jsonl $(ARGS)
+
+soak: ## 20 minutes of rude clients: leaks, hangs, lost count (MINUTES=20)
+	@$(SUB) all
+	@node tests/bench/soak.mjs $(MINUTES)
 
 ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE.gguf ..." CHUNKS=4)
 	@deploy/deps.sh build figures

@@ -344,6 +344,10 @@ int server_run(const config *c, runtime *r)
     uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
     metrics_free(d->s.metrics);
     if (uv_loop_close(&d->loop)) log_line(LOG_ERROR, "the loop still has handles", NULL);
+    if (!cache_is_sound(r->cache)) {
+        log_line(LOG_ERROR, "the cache has lost count of its blocks", NULL);
+        code = 1;
+    }
     if (!code) log_line(LOG_INFO, "stopped", NULL);
     free(d);
     return code;

@@ -199,3 +199,32 @@ void cache_read_stats(const cache *c, cache_stats *out)
     read_pool_stats(c, out);
     read_workspace_stats(s->workspace, out);
 }
+
+/* Every block is in one place, and what is not free can be found. */
+static bool is_sound_block(const cache *c, pool_block b)
+{
+    const context_shared *s = &c->shared;
+    const bool is_free = pool_is_free(s->pool, b), rests = lru_has(&c->resting, b);
+    const bool paged = s->workspace && workspace_has(s->workspace, b);
+
+    if (is_free) return !rests && !c->pins[b] && !paged && !prefix_has(c->prefixes, b);
+    return pool_holders(s->pool, b) == 0 && rests == !c->pins[b] && prefix_has(c->prefixes, b);
+}
+
+bool cache_is_sound(const cache *c)
+{
+    const context_shared *s = &c->shared;
+    size_t resting = 0, pinned = 0, unused = 0, pages = 0;
+
+    for (pool_block b = 0; b < pool_blocks(s->pool); b++) {
+        if (!is_sound_block(c, b)) return false;
+        resting += lru_has(&c->resting, b);
+        pinned += c->pins[b] > 0;
+        unused += pool_is_free(s->pool, b);
+        pages += s->workspace && workspace_has(s->workspace, b);
+    }
+    return resting == c->resting.count && pinned == c->pinned && pinned == c->kept &&
+           unused == pool_free_blocks(s->pool) && pool_held_blocks(s->pool) == 0 &&
+           (!s->workspace || pages == workspace_used(s->workspace)) && !c->outstanding &&
+           !c->copies && c->scratch.n_free == c->scratch.n_pages;
+}

@@ -164,4 +164,8 @@ typedef struct cache_stats {
 
 void cache_read_stats(const cache *c, cache_stats *out);
 
+/* Count again, block by block, while no context runs: is each free, resting or pinned and
+ * nothing else, do the sums agree, and is nothing held or promised? */
+bool cache_is_sound(const cache *c);
+
 #endif

@@ -75,6 +75,7 @@ static void close_scene(scene *s)
     for (size_t i = 0; i < LIVE; i++)
         if (s->live[i].c) cache_end(s->live[i].c);
     for (size_t i = 0; i < PINS; i++) cache_unpin(s->cache, s->pins[i].blocks, s->pins[i].n);
+    CHECK(cache_is_sound(s->cache));
     cache_close(s->cache);
     planned_close(&s->model);
 }
