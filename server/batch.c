@@ -138,9 +138,29 @@ static size_t bring_decoding(batch *b)
     return n;
 }
 
+/* So many layers fit the time, one at least; all when nobody decodes. */
+static int count_layers(double left, double layer_seconds, bool alone)
+{
+    const double fit = layer_seconds > 0 ? left / layer_seconds : 1;
+
+    return alone || fit > INT_MAX ? INT_MAX : fit < 1 ? 1 : (int)fit;
+}
+
+/* Rebuild some of the pages x lacks, beside rows that decode as much as fits the time. */
+static bool warm(batch *b, run *x, bool alone, double left)
+{
+    const int layers = count_layers(left, b->warm_seconds, alone);
+    const double start = now();
+
+    if (alone) return run_warm(x);
+    if (run_warm_layers(x, layers)) return true;
+    average(&b->warm_seconds, (now() - start) / layers);
+    return false;
+}
+
 /* Then pieces of prompts, the oldest first, as long as rows are left. While others decode,
  * the pages of only one context are rebuilt in a step. */
-static size_t bring_prompts(batch *b, size_t n, size_t rows)
+static size_t bring_prompts(batch *b, size_t n, size_t rows, double left)
 {
     const bool alone = n == 0;
     size_t taken = 0;
@@ -149,7 +169,7 @@ static size_t bring_prompts(batch *b, size_t n, size_t rows)
         run *x = b->runs[i];
 
         if (!run_is_ready(x) || run_decodes(x)) continue;
-        if (!run_warm(x)) {
+        if (!warm(b, x, alone, left)) {
             if (alone) continue;
             break;
         }
@@ -225,12 +245,11 @@ static bool seal(batch *b, size_t decoding, double left)
 {
     const size_t n = list_sealing(b, !decoding);
     const double start = now();
-    double fit = b->layer_seconds > 0 ? left / b->layer_seconds : 1;
     int layers;
 
     if (!n) return false;
-    fit = !decoding || fit > INT_MAX ? INT_MAX : fit < 1 ? 1 : fit;
-    layers = cache_seal(b->runtime->cache, b->sealing, n, (int)fit);
+    layers = cache_seal(b->runtime->cache, b->sealing, n,
+                        count_layers(left, b->layer_seconds, !decoding));
     if (decoding) average(&b->layer_seconds, (now() - start) / layers);
     return true;
 }
@@ -252,11 +271,10 @@ void batch_step(batch *b)
     const double begun = now(), left = (STRETCH - 1) * b->decode_seconds;
     const size_t decoding = bring_decoding(b);
     const bool sealed = seal(b, decoding, left);
-    const double start = now();
+    const double start = now(), rest = left - (start - begun);
 
     b->n_news = 0;
-    b->stepped = bring_prompts(b, decoding,
-                               prompt_rows(b, decoding, left - (start - begun), !sealed));
+    b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding, rest, !sealed), rest);
     if (b->stepped) compute(b, decoding, start);
     fork_copies(b);
 }

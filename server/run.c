@@ -86,6 +86,11 @@ bool run_warm(run *x)
     return cache_rebuild(x->context, (size_t)x->runtime->team->slots) == 0;
 }
 
+bool run_warm_layers(run *x, int layers)
+{
+    return cache_rebuild_layers(x->context, layers);
+}
+
 bool run_is_sealing(const run *x)
 {
     return x->context && cache_is_sealing(x->context);

@@ -47,6 +47,9 @@ bool run_fork(run *x);
  * takes part in no step. */
 bool run_warm(run *x);
 
+/* The same, but so many layers of a few pages only. */
+bool run_warm_layers(run *x, int layers);
+
 /* Is its newest block being sealed? Then, when it is over, and while it waits for a leader or
  * its copies for it, it is not ready for a step. */
 bool run_is_sealing(const run *x);

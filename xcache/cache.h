@@ -91,6 +91,10 @@ err cache_truncate(context *x, size_t tokens);
  * Returns how many it lacks still: while that is not 0 the context runs in no step. */
 size_t cache_rebuild(context *x, size_t most);
 
+/* The same cut finer, for while others wait: up to `layers` layers of as many blocks as there
+ * are workers. False while it lacks pages. */
+bool cache_rebuild_layers(context *x, int layers);
+
 /* Tell the context which ids the next step computes; they fit into its open block. */
 void cache_push(context *x, const int32_t *ids, size_t T);
 

@@ -9,8 +9,19 @@
 #include "xcache/prefix.h"
 #include "xcache/scratch.h"
 
+enum { REBUILDS_AT_ONCE = 64 };
+
+/* Blocks of one context whose pages are being rebuilt layer by layer: their pages are there,
+ * but tell the layers before `layer` only. */
+typedef struct warming {
+    xcontext *x;                      /* NULL: none */
+    size_t list[REBUILDS_AT_ONCE], n; /* places in x->blocks */
+    int layer;
+} warming;
+
 struct cache {
     context_shared shared;
+    warming warming;
     team *team;
     scratch scratch;
     prefix_table *prefixes;
@@ -54,5 +65,8 @@ prefix_key cache_scope_root(const cache *c, const cache_request *r);
 
 /* The open page of x is full: its block is found, or begins to be sealed. */
 void cache_begin_seal(xcontext *x);
+
+/* Pages that are not whole are no pages. */
+void cache_stop_warming(cache *c);
 
 #endif

@@ -333,6 +333,7 @@ err cache_truncate(context *base, size_t tokens)
         return ERR_OK;
     }
     if (!fits(x->cache, count_staying(x, keep))) return ERR_BUSY;
+    if (x->cache->warming.x == x) cache_stop_warming(x->cache);
     x->cache->outstanding += x->n_blocks - keep;
     drop_blocks(x, keep);
     x->n_tokens = keep * base->block_tokens;
@@ -354,6 +355,7 @@ void cache_end(context *base)
     xcontext *x = of(base);
     cache *c = x->cache;
 
+    if (c->warming.x == x) cache_stop_warming(c);
     while (x->copies) cache_drop_copy(base);
     c->outstanding -= x->reserved - x->n_blocks;
     if (cache_is_sealing(base)) {

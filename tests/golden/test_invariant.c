@@ -30,6 +30,7 @@ typedef struct world {
     talk talks[TALKS];
     float *logits[TALKS], *expected;
     uint32_t state;
+    int cuts; /* of rebuilding */
     size_t checked;
 } world;
 
@@ -73,6 +74,8 @@ static void step(world *w, const size_t *who, const size_t *T, size_t n)
         const talk *t = &w->talks[who[i]];
         const size_t pos = cache_context_tokens(t->c);
 
+        if (w->cuts++ % 2)
+            while (!cache_rebuild_layers(t->c, 1 + w->cuts % 5)) {}
         CHECK(cache_rebuild(t->c, SIZE_MAX) == 0);
         pieces[i] = (forward_piece){.context = t->c,
                                     .ids = t->ids + pos,
@@ -155,7 +158,10 @@ static void attach(world *w, talk *t)
         e = cache_begin(w->cache, &r, &t->c);
     }
     CHECK(e == ERR_OK);
-    while (cache_rebuild(t->c, 1)) {}
+    if (w->cuts++ % 2)
+        cache_rebuild_layers(t->c, 1 + w->cuts % 20); /* the rest before its next step */
+    else
+        while (cache_rebuild(t->c, 1)) {}
 }
 
 /* More text; conversations share what they begin with. */

@@ -195,7 +195,10 @@ static void begin(scene *s, living *l)
     if (e != ERR_OK) return;
     l->n = cache_context_tokens(l->c);
     CHECK(l->n < r.n_ids && l->n % B == 0);
-    while (cache_rebuild(l->c, 1 + draw(s, 3))) {}
+    if (draw(s, 2))
+        cache_rebuild_layers(l->c, 1 + (int)draw(s, 3)); /* the rest when it is needed */
+    else
+        while (cache_rebuild(l->c, 1 + draw(s, 3))) {}
 }
 
 /* As if a step had computed the next T tokens. */
