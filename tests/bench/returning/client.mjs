@@ -56,28 +56,41 @@ async function visit(server, load, user, note) {
     const counts = !user.fresh;
     const answer = await stream(server, user.messages);
 
+    hear(load, user, answer);
+    if (note) note(answer, counts);
+}
+
+function hear(load, user, answer) {
     user.fresh = false;
     user.messages.push({ role: "assistant", content: answer.text });
     if (answer.usage.total_tokens > LONGEST) load.renew(user);
-    if (note) note(answer, counts);
 }
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const sorted = (list) => [...list].sort((a, b) => a - b);
 const quantile = (list, q) => list[Math.min(list.length - 1, Math.floor(q * list.length))] ?? null;
 
-// Every user's first visit.
-export async function fill(server, load, atOnce = 8) {
-    const queue = [...load.order];
+// Every user's first visit; returns what each was answered. Those that `told` answers (the map of a
+// server before) are not asked: for users whose contexts the ones after them have long driven out.
+export async function fill(server, load, { atOnce = 8, told = new Map() } = {}) {
+    const queue = [...load.order], answers = new Map(told);
     const worker = async () => {
-        while (queue.length) await visit(server, load, queue.shift(), null);
+        while (queue.length) {
+            const user = queue.shift();
+            if (told.has(user.number)) {
+                load.speak(user);
+                hear(load, user, told.get(user.number));
+            }
+            else await visit(server, load, user, (answer) => answers.set(user.number, answer));
+        }
     };
 
     await Promise.all(Array.from({ length: atOnce }, worker));
+    return answers;
 }
 
 // So many turns: `rate` of them a second by Poisson, or `atOnce` at any time where rate is 0.
-export async function play(server, load, { turns, rate = 0, atOnce = 8, seed = 1 }) {
+export async function play(server, load, { turns, rate = 0, atOnce = 8, seed = 1, say = null }) {
     const draw = random(seed * 7919 + 17);
     const sum = { turns: 0, counted: 0, prompt: 0, cached: 0, completion: 0, failed: 0 };
     const times = [], busy = new Map(), began = performance.now();
@@ -89,6 +102,14 @@ export async function play(server, load, { turns, rate = 0, atOnce = 8, seed = 1
         sum.prompt += answer.usage.prompt_tokens;
         sum.cached += answer.cached;
         times.push(answer.first);
+        if (say && times.length % 250 === 0) say(figures());
+    };
+    const figures = () => {
+        const seconds = (performance.now() - began) / 1000, list = sorted(times);
+
+        return { rate, ...sum, seconds, cached_share: sum.cached / sum.prompt,
+            ttft_p50_ms: quantile(list, 0.5), ttft_p95_ms: quantile(list, 0.95),
+            turns_per_second: sum.turns / seconds, tokens_per_second: sum.completion / seconds };
     };
     const start = (user) => {
         const turn = (busy.get(user) ?? Promise.resolve())
@@ -115,9 +136,5 @@ export async function play(server, load, { turns, rate = 0, atOnce = 8, seed = 1
             while (left-- > 0) await start(load.next());
         }));
     }
-    const seconds = (performance.now() - began) / 1000, list = sorted(times);
-
-    return { rate, ...sum, seconds, cached_share: sum.cached / sum.prompt,
-        ttft_p50_ms: quantile(list, 0.5), ttft_p95_ms: quantile(list, 0.95),
-        turns_per_second: sum.turns / seconds, tokens_per_second: sum.completion / seconds };
+    return figures();
 }

@@ -3,14 +3,17 @@
 //   node tests/bench/returning/run.mjs DIALOGUES.jsonl [--turns 2000] [--users 400] [--share 0.7]
 //       [--seed 1] [--zipf 0.8] [--size 256MiB] [--modes klt16,kv16] [--model FILE]
 //       [--peers f16:4,f16:16,q8_0:4,q8_0:16,q4_0:4,q4_0:16] [--probe 200] [--sweep 200]
+//       [--last 100]
 //
-// Each server is filled with every user's first visit. How fast it can be is measured with eight
-// turns at any time (--probe turns); then users return at --share of the fastest one's rate. With
+// The first server is filled with every user's first visit. The others are asked the --last of
+// these, many more than fit them, and take the answers before those from the first: nobody would
+// still have these contexts. How fast it can be is measured with eight turns at any time (--probe
+// turns); then users return at --share of the fastest one's rate. With
 // LLAMA_SERVER naming a binary that server is measured too, on the same file, as the best of
 // --peers (K,V type : slots) that fit the memory which the first of --modes has taken above its
 // weights: what its slots leave of that goes to --cache-ram. --sweep: turns at each rate tried for
-// the most turns a second with a p95 time to the first token of at most a second. Prints JSON; progress goes to
-// the other stream.
+// the most turns a second with a p95 time to the first token of at most a second. Prints JSON;
+// progress goes to the other stream.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
@@ -27,6 +30,7 @@ const { values: o, positionals: [file] } = parseArgs({ allowPositionals: true, o
     model: { type: "string", default: "models/seedling-32m-mha-q8_0.gguf" },
     peers: { type: "string", default: "f16:4,f16:16,q8_0:4,q8_0:16,q4_0:4,q4_0:16" },
     probe: { type: "string", default: "200" }, sweep: { type: "string", default: "200" },
+    last: { type: "string", default: "100" },
 } });
 const MiB = 1024 * 1024, CONTEXT = 2048, GOOD_MS = 1000;
 const say = (text) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
@@ -70,12 +74,17 @@ async function chatOnce(server, messages) {
     if (!r.ok) throw new Error(await r.text());
 }
 
+const told = new Map(); // a user's number : the answer to the first visit
+
 // Fill it, and see how fast it can be.
 async function probe(server, weights) {
     const label = `${server.name} ${server.options.join(" ")}`;
 
     server.load = newLoad();
-    await fill(server, server.load);
+    const answers = await fill(server, server.load, { told });
+    if (!told.size)
+        for (const user of server.load.order.slice(0, -Number(o.last)))
+            told.set(user.number, answers.get(user.number));
     server.saturated = await play(server, server.load, { turns: Number(o.probe), seed: 2 });
     server.rss_above_weights = resident(server) - weights;
     say(`${label}: ${brief(server.saturated)}, ${(server.rss_above_weights / MiB).toFixed(0)} MiB ` +
@@ -89,7 +98,7 @@ async function slotBytes(options, slots, weights) {
     const load = newLoad();
 
     load.order.length = slots * 2;
-    await fill(server, load, slots);
+    await fill(server, load, { atOnce: slots });
     const bytes = resident(server) - weights;
     await server.stop();
     return bytes;
@@ -139,7 +148,8 @@ if (process.env.LLAMA_SERVER) {
 }
 const rate = Number(o.share) * Math.max(...servers.map((s) => s.saturated.turns_per_second));
 for (const s of servers) {
-    s.figures = await play(s, s.load, { turns: Number(o.turns), rate, seed: Number(o.seed) });
+    s.figures = await play(s, s.load, { turns: Number(o.turns), rate, seed: Number(o.seed),
+        say: (f) => say(`  ${s.name}: ${f.turns} turns, ${brief(f)}`) });
     s.bytes = s.daemon ? series(await metrics(s.daemon), "xquantd_cache_used_bytes") : null;
     s.resident = resident(s);
     say(`${s.name} ${s.options.join(" ")}: ${brief(s.figures)}`);
