@@ -39,6 +39,7 @@ static const answer_row rows[ERR_COUNT] = {
     [ERR_MODEMODEL] = {500, SERVER, NULL},
     [ERR_PLAN] = {500, SERVER, NULL},
     [ERR_PLANMODEL] = {500, SERVER, NULL},
+    [ERR_DEGRADE] = {500, SERVER, NULL},
     [ERR_NOPLAN] = {500, SERVER, NULL},
     [ERR_UTF8] = {400, INVALID, "invalid_value"},
     [ERR_TOOLONG] = {400, INVALID, "context_length_exceeded"},

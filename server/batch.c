@@ -254,6 +254,16 @@ static bool seal(batch *b, size_t decoding, double left)
     return true;
 }
 
+/* Make room ahead of need, as much as fits the time beside rows that decode. */
+static void degrade(batch *b, size_t decoding, double left)
+{
+    const double start = now();
+    const int done = cache_degrade(b->runtime->cache,
+                                   count_layers(left, b->degrade_seconds, !decoding));
+
+    if (done && decoding) average(&b->degrade_seconds, (now() - start) / done);
+}
+
 /* Compute the pieces: those that decode first, then those of prompts. */
 static void compute(batch *b, size_t decoding, double start)
 {
@@ -277,4 +287,5 @@ void batch_step(batch *b)
     b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding, rest, !sealed), rest);
     if (b->stepped) compute(b, decoding, start);
     fork_copies(b);
+    degrade(b, decoding, left - (now() - begun - b->decode_seconds));
 }

@@ -5,8 +5,8 @@
  * times what decoding alone lately took, yet brings prompts forward by at least 8 rows;
  * while nobody does, a step takes as many rows as it may. Sealing counts as step time, and is
  * cut by layers to fit it; a generation whose block is being sealed sits out until that is
- * done. Pages to be rebuilt are cut by layers likewise. Nobody's tokens depend on the company
- * (row purity). */
+ * done. Pages to be rebuilt and blocks to be degraded are cut by layers likewise. Nobody's
+ * tokens depend on the company (row purity). */
 #ifndef SERVER_BATCH_H
 #define SERVER_BATCH_H
 
@@ -31,6 +31,7 @@ typedef struct batch {
     double row_seconds;              /* of a prompt's row in a step */
     double layer_seconds;            /* of sealing one layer of a few contexts at once */
     double warm_seconds;             /* of rebuilding one layer of a few blocks at once */
+    double degrade_seconds;          /* of degrading one layer of a few blocks at once */
     size_t stepped;                  /* pieces of the last step */
     double sample_seconds;           /* since the start */
     uint64_t prompt_rows;            /* of prompts computed since the start */

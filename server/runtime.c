@@ -107,6 +107,7 @@ static err open_cache(runtime *r, const config *c, fault *why)
 {
     const cache_options o = {.mode = c->cache,
                              .plan = r->plan,
+                             .degraded_plan = r->degraded_plan,
                              .budget_bytes = pool_size(c),
                              .workspace_bytes = c->workspace_size,
                              .page_format = runtime_page_format(c),
@@ -145,6 +146,20 @@ static err open_model(runtime *r, const config *c, fault *why)
                         step_rows(c, r->block_tokens) + r->max_running, r->block_tokens);
 }
 
+/* The plan of twice the ratio. */
+static err open_degraded_plan(runtime *r, const config *c, fault *why)
+{
+    const double ratio = r->plan ? 2 * plan_read_about(r->plan).ratio : 0;
+    char text[sizeof why->field];
+
+    if (!r->plan || ratio > PLAN_RATIO_MAX) {
+        snprintf(text, sizeof text, "--degrade with --cache %.40s", c->cache);
+        return fault_name(why, ERR_DEGRADE, text);
+    }
+    snprintf(r->wanted_mode, sizeof r->wanted_mode, "klt%g", ratio);
+    return plans_open(r->model_path, r->wanted_mode, r->file, &r->degraded_plan, why);
+}
+
 static err open_all(runtime *r, const config *c, fault *why)
 {
     TRY(open_model(r, c, why));
@@ -153,6 +168,7 @@ static err open_all(runtime *r, const config *c, fault *why)
                        &r->plan));
     else
         TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
+    if (c->degrade) TRY(open_degraded_plan(r, c, why));
     return open_cache(r, c, why);
 }
 
@@ -170,12 +186,13 @@ static err open_named(runtime *r, const config *c,
         snprintf(path, sizeof path, "%s", c->model);
     else
         runtime_default_model(path, sizeof path);
+    snprintf(r->wanted_mode, sizeof r->wanted_mode, "%s", c->cache ? c->cache : "");
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
     e = r->model_path && r->model_name ? open(r, c, &why) : ERR_NOMEM;
     if (e == ERR_OK) return e;
     if (e == ERR_NOPLAN)
-        plans_explain(path, c->cache, what, what_bytes);
+        plans_explain(path, r->wanted_mode, what, what_bytes);
     else if (why.field[0] == '-') /* an option is at fault, not the file */
         snprintf(what, what_bytes, "%s", why.field);
     else
@@ -198,6 +215,7 @@ void runtime_close(runtime *r)
     forward_close(r->forward);
     cache_close(r->cache);
     plan_close(r->plan);
+    plan_close(r->degraded_plan);
     threads_close(r->team);
     model_close(r->weights);
     tokenizer_free(r->tokens);

@@ -21,7 +21,9 @@ typedef struct runtime {
     tokenizer *tokens;
     model *weights;
     team *team;
-    struct plan *plan; /* of a klt mode; else NULL */
+    struct plan *plan;          /* of a klt mode; else NULL */
+    struct plan *degraded_plan; /* with --degrade */
+    char wanted_mode[16];       /* whose plan is looked for */
     cache *cache;
     forward *forward;
     kern kern;

@@ -14,6 +14,8 @@
 
 #include "server/queue.h"
 
+enum { IDLE_LAYERS = 4 }; /* of a block, between two looks at who has come */
+
 /* First in, first out. */
 typedef struct call_list {
     sched_call *first, *last;
@@ -84,10 +86,12 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->free_bytes = c.free_bytes;
     out->block_tokens = c.block_tokens;
     out->block_bytes = c.block_bytes;
+    out->block_numbers = c.block_numbers;
     out->capacity_tokens = c.capacity_tokens;
     out->active_tokens = c.active_tokens;
     out->evictable_tokens = c.idle_tokens - c.pinned_tokens;
     out->pinned_tokens = c.pinned_tokens;
+    out->degraded_tokens = c.degraded_tokens;
     out->uncompressed_bytes = c.fp16_bytes;
     out->scratch_bytes = c.scratch_bytes + forward_bytes(r->forward);
     out->workspace_bytes = c.workspace_bytes;
@@ -96,15 +100,18 @@ static void read_cache_stats(sched *s, sched_stats *out)
     out->queried_tokens = c.queried_tokens;
     out->hit_tokens = c.hit_tokens;
     out->evicted_blocks = c.evicted_blocks;
+    out->degraded_blocks = c.degraded_blocks;
     out->evicted_tokens = c.evicted_blocks * c.block_tokens;
     out->phase_seconds[SCHED_GEMM] = forward_seconds(r->forward, FORWARD_GEMM);
     out->phase_seconds[SCHED_REMATERIALIZE] = forward_seconds(r->forward, FORWARD_TILE) +
                                               c.rebuild_seconds;
     out->phase_seconds[SCHED_ATTENTION] = forward_seconds(r->forward, FORWARD_ATTEND);
     out->phase_seconds[SCHED_SEAL] = c.seal_seconds;
+    out->phase_seconds[SCHED_DEGRADE] = c.degrade_seconds;
     out->remat_seconds = out->phase_seconds[SCHED_REMATERIALIZE];
     out->remat_tokens = c.remat_tokens;
     out->mode = c.mode;
+    out->degraded_mode = c.degraded_mode;
     out->bits_per_element = c.bits_per_element;
 }
 
@@ -304,13 +311,26 @@ static void admit(sched *s)
 /* Sleep until there is something to do. False: the scheduler closes, and all is done. */
 static bool wait_for_work(sched *s)
 {
+    const bool pressed = cache_is_pressed(s->runtime->cache);
     bool work;
 
     pthread_mutex_lock(&s->lock);
-    while (!(work = s->waiting.n || s->batch.n || s->asked.first) && !s->closing)
+    while (!(work = s->waiting.n || s->batch.n || s->asked.first || pressed) && !s->closing)
         pthread_cond_wait(&s->more, &s->lock);
     pthread_mutex_unlock(&s->lock);
     return work;
+}
+
+/* Nobody runs: room is made for those who come, a little at a time. */
+static void use_idle_time(sched *s)
+{
+    sched_stats now = {0};
+
+    if (!cache_degrade(s->runtime->cache, IDLE_LAYERS)) return;
+    read_cache_stats(s, &now);
+    pthread_mutex_lock(&s->lock);
+    write_stats(s, &now);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void *schedule(void *arg)
@@ -320,7 +340,10 @@ static void *schedule(void *arg)
     while (wait_for_work(s)) {
         answer_calls(s);
         admit(s);
-        if (!s->batch.n) continue;
+        if (!s->batch.n) {
+            use_idle_time(s);
+            continue;
+        }
         batch_step(&s->batch);
         publish(s);
         for (generation *g; (g = batch_take(&s->batch));)
@@ -530,8 +553,8 @@ void sched_read_stats(sched *s, sched_stats *out)
 
 const char *sched_phase_name(sched_phase p)
 {
-    static const char *const name[SCHED_PHASES] = {"gemm", "rematerialize", "seal", "attention",
-                                                   "sample"};
+    static const char *const name[SCHED_PHASES] = {"gemm",    "rematerialize", "seal",
+                                                   "degrade", "attention",     "sample"};
 
     assert((unsigned)p < SCHED_PHASES);
     return name[p];

@@ -65,26 +65,28 @@ typedef enum sched_phase {
     SCHED_GEMM,
     SCHED_REMATERIALIZE,
     SCHED_SEAL,
+    SCHED_DEGRADE,
     SCHED_ATTENTION,
     SCHED_SAMPLE,
     SCHED_PHASES
 } sched_phase;
 
-/* "gemm", "rematerialize", "seal", "attention", "sample". */
+/* "gemm", "rematerialize", "seal", "degrade", "attention", "sample". */
 const char *sched_phase_name(sched_phase p);
 
 /* Figures for /metrics, read at one moment; any thread. Bytes of the cache by kind. */
 typedef struct sched_stats {
     size_t running, waiting;
     size_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
-    size_t block_tokens, block_bytes, capacity_tokens;
+    size_t block_tokens, block_bytes, block_numbers, capacity_tokens;
     size_t active_tokens,
         evictable_tokens;      /* sealed tokens held, by running / ended contexts */
     size_t pinned_tokens;      /* of ended ones that may not be evicted */
+    size_t degraded_tokens;    /* of all held */
     size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
     size_t scratch_bytes, workspace_bytes, workspace_used_bytes;
     size_t plan_bytes; /* floats that rebuilding multiplies with */
-    uint64_t evicted_blocks, evicted_tokens;
+    uint64_t evicted_blocks, evicted_tokens, degraded_blocks;
     uint64_t queried_tokens, hit_tokens; /* of prompts, in the cache */
     uint64_t prompt_tokens_computed, generation_tokens;
     uint64_t steps;
@@ -92,8 +94,8 @@ typedef struct sched_stats {
     double phase_seconds[SCHED_PHASES];              /* thread seconds */
     double remat_seconds;
     uint64_t remat_tokens;
-    const char *mode;
-    double bits_per_element; /* of K,V, counted from the block size */
+    const char *mode, *degraded_mode; /* NULL: none */
+    double bits_per_element;          /* of K,V, counted from the block size */
 } sched_stats;
 
 void sched_read_stats(sched *s, sched_stats *out);

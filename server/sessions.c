@@ -29,6 +29,7 @@ struct sessions {
     session *oldest, *newest;
     size_t count, ids, limit_ids;
     size_t block_tokens, blocks; /* of the pool */
+    size_t block_numbers;
 };
 
 /* --- histories --- */
@@ -209,6 +210,7 @@ err sessions_open(sessions **out, sched *s, size_t limit_ids)
     t->limit_ids = limit_ids;
     t->block_tokens = now.block_tokens;
     t->blocks = now.capacity_tokens / now.block_tokens;
+    t->block_numbers = now.block_numbers;
     *out = t;
     return ERR_OK;
 }
@@ -304,7 +306,7 @@ typedef struct visit {
     size_t n_rows;
     visit_row *rows;
     uint32_t *blocks;  /* those of all rows */
-    unsigned *holders; /* [blocks of the pool] sessions that have it */
+    unsigned *holders; /* [numbers of blocks] sessions that have it */
     err result;
     void (*then)(void *user, err e);
     void *user;
@@ -331,7 +333,12 @@ static void judge(visit *v, const cache *c)
 
         r->seen.hot = r->seen.blocks > 0;
         for (size_t b = 0; b < r->seen.blocks; b++) {
-            r->seen.shared_blocks += v->holders[r->blocks[b]] > 1;
+            const bool shared = v->holders[r->blocks[b]] > 1;
+            const bool degraded = cache_block_is_degraded(c, r->blocks[b]);
+
+            r->seen.shared_blocks += shared;
+            r->seen.degraded_blocks += degraded;
+            r->seen.degraded_shared_blocks += shared && degraded;
             r->seen.hot &= cache_block_is_hot(c, r->blocks[b]);
         }
     }
@@ -421,7 +428,7 @@ static err allocate(visit *v, const sessions *t)
 
     v->rows = calloc(t->count + 1, sizeof *v->rows);
     v->blocks = malloc(blocks * sizeof *v->blocks);
-    v->holders = calloc(t->blocks, sizeof *v->holders);
+    v->holders = calloc(t->block_numbers, sizeof *v->holders);
     return v->rows && v->blocks && v->holders ? ERR_OK : ERR_NOMEM;
 }
 

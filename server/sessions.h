@@ -32,7 +32,9 @@ typedef struct session_history {
 /* What of a session was in the cache when it was last looked at. */
 typedef struct session_seen {
     size_t blocks, shared_blocks; /* sealed; those that another session has too */
-    bool hot;                     /* could answer without rebuilding */
+    size_t degraded_blocks;       /* of all */
+    size_t degraded_shared_blocks;
+    bool hot; /* could answer without rebuilding */
 } session_seen;
 
 typedef struct session {

@@ -8,29 +8,6 @@
 
 #include "xcache/cache_state.h"
 
-/* Where each layer's codes and scales lie in a block. */
-static err lay_out_block(context_shared *s)
-{
-    const size_t L = s->codec.m->L;
-    size_t at = 0;
-
-    s->codes_at = malloc(2 * L * sizeof *s->codes_at);
-    if (!s->codes_at) return ERR_NOMEM;
-    s->scales_at = s->codes_at + L;
-    for (size_t l = 0; l < L; l++) {
-        const codec_size size = s->codec.codec->size(&s->codec, (int)l);
-
-        s->codes_at[l] = at;
-        s->scales_at[l] = at + size.codes;
-        at += size.codes + size.scales;
-        s->codes_bytes += size.codes;
-        s->scales_bytes += size.scales;
-    }
-    s->ids_at = at;
-    s->block_bytes = at + s->codec.block_tokens * sizeof(int32_t);
-    return ERR_OK;
-}
-
 /* --- workspace --- */
 
 /* Bytes by default: max_running contexts, at most 1/8 of pool and workspace together, at least
@@ -65,10 +42,10 @@ static err open_workspace(cache *c, const cache_options *o)
 
     c->limit = blocks;
     if (!pages) return ERR_OK;
-    if (pages > blocks) pages = blocks; /* a page more than blocks is never used */
+    if (pages > blocks) pages = blocks; /* no more than that are held at once */
     c->limit = pages;
     return workspace_open(&s->workspace, s->codec.m, s->codec.kern, s->codec.block_tokens,
-                          o->page_format, pages, blocks);
+                          o->page_format, pages, pool_numbers(s->pool));
 }
 
 /* --- opening --- */
@@ -87,7 +64,7 @@ static err make_root(cache *c, const cache_options *o)
 
 static err open_tables(cache *c, const cache_options *o)
 {
-    const size_t blocks = pool_blocks(c->shared.pool);
+    const size_t blocks = pool_numbers(c->shared.pool);
 
     TRY(prefix_open(&c->prefixes, blocks, o->key_bits ? o->key_bits : 128));
     TRY(lru_open(&c->resting, blocks));
@@ -97,16 +74,28 @@ static err open_tables(cache *c, const cache_options *o)
     return make_root(c, o);
 }
 
+/* A block is as large as the codec's, and two of the second plan's fit into it. */
+static err open_pool(cache *c, const cache_options *o)
+{
+    context_shared *s = &c->shared;
+    const size_t half = (s->half.bytes + 63) / 64 * 64;
+
+    return pool_open(&s->pool, o->budget_bytes,
+                     s->whole.bytes > 2 * half ? s->whole.bytes : 2 * half, half > 0);
+}
+
 static err open_all(cache *c, const model *m, const kern *k, const cache_options *o)
 {
     context_shared *s = &c->shared;
     const size_t B = o->block_tokens ? o->block_tokens : CACHE_BLOCK_TOKENS;
     const size_t stream = (o->ctx_tokens + B - 1) / B;
 
-    TRY(codec_open(&s->codec, &(codec_options){o->mode, o->plan, o->tuning, B}, m, k));
-    TRY(lay_out_block(s));
-    TRY(pool_open(&s->pool, o->budget_bytes, s->block_bytes));
+    TRY(codec_open(&s->codec, &(codec_options){o->mode, o->plan, o->tuning, B, NULL}, m, k));
+    TRY(format_open(&s->whole, &s->codec));
+    if (o->degraded_plan) TRY(degrade_open_format(c, o->degraded_plan));
+    TRY(open_pool(c, o));
     TRY(open_tables(c, o));
+    TRY(degrade_open(c));
     TRY(open_workspace(c, o));
     TRY(scratch_open(&c->scratch, &s->codec, o->max_running, o->team->slots,
                      s->workspace ? 0 : stream));
@@ -141,9 +130,10 @@ void cache_close(cache *c)
     lru_close(&c->resting);
     free(c->pins);
     prefix_close(c->prefixes);
+    degrade_close(c);
     pool_close(c->shared.pool);
+    format_close(&c->shared.whole);
     codec_close(&c->shared.codec);
-    free(c->shared.codes_at);
     free(c);
 }
 
@@ -153,20 +143,23 @@ static void read_pool_stats(const cache *c, cache_stats *out)
 {
     const context_shared *s = &c->shared;
     const size_t bytes = pool_block_bytes(s->pool), B = s->codec.block_tokens;
-    const size_t used = pool_blocks(s->pool) - pool_free_blocks(s->pool);
+    const size_t used = pool_used_bytes(s->pool), halves = pool_half_blocks(s->pool);
+    const size_t wholes = (used - halves * (bytes / 2)) / bytes;
     const size_t elements = 2 * s->codec.m->E * s->codec.m->L;
 
     out->block_bytes = bytes;
+    out->block_numbers = pool_numbers(s->pool);
     out->capacity_bytes = pool_budget_bytes(s->pool);
-    out->codes_bytes = used * s->codes_bytes;
-    out->scales_bytes = used * s->scales_bytes;
-    out->index_bytes = used * (bytes - s->codes_bytes - s->scales_bytes);
-    out->free_bytes = out->capacity_bytes - used * bytes;
+    out->codes_bytes = wholes * s->whole.codes_bytes + halves * s->half.codes_bytes;
+    out->scales_bytes = wholes * s->whole.scales_bytes + halves * s->half.scales_bytes;
+    out->index_bytes = used - out->codes_bytes - out->scales_bytes;
+    out->free_bytes = out->capacity_bytes - used;
     out->capacity_tokens = pool_blocks(s->pool) * B;
+    out->degraded_tokens = halves * B;
     out->active_tokens = pool_held_blocks(s->pool) * B;
     out->pinned_tokens = c->kept * B;
     out->idle_tokens = c->resting.count * B + out->pinned_tokens;
-    out->fp16_bytes = used * B * elements * 2;
+    out->fp16_bytes = (wholes + halves) * B * elements * 2;
     out->bits_per_element = (double)bytes * 8 / (double)(elements * B);
 }
 
@@ -185,17 +178,21 @@ void cache_read_stats(const cache *c, cache_stats *out)
 {
     const context_shared *s = &c->shared;
 
-    *out = (cache_stats){.mode = s->codec.mode,
-                         .block_tokens = s->codec.block_tokens,
-                         .scratch_bytes = c->scratch.bytes + prefix_bytes(c->prefixes),
-                         .weight_bytes = s->codec.bytes,
-                         .queried_tokens = c->queried_tokens,
-                         .hit_tokens = c->hit_tokens,
-                         .evicted_blocks = c->evicted,
-                         .sealed_blocks = c->sealed,
-                         .remat_tokens = atomic_load(&c->rebuilt),
-                         .seal_seconds = c->seal_seconds,
-                         .rebuild_seconds = c->rebuild_seconds};
+    *out = (cache_stats){
+        .mode = s->codec.mode,
+        .degraded_mode = c->degrader.codec.codec ? c->degrader.codec.mode : NULL,
+        .block_tokens = s->codec.block_tokens,
+        .scratch_bytes = c->scratch.bytes + c->degrader.bytes + prefix_bytes(c->prefixes),
+        .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
+        .queried_tokens = c->queried_tokens,
+        .hit_tokens = c->hit_tokens,
+        .evicted_blocks = c->evicted,
+        .degraded_blocks = c->degrader.count,
+        .sealed_blocks = c->sealed,
+        .remat_tokens = atomic_load(&c->rebuilt),
+        .seal_seconds = c->seal_seconds,
+        .rebuild_seconds = c->rebuild_seconds,
+        .degrade_seconds = c->degrader.seconds};
     read_pool_stats(c, out);
     read_workspace_stats(s->workspace, out);
 }
@@ -208,23 +205,26 @@ static bool is_sound_block(const cache *c, pool_block b)
     const bool paged = s->workspace && workspace_has(s->workspace, b);
 
     if (is_free) return !rests && !c->pins[b] && !paged && !prefix_has(c->prefixes, b);
-    return pool_holders(s->pool, b) == 0 && rests == !c->pins[b] && prefix_has(c->prefixes, b);
+    return pool_holders(s->pool, b) == 0 && rests == !c->pins[b] &&
+           prefix_has(c->prefixes, b) &&
+           prefix_has_changed(c->prefixes, b) == pool_is_half(s->pool, b);
 }
 
 bool cache_is_sound(const cache *c)
 {
     const context_shared *s = &c->shared;
-    size_t resting = 0, pinned = 0, unused = 0, pages = 0;
+    size_t resting = 0, pinned = 0, bytes = 0, pages = 0;
 
-    for (pool_block b = 0; b < pool_blocks(s->pool); b++) {
+    for (pool_block b = 0; b < pool_numbers(s->pool); b++) {
         if (!is_sound_block(c, b)) return false;
         resting += lru_has(&c->resting, b);
         pinned += c->pins[b] > 0;
-        unused += pool_is_free(s->pool, b);
+        if (!pool_is_free(s->pool, b))
+            bytes += pool_block_bytes(s->pool) / (pool_is_half(s->pool, b) ? 2 : 1);
         pages += s->workspace && workspace_has(s->workspace, b);
     }
     return resting == c->resting.count && pinned == c->pinned && pinned == c->kept &&
-           unused == pool_free_blocks(s->pool) && pool_held_blocks(s->pool) == 0 &&
+           bytes == pool_used_bytes(s->pool) && pool_held_blocks(s->pool) == 0 &&
            (!s->workspace || pages == workspace_used(s->workspace)) && !c->outstanding &&
            !c->copies && c->scratch.n_free == c->scratch.n_pages;
 }

@@ -10,7 +10,8 @@
  * What a running context may still need is reserved, as a count, when it begins: the blocks
  * held and the blocks promised never outnumber the pool's, nor the pages of the workspace. So
  * no step can run out of room; resting blocks are evicted one by one when a seal takes them,
- * least recently used first, ends of chains first, pinned ones never.
+ * least recently used first, ends of chains first, pinned ones never. Where they may be
+ * degraded, the oldest are written anew in half the bytes before any is evicted.
  * One thread calls everything here (the scheduler's, or the only one); workers call only
  * the operations of engine/context.h. */
 #ifndef XCACHE_CACHE_H
@@ -35,8 +36,10 @@ enum { CACHE_BLOCK_TOKENS = 128 }; /* unless options say otherwise */
 typedef struct cache cache;
 
 typedef struct cache_options {
-    const char *mode;                  /* a mode of codec.def, or "auto" */
-    const struct plan *plan;           /* of a mode that needs one, borrowed; else NULL */
+    const char *mode;                 /* a mode of codec.def, or "auto" */
+    const struct plan *plan;          /* of a mode that needs one, borrowed; else NULL */
+    const struct plan *degraded_plan; /* of the same with twice the ratio: under pressure blocks
+                                         are degraded; borrowed. NULL: they are not */
     const struct codec_tuning *tuning; /* NULL: codec_usual */
     uint64_t budget_bytes;             /* of the pool; never exceeded */
     uint64_t workspace_bytes;          /* less than one context of ctx_tokens means streaming */
@@ -50,8 +53,8 @@ typedef struct cache_options {
 } cache_options;
 
 /* Open the pool, the pages and the workspace. m and k are borrowed. Errors: MODE, MODEMODEL,
- * NOPLAN, PLANMODEL, NOROOM (the budget holds no block), NOMEM, SYSTEM. The caller closes,
- * after the last context ended. */
+ * NOPLAN, PLANMODEL, DEGRADE (the mode cannot), NOROOM (the budget holds no block), NOMEM,
+ * SYSTEM. The caller closes, after the last context ended. */
 err cache_open(cache **out, const model *m, const kern *k, const cache_options *o);
 void cache_close(cache *c);
 
@@ -141,6 +144,20 @@ void cache_unpin(cache *c, const uint32_t *blocks, size_t n);
 /* Forget a block now if it rests and is not pinned. Ends of chains first. */
 void cache_forget(cache *c, uint32_t block);
 
+/* Is it stored at twice the ratio? */
+bool cache_block_is_degraded(const cache *c, uint32_t block);
+
+/* --- room, in degrade.c --- */
+
+/* Are blocks to be degraded, for fewer are free than are soon wanted? */
+bool cache_is_pressed(const cache *c);
+
+/* Degrade the blocks that have rested longest, up to `layers` layers of as many blocks as there
+ * are workers, so that a seal finds room and need not wait for it. Returns how many layers it
+ * went on; 0: it is not pressed, or nothing that rests can be degraded. Those who begin with a
+ * degraded block are served from it; what they seal, others do not find. */
+int cache_degrade(cache *c, int layers);
+
 /* Evict up to `blocks` resting blocks; returns how many. */
 size_t cache_evict(cache *c, size_t blocks);
 
@@ -148,21 +165,24 @@ size_t cache_evict(cache *c, size_t blocks);
 void cache_drop_pages(cache *c);
 
 typedef struct cache_stats {
-    const char *mode;
+    const char *mode, *degraded_mode; /* NULL: blocks are not degraded */
     size_t block_tokens, block_bytes;
+    size_t block_numbers; /* of blocks are less than that */
     uint64_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
     size_t capacity_tokens;
     size_t active_tokens, idle_tokens; /* sealed; a shared block counts once */
     size_t pinned_tokens;              /* idle ones that may not be evicted */
+    size_t degraded_tokens;            /* of all sealed ones */
     uint64_t fp16_bytes;               /* of the sealed tokens: 2 * E * L * 2 each */
     size_t scratch_bytes;              /* open pages, rebuilt tiles, tables */
     size_t weight_bytes;               /* what rebuilding multiplies with */
     uint64_t workspace_bytes, workspace_used_bytes;
     uint64_t queried_tokens, hit_tokens; /* of prompts, since the start */
-    uint64_t evicted_blocks, evicted_pages;
+    uint64_t evicted_blocks, evicted_pages, degraded_blocks;
     uint64_t sealed_blocks;
     uint64_t remat_tokens;                /* token-layers rebuilt */
     double seal_seconds, rebuild_seconds; /* of threads; the second: of pages */
+    double degrade_seconds;               /* of threads */
     double bits_per_element;              /* of K and V: block bits / (2 E L tokens) */
 } cache_stats;
 

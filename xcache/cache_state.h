@@ -1,5 +1,6 @@
 /* cache_state.h - what the sources of the cache share: cache.c opens it, lifecycle.c begins
- * and ends contexts, seal.c fills blocks and pages, pin.c keeps blocks of idle ones. */
+ * and ends contexts, seal.c fills blocks and pages, pin.c keeps blocks of idle ones, degrade.c
+ * makes them smaller. */
 #ifndef XCACHE_CACHE_STATE_H
 #define XCACHE_CACHE_STATE_H
 
@@ -19,8 +20,30 @@ typedef struct warming {
     int layer;
 } warming;
 
+/* A block that is being degraded: its layers before `layer` are written anew in `bytes`. */
+typedef struct fading {
+    pool_block block; /* PREFIX_NONE: none */
+    int layer;
+    uint8_t *bytes;   /* [half a block] */
+    float *from, *to; /* [B,D] what its decoder and its new encoder carry */
+    double seconds;
+} fading;
+
+/* What degrades blocks: as many at once as there are workers. */
+typedef struct degrader {
+    codec_state codec; /* of twice the ratio; codec.codec NULL: nothing is degraded */
+    lru able;          /* resting blocks that can be degraded, in the order of resting */
+    fading *list;      /* [slots] */
+    char *memory;      /* what they point to */
+    size_t bytes;      /* of it */
+    size_t wanted;     /* blocks to be kept free ahead of need */
+    uint64_t count;    /* of blocks degraded */
+    double seconds;
+} degrader;
+
 struct cache {
     context_shared shared;
+    degrader degrader;
     warming warming;
     team *team;
     scratch scratch;
@@ -50,16 +73,44 @@ pool_block cache_take_block(cache *c);
 void cache_hold_block(cache *c, pool_block b);
 void cache_drop_block(cache *c, pool_block b);
 
+/* There is a free block after it, for something rests: the oldest are degraded, or else one is
+ * evicted. */
+void cache_make_room(cache *c);
+
+/* A block that nobody holds or pins is put with those that rest; it is held, pinned or freed.
+ */
+void cache_add_resting(cache *c, pool_block b);
+void cache_remove_resting(cache *c, pool_block b);
+
 /* A block that nobody holds is no more. */
 void cache_free_block(cache *c, pool_block b);
 
-/* The block that follows the context's sealed ones with these ids, or PREFIX_NONE; *key: its
- * key. */
-pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent,
-                            const int32_t *ids, prefix_key *key);
+/* A chain of blocks: where it begins, and how far it has been followed. */
+typedef struct chain {
+    prefix_key root;
+    pool_block last; /* PREFIX_NONE: none */
+} chain;
+
+/* The block that follows with these ids, or PREFIX_NONE. A degraded one only if asked for. */
+pool_block cache_find_block(const cache *c, chain after, const int32_t *ids, bool degraded);
+
+/* The key of what is sealed after it. */
+prefix_key cache_next_key(const cache *c, chain after, const int32_t *ids);
 
 /* The key that the chains of a scope begin with. */
 prefix_key cache_scope_root(const cache *c, const cache_request *r);
+
+/* --- room, in degrade.c --- */
+
+/* Blocks of the second plan beside those that c stores, if there is one: opens codec and format
+ * before the pool, the rest after it. */
+err degrade_open_format(cache *c, const struct plan *denser);
+err degrade_open(cache *c);
+void degrade_close(cache *c);
+
+/* A block rests, the newest of them, and may be degraded; it rests no more. */
+void degrade_allow(cache *c, pool_block b);
+void degrade_stop(cache *c, pool_block b);
 
 /* --- contents, in seal.c --- */
 

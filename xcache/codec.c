@@ -87,7 +87,8 @@ err codec_open(codec_state *out, const codec_options *o, const model *m, const k
                      .kern = k,
                      .block_tokens = o->block_tokens,
                      .tuning = o->tuning ? *o->tuning : codec_usual,
-                     .plan = o->plan};
+                     .plan = o->plan,
+                     .beside = o->beside};
     const char *mode = o->mode, *n = "";
     char chosen[16];
     const row *r;

@@ -81,6 +81,8 @@ typedef struct codec_options {
     const struct plan *plan;    /* of a mode that needs one, or NULL */
     const codec_tuning *tuning; /* NULL: codec_usual */
     size_t block_tokens;
+    const struct codec_state *beside; /* an open codec of the same model, which closes later:
+                                         what both would hold is borrowed. Or NULL */
 } codec_options;
 
 /* An open codec: its sizes and weights for one model. Read-only after codec_open. */
@@ -93,6 +95,7 @@ typedef struct codec_state {
     int bits;     /* n of the mode; 0 where it has none */
     double ratio; /* of a mode that needs a plan; else 0 */
     const struct plan *plan;
+    const struct codec_state *beside;
     void *own;          /* the codec's; see open and close */
     size_t temp_floats; /* of scratch that open asks for */
     size_t bytes;       /* of weights that own holds besides the model's */
@@ -119,6 +122,10 @@ struct codec {
     /* The second half of decode: keys and values of what place.state holds after encode, which
      * is bit for bit what decode would leave there. NULL: what encode leaves is not that. */
     void (*expand)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
+    /* Write one layer of a block anew for another state of the same codec, of a larger ratio:
+     * decode it at `from`, encode what that gives at `to`. Both carry. NULL: cannot be done. */
+    void (*transcode)(const codec_state *s, const codec_state *other, int layer,
+                      const codec_place *from, const codec_place *to);
 };
 
 /* Open the codec of a mode. ERR_MODE: no such mode; ERR_MODEMODEL: not with this model;

@@ -9,6 +9,7 @@
 
 typedef struct transform {
     float *weights; /* [L,2,E,D] */
+    bool borrowed;  /* they are those of the codec beside it */
     klt_books books;
     klt_layer layers[]; /* [L], 0 empty */
 } transform;
@@ -18,16 +19,28 @@ static void close_klt(codec_state *s)
     transform *own = s->own;
 
     for (size_t l = 1; own && l < s->m->L; l++) klt_close(&own->layers[l]);
-    if (own) free(own->weights);
+    if (own && !own->borrowed) free(own->weights);
     free(own);
     s->own = NULL;
 }
 
+static err open_weights(codec_state *s, transform *own)
+{
+    const codec_state *beside = s->beside;
+
+    own->borrowed = beside && beside->codec == s->codec;
+    if (own->borrowed) {
+        own->weights = ((const transform *)beside->own)->weights;
+        return ERR_OK;
+    }
+    own->weights = remat_weights(s->m);
+    s->bytes = remat_weight_bytes(s->m);
+    return own->weights ? ERR_OK : ERR_NOMEM;
+}
+
 static err open_layers(codec_state *s, transform *own)
 {
-    own->weights = remat_weights(s->m);
-    if (!own->weights) return ERR_NOMEM;
-    s->bytes = remat_weight_bytes(s->m);
+    TRY(open_weights(s, own));
     klt_make_books(&own->books);
     for (size_t l = 1; l < s->m->L; l++) {
         const plan_layer from = plan_read_layer(s->plan, l);
@@ -122,7 +135,8 @@ static void expand_klt(const codec_state *s, int layer, const codec_place *place
     codec_turn(s, place, out);
 }
 
-static void decode_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+/* The first half of decode: the layer's input in place.state. */
+static void decode_inputs(const codec_state *s, int layer, const codec_place *place)
 {
     const transform *own = s->own;
     const klt_block b = block_of(s, place);
@@ -131,7 +145,21 @@ static void decode_klt(const codec_state *s, int layer, const codec_place *place
         embed(s, place);
     else
         klt_decode(&own->layers[layer], &b);
+}
+
+static void decode_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+{
+    decode_inputs(s, layer, place);
     expand_klt(s, layer, place, out);
+}
+
+static void transcode_klt(const codec_state *s, const codec_state *other, int layer,
+                          const codec_place *from, const codec_place *to)
+{
+    const codec_rows in = {.x = from->state};
+
+    decode_inputs(s, layer, from);
+    encode_klt(other, layer, &in, to);
 }
 
 const codec codec_klt = {.keeps_x = true,
@@ -142,4 +170,5 @@ const codec codec_klt = {.keeps_x = true,
                          .size = size_klt,
                          .encode = encode_klt,
                          .decode = decode_klt,
-                         .expand = expand_klt};
+                         .expand = expand_klt,
+                         .transcode = transcode_klt};

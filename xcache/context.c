@@ -31,32 +31,36 @@ static void append(context *c, int layer, const float *in, const float *k, const
         memcpy(x->page->x + ((size_t)layer * B + at) * m->D, in, T * m->D * sizeof *in);
 }
 
+const block_format *context_format(const context_shared *s, pool_block b)
+{
+    return pool_is_half(s->pool, b) ? &s->half : &s->whole;
+}
+
 int32_t *context_ids(const context_shared *s, pool_block b)
 {
-    return (int32_t *)(void *)(pool_bytes(s->pool, b) + s->ids_at);
+    return format_ids(context_format(s, b), pool_bytes(s->pool, b));
 }
 
 codec_place context_place(const context_shared *s, int layer, pool_block b, size_t first)
 {
-    uint8_t *block = pool_bytes(s->pool, b);
+    codec_place place = format_place(context_format(s, b), pool_bytes(s->pool, b), layer);
 
-    return (codec_place){.codes = block + s->codes_at[layer],
-                         .scales = block + s->scales_at[layer],
-                         .ids = context_ids(s, b),
-                         .first = first};
+    place.first = first;
+    return place;
 }
 
 /* A sealed block's tile, rebuilt in the slot or read where it lies. */
 static void decode(const xcontext *x, int layer, size_t b, int slot, kv_tile *out)
 {
     const context_shared *s = x->shared;
-    const size_t B = s->codec.block_tokens;
+    const codec_state *c = context_format(s, x->blocks[b])->codec;
+    const size_t B = c->block_tokens;
     codec_place place = context_place(s, layer, x->blocks[b], b * B);
 
     place.scratch = &s->slots[slot];
-    if (x->page->state) place.state = x->page->state + b * B * s->codec.m->D;
-    s->codec.codec->decode(&s->codec, layer, &place, out);
-    if (s->codec.codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
+    if (x->page->state) place.state = x->page->state + b * B * c->m->D;
+    c->codec->decode(c, layer, &place, out);
+    if (c->codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
 }
 
 static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)

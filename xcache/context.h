@@ -9,20 +9,18 @@
 
 #include "engine/context.h"
 #include "xcache/codec.h"
+#include "xcache/format.h"
 #include "xcache/pool.h"
 #include "xcache/prefix.h"
 #include "xcache/scratch.h"
 #include "xcache/workspace.h"
 
-/* What contexts share. Sealed blocks: per layer codes then scales, 64-byte aligned; the
- * token ids at the end. */
+/* What contexts share. */
 typedef struct context_shared {
     codec_state codec;
+    block_format whole, half; /* half.codec NULL: there are whole blocks only */
     pool *pool;
-    workspace *workspace;         /* NULL: tiles are read in place, or rebuilt when read */
-    size_t *codes_at, *scales_at; /* [L] offsets in a block */
-    size_t ids_at;
-    size_t codes_bytes, scales_bytes, block_bytes;
+    workspace *workspace; /* NULL: tiles are read in place, or rebuilt when read */
     const codec_scratch *slots;
     float *turned;          /* [B,E] of an append */
     atomic_ullong *rebuilt; /* token-layers rebuilt */
@@ -47,6 +45,9 @@ typedef struct xcontext {
 } xcontext;
 
 extern const context_ops xcontext_ops;
+
+/* How a block is written. */
+const block_format *context_format(const context_shared *s, pool_block b);
 
 /* Where layer `layer` of block b lies, `first` the position of its first token. */
 codec_place context_place(const context_shared *s, int layer, pool_block b, size_t first);

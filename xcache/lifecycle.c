@@ -25,9 +25,27 @@ static void evict_block(cache *c)
 {
     const pool_block b = c->resting.oldest;
 
-    lru_remove(&c->resting, b);
+    cache_remove_resting(c, b);
     cache_free_block(c, b);
     c->evicted++;
+}
+
+void cache_make_room(cache *c)
+{
+    while (!pool_free_blocks(c->shared.pool))
+        if (!cache_degrade(c, INT_MAX)) evict_block(c);
+}
+
+void cache_add_resting(cache *c, pool_block b)
+{
+    lru_add(&c->resting, b);
+    degrade_allow(c, b);
+}
+
+void cache_remove_resting(cache *c, pool_block b)
+{
+    lru_remove(&c->resting, b);
+    degrade_stop(c, b);
 }
 
 void cache_free_block(cache *c, pool_block b)
@@ -50,7 +68,7 @@ pool_block cache_take_block(cache *c)
     pool_block b = PREFIX_NONE;
     err e;
 
-    if (!pool_free_blocks(c->shared.pool)) evict_block(c);
+    cache_make_room(c);
     e = pool_take(c->shared.pool, &b);
     assert(e == ERR_OK); /* it was reserved */
     (void)e;
@@ -63,7 +81,7 @@ void cache_hold_block(cache *c, pool_block b)
     if (c->pins[b])
         c->kept--;
     else
-        lru_remove(&c->resting, b);
+        cache_remove_resting(c, b);
     if (c->shared.workspace) workspace_hold(c->shared.workspace, b);
 }
 
@@ -77,21 +95,49 @@ void cache_drop_block(cache *c, pool_block b)
     if (c->pins[b])
         c->kept++;
     else
-        lru_add(&c->resting, b);
+        cache_add_resting(c, b);
     if (c->shared.workspace) workspace_rest(c->shared.workspace, b);
 }
 
-pool_block cache_find_block(const cache *c, prefix_key before, pool_block parent,
-                            const int32_t *ids, prefix_key *key)
-{
-    const size_t bytes = c->shared.codec.block_tokens * sizeof *ids;
-    pool_block b;
+/* --- chains --- */
 
-    *key = prefix_next(c->prefixes, before, ids, bytes);
-    b = prefix_find(c->prefixes, *key, parent);
-    if (b == PREFIX_NONE || memcmp(context_ids(&c->shared, b), ids, bytes) != 0)
+static size_t ids_bytes(const cache *c)
+{
+    return c->shared.codec.block_tokens * sizeof(int32_t);
+}
+
+static pool_block find_key(const cache *c, prefix_key key, pool_block parent,
+                           const int32_t *ids)
+{
+    const pool_block b = prefix_find(c->prefixes, key, parent);
+
+    if (b == PREFIX_NONE || memcmp(context_ids(&c->shared, b), ids, ids_bytes(c)) != 0)
         return PREFIX_NONE;
     return b;
+}
+
+prefix_key cache_next_key(const cache *c, chain after, const int32_t *ids)
+{
+    const prefix_key before = after.last == PREFIX_NONE ? after.root
+                                                        : prefix_of(c->prefixes, after.last);
+
+    return prefix_next(c->prefixes, before, ids, ids_bytes(c));
+}
+
+/* What was sealed after a block before it was degraded follows the key it had then. */
+pool_block cache_find_block(const cache *c, chain after, const int32_t *ids, bool degraded)
+{
+    const prefix_table *t = c->prefixes;
+    const bool changed = after.last != PREFIX_NONE && prefix_has_changed(t, after.last);
+    prefix_key key = cache_next_key(c, after, ids);
+    pool_block b = find_key(c, key, after.last, ids);
+
+    if (b == PREFIX_NONE && degraded) b = find_key(c, prefix_changed(t, key), after.last, ids);
+    if (b != PREFIX_NONE || !changed) return b;
+    key = prefix_next(t, prefix_changed(t, prefix_of(t, after.last)), ids, ids_bytes(c));
+    b = find_key(c, key, after.last, ids);
+    return b == PREFIX_NONE && degraded ? find_key(c, prefix_changed(t, key), after.last, ids)
+                                        : b;
 }
 
 /* --- beginning --- */
@@ -126,15 +172,12 @@ prefix_key cache_scope_root(const cache *c, const cache_request *r)
 static void match(xcontext *x, const cache_request *r)
 {
     const size_t B = x->base.block_tokens;
-    pool_block parent = PREFIX_NONE;
-    prefix_key key = x->root;
+    chain at = {x->root, PREFIX_NONE};
 
     while ((x->n_blocks + 1) * B < r->n_ids) {
-        const int32_t *ids = r->ids + x->n_blocks * B;
-
-        parent = cache_find_block(x->cache, key, parent, ids, &key);
-        if (parent == PREFIX_NONE) break;
-        x->blocks[x->n_blocks++] = parent;
+        at.last = cache_find_block(x->cache, at, r->ids + x->n_blocks * B, true);
+        if (at.last == PREFIX_NONE) break;
+        x->blocks[x->n_blocks++] = at.last;
     }
 }
 
@@ -347,7 +390,13 @@ size_t cache_context_tokens(const context *x)
 
 size_t cache_context_bytes(const context *x)
 {
-    return of_const(x)->n_blocks * pool_block_bytes(of_const(x)->shared->pool);
+    const xcontext *own = of_const(x);
+    const pool *p = own->shared->pool;
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < own->n_blocks; i++)
+        bytes += pool_block_bytes(p) / (pool_is_half(p, own->blocks[i]) ? 2 : 1);
+    return bytes;
 }
 
 void cache_end(context *base)

@@ -54,3 +54,8 @@ void lru_remove(lru *l, uint32_t i)
     l->link[i].on = false;
     l->count--;
 }
+
+uint32_t lru_next(const lru *l, uint32_t i)
+{
+    return l->link[i].newer;
+}

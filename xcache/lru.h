@@ -25,4 +25,7 @@ bool lru_has(const lru *l, uint32_t i);
 void lru_add(lru *l, uint32_t i);    /* as the newest; it is not on the list */
 void lru_remove(lru *l, uint32_t i); /* it is */
 
+/* Which was put on it next after i; LRU_NONE: none was. */
+uint32_t lru_next(const lru *l, uint32_t i);
+
 #endif

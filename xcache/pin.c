@@ -6,14 +6,13 @@
 size_t cache_look(const cache *c, const cache_request *r, uint32_t *blocks)
 {
     const size_t B = c->shared.codec.block_tokens;
-    prefix_key key = cache_scope_root(c, r);
-    pool_block parent = PREFIX_NONE;
+    chain at = {cache_scope_root(c, r), PREFIX_NONE};
     size_t n = 0;
 
     while ((n + 1) * B <= r->n_ids) {
-        parent = cache_find_block(c, key, parent, r->ids + n * B, &key);
-        if (parent == PREFIX_NONE) break;
-        blocks[n++] = parent;
+        at.last = cache_find_block(c, at, r->ids + n * B, true);
+        if (at.last == PREFIX_NONE) break;
+        blocks[n++] = at.last;
     }
     return n;
 }
@@ -23,6 +22,11 @@ bool cache_block_is_hot(const cache *c, uint32_t block)
     const workspace *w = c->shared.workspace;
 
     return pool_holders(c->shared.pool, block) || (w && workspace_has(w, block));
+}
+
+bool cache_block_is_degraded(const cache *c, uint32_t block)
+{
+    return pool_is_half(c->shared.pool, block);
 }
 
 /* Would so many more pinned blocks, so many of them resting, leave what was promised? */
@@ -48,7 +52,7 @@ err cache_pin(cache *c, const uint32_t *blocks, size_t n)
         const pool_block b = blocks[i];
 
         if (lru_has(&c->resting, b)) {
-            lru_remove(&c->resting, b);
+            cache_remove_resting(c, b);
             c->kept++;
         }
         c->pinned += c->pins[b]++ == 0;
@@ -67,13 +71,13 @@ void cache_unpin(cache *c, const uint32_t *blocks, size_t n)
         c->pinned--;
         if (pool_holders(c->shared.pool, b)) continue;
         c->kept--;
-        lru_add(&c->resting, b);
+        cache_add_resting(c, b);
     }
 }
 
 void cache_forget(cache *c, uint32_t block)
 {
     if (!lru_has(&c->resting, block)) return;
-    lru_remove(&c->resting, block);
+    cache_remove_resting(c, block);
     cache_free_block(c, block);
 }

@@ -1,17 +1,30 @@
-/* pool.c - a memfd arena and a free list of block numbers. */
+/* pool.c - a memfd arena, and stacks of what of it is free. */
 #include "xcache/pool.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "xcache/lru.h"
+
+/* A place is half a block of the arena: 2 i and 2 i + 1 are those of its block i. A whole block
+ * lies at an even place and takes both. */
+typedef uint32_t place;
+
 struct pool {
     uint64_t budget;
-    size_t block_bytes, n, n_free, n_held;
+    size_t block_bytes, n, numbers, n_unused, n_free, n_held, n_halves;
+    bool halves;
     uint8_t *arena;
-    pool_block *free; /* [n] a stack: the block given back last is taken first */
-    uint32_t *holds;  /* [n] how many hold it, or FREE */
+    pool_block *unused; /* [numbers] a stack: the number given back last is taken first */
+    place *free;        /* [n] a stack of even places */
+    uint32_t *holds;    /* [numbers] how many hold it, or FREE */
+    place *at;          /* [numbers] */
+    bool *half;         /* [numbers] */
+    pool_block *owner;  /* [2 n] which half lies there */
+    lru loose;          /* free places beside one that a half takes */
 };
 
 #define FREE UINT32_MAX
@@ -33,30 +46,44 @@ static err map_arena(pool *p)
     return ERR_OK;
 }
 
-err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes)
+static err open_lists(pool *p)
 {
+    p->unused = malloc(p->numbers * sizeof *p->unused);
+    p->free = malloc(p->n * sizeof *p->free);
+    p->holds = malloc(p->numbers * sizeof *p->holds);
+    p->at = malloc(p->numbers * sizeof *p->at);
+    p->half = calloc(p->numbers, sizeof *p->half);
+    p->owner = malloc(2 * p->n * sizeof *p->owner);
+    if (!p->unused || !p->free || !p->holds || !p->at || !p->half || !p->owner)
+        return ERR_NOMEM;
+    TRY(lru_open(&p->loose, 2 * p->n));
+    for (size_t i = 0; i < p->numbers; i++) p->unused[i] = (pool_block)(p->numbers - 1 - i);
+    for (size_t i = 0; i < p->numbers; i++) p->holds[i] = FREE;
+    for (size_t i = 0; i < p->n; i++) p->free[i] = (place)(2 * (p->n - 1 - i));
+    p->n_unused = p->numbers;
+    p->n_free = p->n;
+    return ERR_OK;
+}
+
+err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, bool halves)
+{
+    const size_t line = halves ? 128 : 64;
     pool *p = calloc(1, sizeof *p);
-    err e = ERR_NOMEM;
+    err e;
 
     if (!p) return ERR_NOMEM;
     p->budget = budget_bytes;
-    p->block_bytes = (block_bytes + 63) / 64 * 64;
+    p->halves = halves;
+    p->block_bytes = (block_bytes + line - 1) / line * line;
     p->n = budget_bytes / p->block_bytes;
-    if (p->n > UINT32_MAX) p->n = UINT32_MAX;
-    if (!p->n) {
-        free(p);
-        return ERR_NOROOM;
-    }
-    p->free = malloc(p->n * sizeof *p->free);
-    p->holds = malloc(p->n * sizeof *p->holds);
-    if (p->free && p->holds) e = map_arena(p);
+    if (p->n > UINT32_MAX / 2) p->n = UINT32_MAX / 2;
+    p->numbers = halves ? 2 * p->n : p->n;
+    e = p->n ? open_lists(p) : ERR_NOROOM;
+    if (e == ERR_OK) e = map_arena(p);
     if (e != ERR_OK) {
         pool_close(p);
         return e;
     }
-    for (size_t i = 0; i < p->n; i++) p->free[i] = (pool_block)(p->n - 1 - i);
-    for (size_t i = 0; i < p->n; i++) p->holds[i] = FREE;
-    p->n_free = p->n;
     *out = p;
     return ERR_OK;
 }
@@ -65,16 +92,71 @@ void pool_close(pool *p)
 {
     if (!p) return;
     if (p->arena) munmap(p->arena, p->n * p->block_bytes);
+    lru_close(&p->loose);
+    free(p->unused);
     free(p->free);
     free(p->holds);
+    free(p->at);
+    free(p->half);
+    free(p->owner);
     free(p);
 }
 
+static uint8_t *bytes_at(const pool *p, place at)
+{
+    return p->arena + at * (p->block_bytes / 2);
+}
+
+/* --- halves --- */
+
+static void put_half(pool *p, pool_block b, place at, const uint8_t *bytes)
+{
+    memcpy(bytes_at(p, at), bytes, p->block_bytes / 2);
+    p->at[b] = at;
+    p->owner[at] = b;
+}
+
+void pool_halve(pool *p, pool_block b, const uint8_t *bytes)
+{
+    const place was = p->at[b];
+
+    assert(p->halves && !pool_is_free(p, b) && !p->half[b]);
+    p->half[b] = true;
+    p->n_halves++;
+    if (p->loose.count) {
+        const place at = p->loose.oldest;
+
+        lru_remove(&p->loose, at);
+        put_half(p, b, at, bytes);
+        p->free[p->n_free++] = was;
+    } else {
+        put_half(p, b, was, bytes);
+        lru_add(&p->loose, was + 1);
+    }
+}
+
+/* Two blocks of which a half is loose: the half of one moves to the other. */
+static void join_halves(pool *p)
+{
+    const place to = p->loose.oldest;
+    place from;
+
+    lru_remove(&p->loose, to);
+    from = p->loose.oldest;
+    lru_remove(&p->loose, from);
+    put_half(p, p->owner[from ^ 1], to, bytes_at(p, from ^ 1));
+    p->free[p->n_free++] = from & ~1u;
+}
+
+/* --- taking and giving --- */
+
 err pool_take(pool *p, pool_block *out)
 {
+    if (!p->n_free && p->loose.count >= 2) join_halves(p);
     if (!p->n_free) return ERR_NOROOM;
-    *out = p->free[--p->n_free];
+    *out = p->unused[--p->n_unused];
     assert(p->holds[*out] == FREE);
+    p->at[*out] = p->free[--p->n_free];
     p->holds[*out] = 1;
     p->n_held++;
     return ERR_OK;
@@ -96,14 +178,29 @@ unsigned pool_drop(pool *p, pool_block b)
 
 void pool_give(pool *p, pool_block b)
 {
+    const place at = p->at[b];
+
     assert(pool_holders(p, b) == 0);
     p->holds[b] = FREE;
-    p->free[p->n_free++] = b;
+    p->unused[p->n_unused++] = b;
+    if (p->half[b] && !lru_has(&p->loose, at ^ 1)) {
+        lru_add(&p->loose, at);
+    } else {
+        if (p->half[b]) lru_remove(&p->loose, at ^ 1);
+        p->free[p->n_free++] = at & ~1u;
+    }
+    p->n_halves -= p->half[b];
+    p->half[b] = false;
+}
+
+bool pool_is_half(const pool *p, pool_block b)
+{
+    return p->half[b];
 }
 
 bool pool_is_free(const pool *p, pool_block b)
 {
-    assert(b < p->n);
+    assert(b < p->numbers);
     return p->holds[b] == FREE;
 }
 
@@ -115,18 +212,35 @@ unsigned pool_holders(const pool *p, pool_block b)
 
 uint8_t *pool_bytes(const pool *p, pool_block b)
 {
-    assert(b < p->n);
-    return p->arena + (size_t)b * p->block_bytes;
+    assert(b < p->numbers);
+    return bytes_at(p, p->at[b]);
 }
+
+/* --- figures --- */
 
 size_t pool_blocks(const pool *p)
 {
     return p->n;
 }
 
+size_t pool_numbers(const pool *p)
+{
+    return p->numbers;
+}
+
 size_t pool_free_blocks(const pool *p)
 {
-    return p->n_free;
+    return p->n_free + p->loose.count / 2;
+}
+
+size_t pool_half_blocks(const pool *p)
+{
+    return p->n_halves;
+}
+
+uint64_t pool_used_bytes(const pool *p)
+{
+    return (p->n - p->n_free) * p->block_bytes - p->loose.count * (p->block_bytes / 2);
 }
 
 size_t pool_held_blocks(const pool *p)

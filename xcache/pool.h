@@ -3,7 +3,10 @@
  * A block belongs to the pool; who holds it may read it, and nobody writes it once sealed. A
  * block is free, held (by one or more), or resting: held by none, yet kept. The arena is
  * mapped once and never grows; pages cost memory when first written. One thread takes, holds
- * and gives back; any thread may read a block it was shown. */
+ * and gives back; any thread may read a block it was shown.
+ *
+ * A pool that halves can keep two blocks of half the size where one was. A block is a number
+ * and keeps it; where its bytes lie may change when blocks are halved or taken. */
 #ifndef XCACHE_POOL_H
 #define XCACHE_POOL_H
 
@@ -15,14 +18,15 @@
 
 typedef struct pool pool;
 
-typedef uint32_t pool_block; /* a block's number, 0 .. pool_blocks-1 */
+typedef uint32_t pool_block; /* a block's number, 0 .. pool_numbers-1 */
 
-/* Map room for as many blocks as fit in budget_bytes; block_bytes is rounded up to 64.
- * ERR_NOROOM if that is none, ERR_NOMEM, ERR_SYSTEM. The caller closes. */
-err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes);
+/* Map room for as many blocks as fit in budget_bytes; block_bytes is rounded up to 64, and to
+ * 128 in a pool that halves. ERR_NOROOM if that is none, ERR_NOMEM, ERR_SYSTEM. The caller
+ * closes. */
+err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, bool halves);
 void pool_close(pool *p);
 
-/* Take a free block; it is held once. ERR_NOROOM when there is none. */
+/* Take a free block, a whole one; it is held once. ERR_NOROOM when there is none. */
 err pool_take(pool *p, pool_block *out);
 
 /* Hold a block that is not free once more; let go of it. Both return how many hold it then. */
@@ -32,14 +36,21 @@ unsigned pool_drop(pool *p, pool_block b);
 /* Give back a resting block: it is free. */
 void pool_give(pool *p, pool_block b);
 
+/* A whole block is half as large from now on, and its bytes are these [block_bytes / 2]. */
+void pool_halve(pool *p, pool_block b, const uint8_t *bytes);
+bool pool_is_half(const pool *p, pool_block b);
+
 bool pool_is_free(const pool *p, pool_block b);
 unsigned pool_holders(const pool *p, pool_block b);
 
 /* Its bytes, 64-byte aligned. */
 uint8_t *pool_bytes(const pool *p, pool_block b);
 
-size_t pool_blocks(const pool *p);
-size_t pool_free_blocks(const pool *p);
+size_t pool_blocks(const pool *p);      /* whole ones that fit */
+size_t pool_numbers(const pool *p);     /* as many, or twice as many where it halves */
+size_t pool_free_blocks(const pool *p); /* whole ones that can be taken */
+size_t pool_half_blocks(const pool *p);
+uint64_t pool_used_bytes(const pool *p);
 size_t pool_held_blocks(const pool *p); /* once, however many hold it */
 size_t pool_block_bytes(const pool *p);
 uint64_t pool_budget_bytes(const pool *p);

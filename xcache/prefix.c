@@ -11,7 +11,7 @@ typedef struct entry {
     prefix_key key;
     pool_block parent;
     pool_block next; /* in the bucket */
-    bool in;
+    bool in, changed;
 } entry;
 
 struct prefix_table {
@@ -106,6 +106,30 @@ void prefix_remove(prefix_table *t, pool_block b)
     while (*at != b) at = &t->entries[*at].next;
     *at = t->entries[b].next;
     t->entries[b].in = false;
+}
+
+bool prefix_change(prefix_table *t, pool_block b)
+{
+    const entry was = t->entries[b];
+    const prefix_key key = prefix_changed(t, was.key);
+
+    assert(was.in && !was.changed);
+    if (first_of(t, key) != PREFIX_NONE) return false;
+    prefix_remove(t, b);
+    prefix_add(t, key, was.parent, b);
+    t->entries[b].changed = true;
+    return true;
+}
+
+bool prefix_has_changed(const prefix_table *t, pool_block b)
+{
+    assert(t->entries[b].in);
+    return t->entries[b].changed;
+}
+
+prefix_key prefix_changed(const prefix_table *t, prefix_key key)
+{
+    return (prefix_key){key.low ^ t->keep.low, key.high ^ t->keep.high};
 }
 
 bool prefix_has(const prefix_table *t, pool_block b)

@@ -41,6 +41,13 @@ void prefix_remove(prefix_table *t, pool_block b);
 bool prefix_has(const prefix_table *t, pool_block b);
 prefix_key prefix_of(const prefix_table *t, pool_block b);
 
+/* What the block holds has changed, though not its tokens: enter it under the key that
+ * prefix_changed makes of its own. What was sealed after it stays where it is; what will be
+ * follows the new key. False: that key is taken, and nothing changed. */
+bool prefix_change(prefix_table *t, pool_block b);
+bool prefix_has_changed(const prefix_table *t, pool_block b);
+prefix_key prefix_changed(const prefix_table *t, prefix_key key); /* its own inverse */
+
 size_t prefix_bytes(const prefix_table *t);
 
 #endif

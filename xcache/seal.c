@@ -19,8 +19,8 @@ static double now(void)
 static void rebuild_block(const xcontext *x, size_t b, int from, int to, float *state, int slot)
 {
     const context_shared *s = x->shared;
-    const codec *kind = s->codec.codec;
-    const size_t B = s->codec.block_tokens;
+    const codec_state *c = context_format(s, x->blocks[b])->codec;
+    const size_t B = c->block_tokens;
 
     for (int l = from; l < to; l++) {
         codec_place place = context_place(s, l, x->blocks[b], b * B);
@@ -28,7 +28,7 @@ static void rebuild_block(const xcontext *x, size_t b, int from, int to, float *
 
         place.scratch = &s->slots[slot];
         place.state = state;
-        kind->decode(&s->codec, l, &place, &tile);
+        c->codec->decode(c, l, &place, &tile);
         workspace_write(s->workspace, x->blocks[b], l, &tile);
     }
     atomic_fetch_add(s->rebuilt, B * (size_t)(to - from));
@@ -164,7 +164,7 @@ bool cache_rebuild_layers(context *base, int layers)
 void cache_drop_pages(cache *c)
 {
     c->warming = (warming){0};
-    for (size_t b = 0; c->shared.workspace && b < pool_blocks(c->shared.pool); b++)
+    for (size_t b = 0; c->shared.workspace && b < pool_numbers(c->shared.pool); b++)
         workspace_drop(c->shared.workspace, (pool_block)b);
 }
 
@@ -252,20 +252,16 @@ static void seal_task(void *arg, int i, int slot)
     }
 }
 
-/* The block that this context's next one would be, if there is one already; *key: its key.
- * False: none can be found, for no prefix leads to its parent. */
-static bool find_next(const xcontext *x, pool_block *found, prefix_key *key, pool_block *parent)
+/* The block that this context's next one would be, if there is one already. False: none can be
+ * found, for no prefix leads to its parent. */
+static bool find_next(const xcontext *x, pool_block *found, chain *after)
 {
     const cache *c = x->cache;
-    prefix_key before = x->root;
 
-    *found = *parent = PREFIX_NONE;
-    if (x->n_blocks) {
-        *parent = x->blocks[x->n_blocks - 1];
-        if (!prefix_has(c->prefixes, *parent)) return false;
-        before = prefix_of(c->prefixes, *parent);
-    }
-    *found = cache_find_block(c, before, *parent, x->page->ids, key);
+    *found = PREFIX_NONE;
+    *after = (chain){x->root, x->n_blocks ? x->blocks[x->n_blocks - 1] : PREFIX_NONE};
+    if (x->n_blocks && !prefix_has(c->prefixes, after->last)) return false;
+    *found = cache_find_block(c, *after, x->page->ids, false);
     return true;
 }
 
@@ -279,12 +275,12 @@ void cache_begin_seal(xcontext *x)
 {
     cache *c = x->cache;
     const context_shared *s = x->shared;
-    pool_block found, parent;
-    prefix_key key;
+    pool_block found;
+    chain after;
 
     assert(x->n_blocks < x->reserved);
     c->outstanding--;
-    if (find_next(x, &found, &key, &parent) && found != PREFIX_NONE) {
+    if (find_next(x, &found, &after) && found != PREFIX_NONE) {
         cache_hold_block(c, found); /* the same tokens, the same block */
         append(x, found);
         return;
@@ -302,15 +298,15 @@ static void finish_seal(xcontext *x)
 {
     cache *c = x->cache;
     const pool_block b = x->sealing;
-    pool_block found, parent;
-    prefix_key key;
+    pool_block found;
+    chain after;
 
     c->sealed++;
     x->sealing = PREFIX_NONE;
-    if (!find_next(x, &found, &key, &parent)) {
+    if (!find_next(x, &found, &after)) {
         append(x, b);
     } else if (found == PREFIX_NONE) {
-        prefix_add(c->prefixes, key, parent, b);
+        prefix_add(c->prefixes, cache_next_key(c, after, x->page->ids), after.last, b);
         append(x, b);
     } else {
         cache_hold_block(c, found);

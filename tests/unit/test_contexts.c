@@ -25,6 +25,7 @@ typedef struct pin_set {
 
 typedef struct scene {
     planned model;
+    plan *plan, *degraded_plan; /* of klt scenes */
     cache *cache;
     living live[LIVE];
     pin_set pins[PINS];
@@ -64,8 +65,15 @@ static void open_scene(scene *s, const char *mode, uint64_t pages, unsigned key_
                        .key_bits = key_bits};
 
     *s = (scene){.state = 77};
-    planned_open(&s->model, 1);
+    planned_open(&s->model, 2);
     o.team = s->model.team;
+    if (codec_ratio(mode) > 0) {
+        s->plan = planned_make(&s->model, codec_ratio(mode), (plan_predictor){PLAN_FULL, 0});
+        s->degraded_plan = planned_make(&s->model, 2 * codec_ratio(mode),
+                                        (plan_predictor){PLAN_FULL, 0});
+        o.plan = s->plan;
+        o.degraded_plan = s->degraded_plan;
+    }
     o.budget_bytes = POOL * block_bytes(s, o);
     CHECK(cache_open(&s->cache, s->model.m, &s->model.kern, &o) == ERR_OK);
 }
@@ -77,6 +85,8 @@ static void close_scene(scene *s)
     for (size_t i = 0; i < PINS; i++) cache_unpin(s->cache, s->pins[i].blocks, s->pins[i].n);
     CHECK(cache_is_sound(s->cache));
     cache_close(s->cache);
+    plan_close(s->plan);
+    plan_close(s->degraded_plan);
     planned_close(&s->model);
 }
 
@@ -109,9 +119,9 @@ static void recount_blocks(const scene *s)
 {
     const cache *c = s->cache;
     const workspace *w = c->shared.workspace;
-    size_t held = 0, resting = 0, free_blocks = 0, pages = 0, pinned = 0, kept = 0;
+    size_t held = 0, resting = 0, bytes = 0, pages = 0, pinned = 0, kept = 0, halves = 0;
 
-    for (pool_block b = 0; b < pool_blocks(c->shared.pool); b++) {
+    for (pool_block b = 0; b < pool_numbers(c->shared.pool); b++) {
         const unsigned holders = count_holders(s, b), pins = count_pins(s, b);
 
         CHECK(c->pins[b] == pins);
@@ -119,7 +129,6 @@ static void recount_blocks(const scene *s)
         if (pool_is_free(c->shared.pool, b)) {
             CHECK(!pins && !holders && !prefix_has(c->prefixes, b) && !lru_has(&c->resting, b));
             CHECK(!w || !workspace_has(w, b));
-            free_blocks++;
             continue;
         }
         CHECK(pool_holders(c->shared.pool, b) == holders);
@@ -127,10 +136,15 @@ static void recount_blocks(const scene *s)
         pinned += pins > 0;
         kept += pins && !holders;
         CHECK(holders || prefix_has(c->prefixes, b)); /* what nobody can find is free */
+        if (prefix_has(c->prefixes, b))
+            CHECK(prefix_has_changed(c->prefixes, b) == pool_is_half(c->shared.pool, b));
+        halves += pool_is_half(c->shared.pool, b);
+        bytes += pool_block_bytes(c->shared.pool) / (pool_is_half(c->shared.pool, b) ? 2 : 1);
         held += holders > 0;
         resting += !holders && !pins;
     }
-    CHECK(free_blocks == pool_free_blocks(c->shared.pool));
+    CHECK(bytes == pool_used_bytes(c->shared.pool) &&
+          halves == pool_half_blocks(c->shared.pool));
     CHECK(held == pool_held_blocks(c->shared.pool) && resting == c->resting.count);
     CHECK(!w || (pages == workspace_used(w) && pages <= workspace_pages(w)));
     CHECK(pinned == c->pinned && kept == c->kept);
@@ -166,7 +180,8 @@ static void recount(const scene *s)
     cache_read_stats(s->cache, &st);
     CHECK(st.codes_bytes + st.scales_bytes + st.index_bytes + st.free_bytes ==
           st.capacity_bytes);
-    CHECK((st.active_tokens + st.idle_tokens) / B * st.block_bytes + st.free_bytes ==
+    CHECK((st.active_tokens + st.idle_tokens) / B * st.block_bytes + st.free_bytes -
+              st.degraded_tokens / B * (st.block_bytes / 2) ==
           st.capacity_bytes);
 }
 
@@ -307,10 +322,13 @@ static void operate(scene *s)
         pin_or_unpin(s, &s->pins[draw(s, PINS)]);
         return;
     case 3:
-        if (draw(s, 8) == 0) forget(s);
+        if (draw(s, 8) == 0)
+            forget(s);
+        else if (s->degraded_plan)
+            cache_degrade(s->cache, 1 + (int)draw(s, 3));
         return;
-    case 0:
-        cache_evict(s->cache, draw(s, 4));
+    case 0: /* rarely where it would be done before there is pressure */
+        if (!s->degraded_plan || draw(s, 32) == 0) cache_evict(s->cache, draw(s, 4));
         return;
     case 1:
         cache_drop_pages(s->cache);
@@ -352,6 +370,7 @@ static void check_variety(const scene *s, unsigned key_bits)
     CHECK(st.sealed_blocks > 200 && st.hit_tokens > (key_bits < 128 ? 0 : 20 * B));
     CHECK(st.workspace_used_bytes <= st.workspace_bytes);
     CHECK(s->cut > 100);
+    CHECK(!s->degraded_plan || st.degraded_blocks > (key_bits < 128 ? 0 : 100));
     CHECK(key_bits < 128 || (s->pinnings > 50 && s->pinnings - s->refused > 25));
 }
 
@@ -384,8 +403,15 @@ TEST(contexts_survive_ten_thousand_operations_streaming)
     run_scene("cl2", CACHE_STREAMING, 128, 10000);
 }
 
+TEST(contexts_survive_ten_thousand_operations_that_degrade)
+{
+    run_scene("klt8", 64 << 20, 128, 10000);
+    run_scene("klt8", CACHE_STREAMING, 128, 10000);
+}
+
 TEST(contexts_survive_keys_that_collide)
 {
     run_scene("xq2", 64 << 20, 4, 10000); /* ids decide, not keys */
     run_scene("kv16", 0, 1, 3000);
+    run_scene("klt8", 64 << 20, 4, 10000);
 }

@@ -26,8 +26,8 @@ static bench *open_bench(planned *p, const plan *made, const char *mode)
     bench *b = calloc(1, sizeof *b);
     uint32_t state = 9;
 
-    CHECK(codec_open(&b->codec, &(codec_options){mode, made, NULL, B}, p->m, &p->kern) ==
-          ERR_OK);
+    CHECK(codec_open(&b->codec, &(codec_options){.mode = mode, .plan = made, .block_tokens = B},
+                     p->m, &p->kern) == ERR_OK);
     b->scratch.x = malloc(B * D * sizeof(float));
     b->scratch.k = malloc(2 * B * p->m->E * sizeof(float));
     b->scratch.v = b->scratch.k + B * p->m->E;
@@ -185,7 +185,8 @@ TEST(klt_blocks_never_exceed_their_ratio)
 
 static err open_mode(codec_state *s, const planned *p, const char *mode, const plan *made)
 {
-    return codec_open(s, &(codec_options){mode, made, NULL, B}, p->m, &p->kern);
+    return codec_open(s, &(codec_options){.mode = mode, .plan = made, .block_tokens = B}, p->m,
+                      &p->kern);
 }
 
 TEST(klt_mode_without_its_plan_is_refused)

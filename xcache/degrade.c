@@ -1,0 +1,202 @@
+/* degrade.c - writes the blocks that rested longest anew in half the bytes, before any is
+ * evicted.
+ *
+ * A block is decoded layer by layer by its own codec and encoded by that of a second plan, of
+ * twice the ratio; the inputs of one block need nothing of another. It keeps its number, so
+ * what follows it in its chain stays there; its key changes, so that who computes the same
+ * tokens anew does not take what is less exact. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "xcache/cache_state.h"
+#include "xcache/plan.h"
+
+enum { FREE_SHARE = 16 }; /* of the pool, at most, is kept free ahead of need */
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool degrades(const cache *c)
+{
+    return c->degrader.codec.codec != NULL;
+}
+
+/* --- opening --- */
+
+err degrade_open_format(cache *c, const struct plan *denser)
+{
+    context_shared *s = &c->shared;
+    char mode[16];
+
+    if (!s->codec.codec->transcode || 2 * s->codec.ratio > PLAN_RATIO_MAX) return ERR_DEGRADE;
+    snprintf(mode, sizeof mode, "klt%g", 2 * s->codec.ratio);
+    TRY(codec_open(&c->degrader.codec,
+                   &(codec_options){mode, denser, NULL, s->codec.block_tokens, &s->codec},
+                   s->codec.m, s->codec.kern));
+    return format_open(&s->half, &c->degrader.codec);
+}
+
+static size_t lay_out(cache *c, char *memory)
+{
+    const codec_state *s = &c->shared.codec;
+    const size_t half = pool_block_bytes(c->shared.pool) / 2;
+    const size_t carried = (s->block_tokens * s->m->D * sizeof(float) + 63) / 64 * 64;
+    size_t at = 0;
+
+    for (int i = 0; i < c->team->slots; i++, at += half + 2 * carried) {
+        if (!memory) continue;
+        c->degrader.list[i] = (fading){.block = PREFIX_NONE,
+                                       .bytes = (uint8_t *)memory + at,
+                                       .from = (float *)(void *)(memory + at + half),
+                                       .to = (float *)(void *)(memory + at + half + carried)};
+    }
+    return at;
+}
+
+err degrade_open(cache *c)
+{
+    degrader *d = &c->degrader;
+    const size_t blocks = pool_blocks(c->shared.pool);
+    void *at;
+
+    if (!degrades(c)) return ERR_OK;
+    TRY(lru_open(&d->able, pool_numbers(c->shared.pool)));
+    d->list = calloc((size_t)c->team->slots, sizeof *d->list);
+    if (!d->list) return ERR_NOMEM;
+    d->bytes = lay_out(c, NULL);
+    at = mmap(NULL, d->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return ERR_NOMEM;
+    d->memory = at;
+    lay_out(c, at);
+    d->wanted = c->longest < blocks / FREE_SHARE ? c->longest : blocks / FREE_SHARE;
+    return ERR_OK;
+}
+
+void degrade_close(cache *c)
+{
+    degrader *d = &c->degrader;
+
+    if (d->memory) munmap(d->memory, d->bytes);
+    free(d->list);
+    lru_close(&d->able);
+    format_close(&c->shared.half);
+    codec_close(&d->codec);
+}
+
+/* --- which blocks --- */
+
+void degrade_allow(cache *c, pool_block b)
+{
+    if (degrades(c) && !pool_is_half(c->shared.pool, b)) lru_add(&c->degrader.able, b);
+}
+
+void degrade_stop(cache *c, pool_block b)
+{
+    degrader *d = &c->degrader;
+
+    if (!degrades(c)) return;
+    if (lru_has(&d->able, b)) lru_remove(&d->able, b);
+    for (int i = 0; i < c->team->slots; i++)
+        if (d->list[i].block == b) d->list[i].block = PREFIX_NONE;
+}
+
+bool cache_is_pressed(const cache *c)
+{
+    const degrader *d = &c->degrader;
+
+    return degrades(c) && d->able.count && pool_free_blocks(c->shared.pool) <= d->wanted;
+}
+
+static bool is_listed(const cache *c, pool_block b)
+{
+    for (int i = 0; i < c->team->slots; i++)
+        if (c->degrader.list[i].block == b) return true;
+    return false;
+}
+
+/* Give each worker a block to work on: the oldest that nobody works on. */
+static void fill_list(cache *c)
+{
+    degrader *d = &c->degrader;
+    uint32_t next = d->able.oldest;
+
+    for (int i = 0; i < c->team->slots; i++) {
+        if (d->list[i].block != PREFIX_NONE) continue;
+        while (next != LRU_NONE && is_listed(c, next)) next = lru_next(&d->able, next);
+        if (next == LRU_NONE) return;
+        d->list[i].block = next;
+        d->list[i].layer = 0;
+    }
+}
+
+/* --- the work --- */
+
+typedef struct fade_job {
+    cache *cache;
+    int layers;
+} fade_job;
+
+static void fade_layer(const cache *c, const fading *f, int layer, int slot)
+{
+    const context_shared *s = &c->shared;
+    codec_place from = context_place(s, layer, f->block, 0);
+    codec_place to = format_place(&s->half, f->bytes, layer);
+
+    from.state = f->from;
+    to.state = f->to;
+    to.ids = from.ids;
+    from.scratch = to.scratch = &s->slots[slot];
+    s->codec.codec->transcode(&s->codec, &c->degrader.codec, layer, &from, &to);
+}
+
+static void fade_task(void *arg, int i, int slot)
+{
+    const fade_job *job = arg;
+    fading *f = &job->cache->degrader.list[i];
+    const int L = (int)job->cache->shared.codec.m->L;
+    const int end = job->layers < L - f->layer ? f->layer + job->layers : L;
+    const double start = now();
+
+    if (f->block == PREFIX_NONE) return;
+    while (f->layer < end) fade_layer(job->cache, f, f->layer++, slot);
+    f->seconds = now() - start;
+}
+
+/* All layers are written: the block is half as large, unless its key is taken. */
+static void finish(cache *c, fading *f)
+{
+    const context_shared *s = &c->shared;
+    const pool_block b = f->block;
+
+    degrade_stop(c, b);
+    if (!prefix_change(c->prefixes, b)) return;
+    memcpy(format_ids(&s->half, f->bytes), context_ids(s, b),
+           s->codec.block_tokens * sizeof(int32_t));
+    pool_halve(s->pool, b, f->bytes);
+    if (s->workspace) workspace_drop(s->workspace, b);
+    c->degrader.count++;
+}
+
+int cache_degrade(cache *c, int layers)
+{
+    const int L = (int)c->shared.codec.m->L;
+    degrader *d = &c->degrader;
+    fade_job job = {.cache = c, .layers = layers < L ? layers : L};
+
+    if (!cache_is_pressed(c)) return 0;
+    fill_list(c);
+    c->team->run(c->team, fade_task, &job, c->team->slots);
+    for (int i = 0; i < c->team->slots; i++) {
+        d->seconds += d->list[i].block == PREFIX_NONE ? 0 : d->list[i].seconds;
+        if (d->list[i].block != PREFIX_NONE && d->list[i].layer == L) finish(c, &d->list[i]);
+    }
+    return job.layers;
+}
