@@ -42,7 +42,7 @@ typedef struct gguf_tensor {
 } gguf_tensor;
 
 /* The file's value types that callers ask for, by their number. */
-enum { GGUF_TYPE_UINT32 = 4, GGUF_TYPE_INT32 = 5, GGUF_TYPE_TEXT = 8 };
+enum { GGUF_TYPE_UINT32 = 4, GGUF_TYPE_INT32 = 5, GGUF_TYPE_FLOAT32 = 6, GGUF_TYPE_TEXT = 8 };
 
 /* A list of texts or numbers among the values: at any address, so read them by memcpy. */
 typedef struct gguf_array {

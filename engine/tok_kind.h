@@ -34,6 +34,7 @@ typedef struct tok_vocab {
 typedef struct tok_kind {
     /* Spell a token of the file out: at most `raw.n` bytes to `out`. false: it cannot be. */
     bool (*spell)(gguf_text raw, char *out, size_t *n);
+    bool spells_user; /* user-defined tokens, too; else they stand there as they are */
 
     /* Read what the kind needs besides; v outlives *state. Errors: as tokenizer_new. */
     err (*open)(void **state, const gguf *g, const tok_vocab *v, fault *why);
@@ -42,8 +43,12 @@ typedef struct tok_kind {
     /* Does a prompt start with BOS where the file does not say? */
     bool (*adds_bos)(const void *state);
 
-    /* Append the ids of the n >= 1 bytes at text to ids, at most n. Thread-safe. NOMEM. */
-    err (*encode)(const void *state, const char *text, size_t n, int32_t *ids, size_t *count);
+    /* Is a space put before text that begins, or that follows a special token? */
+    bool (*pads)(const void *state);
+
+    /* Append the ids of a text of n >= 1 bytes to ids: at most n, and one more for the space
+     * that it gets unless it goes on `inside` another. Thread-safe. NOMEM. */
+    err (*encode)(const void *state, gguf_text text, bool inside, int32_t *ids, size_t *count);
 } tok_kind;
 
 /* Name the key that e is about, if it is about one. Returns e. */

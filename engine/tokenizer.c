@@ -11,17 +11,29 @@ static const char key_tokens[] = "tokenizer.ggml.tokens";
 static const char key_types[] = "tokenizer.ggml.token_type";
 static const char key_bos[] = "tokenizer.ggml.bos_token_id";
 static const char key_adds_bos[] = "tokenizer.ggml.add_bos_token";
+static const char key_template[] = "tokenizer.chat_template";
+static const char key_architecture[] = "general.architecture";
 
-/* What ends an answer, by key; and ChatML's markers, by name: the template writes them. */
+/* What ends an answer, by key; more do by name. */
 static const char *const end_keys[] = {
     "tokenizer.ggml.eos_token_id",
     "tokenizer.ggml.eot_token_id",
     "tokenizer.ggml.eom_token_id",
 };
-static const char turn_start[] = "<|im_start|>";
-static const char turn_end[] = "<|im_end|>";
 
-enum { END_KEYS = sizeof end_keys / sizeof end_keys[0] };
+static const struct {
+    const char *text;
+    bool ends;
+} markers[] = {
+#define MARKER(text, ends) {text, ends},
+#include "engine/markers.def"
+#undef MARKER
+};
+
+enum {
+    END_KEYS = sizeof end_keys / sizeof end_keys[0],
+    MARKERS = sizeof markers / sizeof markers[0]
+};
 
 struct tokenizer {
     const tok_kind *kind;
@@ -36,8 +48,10 @@ struct tokenizer {
     bool user_tokens;        /* some are user-defined: found in plain text, too */
     bool special_first[256]; /* does one begin with this byte? */
     int32_t bos;
-    int32_t end[END_KEYS + 1]; /* or TOKENIZER_NONE */
+    int32_t end[END_KEYS + MARKERS]; /* or TOKENIZER_NONE */
     bool adds_bos;
+    bool swallows;           /* control tokens take the white space that follows them */
+    gguf_text chat_template; /* of the file; empty if it has none */
 };
 
 /* --- reading --- */
@@ -116,7 +130,7 @@ static size_t read_piece(tokenizer *t, size_t i, gguf_text raw, char *out)
     size_t n = 1;
 
     t->piece[i] = raw;
-    if (is_special(t->type[i])) return 0;
+    if (is_special(t->type[i]) && !(t->type[i] == TOK_USER && t->kind->spells_user)) return 0;
     if (!(t->type[i] == TOK_BYTE && spell_byte(raw, out)) && !t->kind->spell(raw, out, &n)) {
         t->type[i] = TOK_UNDEFINED;
         return 0;
@@ -211,9 +225,12 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
         TRY(read_id(t, g, end_keys[i], &t->end[i], why));
         make_control(t, t->end[i]);
     }
-    t->end[END_KEYS] = tokenizer_find(t, turn_end);
-    make_control(t, t->end[END_KEYS]);
-    make_control(t, tokenizer_find(t, turn_start));
+    for (int i = 0; i < MARKERS; i++) {
+        const int32_t id = tokenizer_find(t, markers[i].text);
+
+        t->end[END_KEYS + i] = markers[i].ends ? id : TOKENIZER_NONE;
+        make_control(t, id);
+    }
     for (size_t i = 0; i < t->n_special; i++)
         t->user_tokens |= t->type[t->special[i]] == TOK_USER;
     return ERR_OK;
@@ -231,12 +248,35 @@ static err read_adds_bos(tokenizer *t, const gguf *g)
     return ERR_OK;
 }
 
+static bool is_text(gguf_text text, const char *expected)
+{
+    return text.n == strlen(expected) && memcmp(text.at, expected, text.n) == 0;
+}
+
+/* Phi-3's added tokens do so, which its files do not say. */
+static void read_swallows(tokenizer *t, const gguf *g)
+{
+    gguf_text name;
+
+    t->swallows = gguf_get_text(g, key_architecture, &name) == ERR_OK &&
+                  is_text(name, "phi3") && t->kind == &tok_spm;
+}
+
+static err read_template(tokenizer *t, const gguf *g)
+{
+    const err e = gguf_get_text(g, key_template, &t->chat_template);
+
+    return e == ERR_MISSING ? ERR_OK : e;
+}
+
 static err read_all(tokenizer *t, const gguf *g, fault *why)
 {
     TRY(tok_blame(why, read_kind(t, g), key_model));
     TRY(read_pieces(t, g, why));
     TRY(read_specials(t));
     TRY(read_roles(t, g, why));
+    TRY(tok_blame(why, read_template(t, g), key_template));
+    read_swallows(t, g);
     TRY(t->kind->open(&t->state, g, &t->v, why));
     return tok_blame(why, read_adds_bos(t, g), key_adds_bos);
 }
@@ -306,10 +346,35 @@ static int32_t match_special(const tokenizer *t, const char *text, size_t n,
     return best;
 }
 
-static err encode_text(const tokenizer *t, const char *text, size_t n, int32_t *ids,
+int32_t tokenizer_match(const tokenizer *t, const char *text, size_t n)
+{
+    const int32_t id = n ? match_special(t, text, n, TOKENIZER_SPECIALS) : TOKENIZER_NONE;
+
+    return id != TOKENIZER_NONE && t->type[id] == TOK_CONTROL ? id : TOKENIZER_NONE;
+}
+
+size_t tokenizer_swallows(const tokenizer *t, int32_t id, const char *text, size_t n)
+{
+    static const char *const never[] = {"<unk>", "<s>", "<|endoftext|>"};
+    size_t i = 0;
+
+    if (!t->swallows || t->type[id] != TOK_CONTROL) return 0;
+    for (size_t k = 0; k < sizeof never / sizeof never[0]; k++)
+        if (is_text(t->piece[id], never[k])) return 0;
+    while (i < n && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'))) i++;
+    return i;
+}
+
+size_t tokenizer_most_ids(const tokenizer *t, size_t n)
+{
+    return t->kind->pads(t->state) ? 2 * n : n;
+}
+
+static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials how, int32_t *ids,
                        size_t *count)
 {
-    return n ? t->kind->encode(t->state, text, n, ids, count) : ERR_OK;
+    if (text.n == 0) return ERR_OK;
+    return t->kind->encode(t->state, text, how == TOKENIZER_INSIDE, ids, count);
 }
 
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
@@ -326,12 +391,13 @@ err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_s
             i++;
             continue;
         }
-        TRY(encode_text(t, text + start, i - start, ids, &found));
+        TRY(encode_text(t, (gguf_text){text + start, i - start}, how, ids, &found));
         ids[found++] = id;
         i += t->piece[id].n;
+        i += tokenizer_swallows(t, id, text + i, n - i);
         start = i;
     }
-    TRY(encode_text(t, text + start, n - start, ids, &found));
+    TRY(encode_text(t, (gguf_text){text + start, n - start}, how, ids, &found));
     *count = found;
     return ERR_OK;
 }
@@ -377,7 +443,7 @@ bool tokenizer_adds_bos(const tokenizer *t)
 
 bool tokenizer_is_end(const tokenizer *t, int32_t id)
 {
-    for (int i = 0; i <= END_KEYS; i++)
+    for (int i = 0; i < END_KEYS + MARKERS; i++)
         if (id != TOKENIZER_NONE && t->end[i] == id) return true;
     return false;
 }
@@ -385,4 +451,9 @@ bool tokenizer_is_end(const tokenizer *t, int32_t id)
 bool tokenizer_is_special(const tokenizer *t, int32_t id)
 {
     return id >= 0 && (size_t)id < t->v.n && is_special(t->type[id]);
+}
+
+gguf_text tokenizer_chat_template(const tokenizer *t)
+{
+    return t->chat_template;
 }

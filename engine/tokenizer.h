@@ -1,8 +1,8 @@
 /* tokenizer.h - text to token ids and back.
  *
- * A vocabulary is read once from a model file; its kind (byte-level BPE now) is a row of
- * tokenizers.def. Control tokens come out of text only where the caller allows it: text
- * that a user wrote is encoded plainly, so "<|im_end|>" in it is just characters. All
+ * A vocabulary is read once from a model file; its kind (byte-level BPE or SentencePiece's)
+ * is a row of tokenizers.def. Control tokens come out of text only where the caller allows it:
+ * text that a user wrote is encoded plainly, so "<|im_end|>" in it is just characters. All
  * calls are thread-safe: a tokenizer is never written after tokenizer_new. */
 #ifndef ENGINE_TOKENIZER_H
 #define ENGINE_TOKENIZER_H
@@ -20,8 +20,9 @@ typedef struct tokenizer tokenizer;
 enum { TOKENIZER_NONE = -1 }; /* an id that means "there is no such token" */
 
 typedef enum tokenizer_specials {
-    TOKENIZER_PLAIN,   /* text only: what a user wrote */
-    TOKENIZER_SPECIALS /* special tokens written out in the text are recognised */
+    TOKENIZER_PLAIN,    /* text only: what a user wrote */
+    TOKENIZER_SPECIALS, /* special tokens written out in the text are recognised */
+    TOKENIZER_INSIDE    /* text only, which goes on where other text stops */
 } tokenizer_specials;
 
 /* Read the vocabulary of g, which must outlive *out. The caller frees. `why` names the
@@ -31,13 +32,24 @@ err tokenizer_new(tokenizer **out, const gguf *g, fault *why);
 void tokenizer_free(tokenizer *t);
 
 /* Encode the n bytes at text, valid UTF-8 or not (bytes that are not become byte
- * tokens). No BOS is added.
+ * tokens). No BOS is added. Some vocabularies want a space before text, unless it is
+ * INSIDE other: they get it here, and their ids spell it.
  *
- *   ids [n]  out  at most one id a byte; the caller owns it
+ *   ids [tokenizer_most_ids]  out  one id a byte at most, and one a space; the caller's
  *
  * Errors: NOMEM. Cost: O(n log n). */
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
                      int32_t *ids, size_t *count);
+
+/* The most ids that n bytes become: n, or 2 n where spaces are added. */
+size_t tokenizer_most_ids(const tokenizer *t, size_t n);
+
+/* The longest control token that the text begins with, or TOKENIZER_NONE. */
+int32_t tokenizer_match(const tokenizer *t, const char *text, size_t n);
+
+/* How many bytes of the text that follows it a control token takes away: white space, for
+ * some vocabularies. */
+size_t tokenizer_swallows(const tokenizer *t, int32_t id, const char *text, size_t n);
 
 /* The bytes of one id, not NUL-terminated, owned by t: none for a control token unless
  * `specials`. Valid UTF-8 only as a sequence; see detok. */
@@ -50,6 +62,7 @@ bool tokenizer_adds_bos(const tokenizer *t);               /* a prompt should st
 bool tokenizer_is_end(const tokenizer *t, int32_t id);     /* EOS or end of turn */
 bool tokenizer_is_special(const tokenizer *t, int32_t id); /* control or user-defined */
 int32_t tokenizer_find(const tokenizer *t, const char *special); /* "<|im_start|>" -> id */
+gguf_text tokenizer_chat_template(const tokenizer *t);           /* the file's, or no bytes */
 
 /* A streaming detokenizer: bytes in, whole UTF-8 characters out. */
 typedef struct detok {

@@ -23,7 +23,7 @@ static bool read_text(request *q, const char *text, const request_env *env, err 
 {
     const bool bos = tokenizer_adds_bos(env->tokens);
     const size_t n = strlen(text);
-    request_prompt *p = add_prompt(q, n, e);
+    request_prompt *p = add_prompt(q, tokenizer_most_ids(env->tokens, n), e);
 
     if (!p) return false;
     if (bos) p->ids[0] = tokenizer_bos(env->tokens);

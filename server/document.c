@@ -35,7 +35,7 @@ err document_encode(const tokenizer *t, const char *text, size_t n, tokenizer_sp
                     int32_t **out, size_t *n_ids)
 {
     const int32_t bos = tokenizer_bos(t);
-    int32_t *ids = malloc((n + 1) * sizeof *ids);
+    int32_t *ids = malloc((tokenizer_most_ids(t, n) + 1) * sizeof *ids);
     size_t count = 0;
     err e;
 

@@ -128,7 +128,7 @@ static err join(const row *old, size_t keep, const row *fresh, place from, int32
     joined = malloc((keep + bytes + fresh->n - next + 1) * sizeof *joined);
     if (!joined) e = ERR_NOMEM;
     if (e == ERR_OK && text)
-        e = tokenizer_encode(old->tokens, text, bytes, TOKENIZER_PLAIN, joined + keep,
+        e = tokenizer_encode(old->tokens, text, bytes, TOKENIZER_INSIDE, joined + keep,
                              &encoded);
     free(text);
     if (e != ERR_OK) {

@@ -137,7 +137,7 @@ bool lab_text_ids(const lab *l, const char *path, int32_t *ids, size_t n)
 {
     const size_t bytes = n * 16;
     char *text = malloc(bytes);
-    int32_t *all = malloc(bytes * sizeof *all);
+    int32_t *all = malloc(tokenizer_most_ids(l->tokens, bytes) * sizeof *all);
     FILE *f = fopen(path, "r");
     size_t got = 0, count = 0;
 

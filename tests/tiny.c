@@ -135,6 +135,14 @@ void tiny_set_numbers(tiny *m, const char *key, const uint32_t *values, size_t n
     set(m, key, b);
 }
 
+void tiny_set_floats(tiny *m, const char *key, const float *values, size_t n)
+{
+    buffer b = array_of(F32, n);
+
+    put(&b, values, n * sizeof *values);
+    set(m, key, b);
+}
+
 void tiny_remove(tiny *m, const char *key)
 {
     tiny_key *k = tiny_find_key(m, key);

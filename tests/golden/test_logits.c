@@ -64,14 +64,13 @@ static double last_error(const char *name, const float *logits, size_t V)
     return worst;
 }
 
-static void check_logits(const char *seedling, const char *mode, double bound)
+/* The model in `file`, of which the golden files are called `of`. */
+static void check_model(const char *file, const char *of, const char *mode, double bound)
 {
     char path[512], name[256];
     lab l;
 
-    snprintf(name, sizeof name, "models/%s-f16.gguf", seedling);
-    if (!test_shared(name)) SKIP("the f16 models are not here");
-    snprintf(path, sizeof path, "%s", test_shared(name));
+    snprintf(path, sizeof path, "%s", test_shared(file));
     lab_open(&l, path, mode, 2);
     for (int i = 1; i <= 2; i++) {
         int32_t ids[256];
@@ -81,23 +80,31 @@ static void check_logits(const char *seedling, const char *mode, double bound)
         char *text;
         size_t n;
 
-        snprintf(name, sizeof name, "golden/logits/%s-%d.json", seedling, i);
+        snprintf(name, sizeof name, "golden/logits/%s-%d.json", of, i);
         text = read_file(test_shared(name), NULL);
         golden = cJSON_Parse(text);
         n = read_ids(cJSON_GetObjectItemCaseSensitive(golden, "ids"), ids, 256);
         logits = malloc(n * l.m->V * sizeof *logits);
         cache_end(lab_read(&l, ids, n, LAB_BLOCKS, logits));
-        snprintf(name, sizeof name, "golden/logits/%s-%d.last.f32", seedling, i);
+        snprintf(name, sizeof name, "golden/logits/%s-%d.last.f32", of, i);
         a = top_error(golden, logits, l.m->V);
         b = last_error(name, logits + (n - 1) * l.m->V, l.m->V);
-        printf("%s-%d %s: top 20 within %.2g, last logits within %.2g\n", seedling, i, mode, a,
-               b);
+        printf("%s-%d %s: top 20 within %.2g, last logits within %.2g\n", of, i, mode, a, b);
         CHECK(a < bound && b < bound);
         free(logits);
         free(text);
         cJSON_Delete(golden);
     }
     lab_close(&l);
+}
+
+static void check_logits(const char *seedling, const char *mode, double bound)
+{
+    char file[256];
+
+    snprintf(file, sizeof file, "models/%s-f16.gguf", seedling);
+    if (!test_shared(file)) SKIP("the f16 models are not here");
+    check_model(file, seedling, mode, bound);
 }
 
 TEST(logits_of_the_mha_model_with_kv32_are_the_reference)
@@ -118,4 +125,12 @@ TEST(logits_of_the_mha_model_with_kv16_are_close)
 TEST(logits_of_the_gqa_model_with_kv16_are_close)
 {
     check_logits("seedling-38m-gqa", "kv16", 5e-2);
+}
+
+TEST(logits_of_a_model_with_a_sentencepiece_vocabulary_are_the_reference)
+{
+    const char *file = "golden/models/stories260Ktok512.gguf";
+
+    if (!test_shared(file)) SKIP("no shared folder");
+    check_model(file, "stories260K", "kv32", 1e-3);
 }
