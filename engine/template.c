@@ -1,81 +1,259 @@
-/* template.c - ChatML: control tokens by id, and what is between them as plain text. */
+/* template.c - control tokens by id, and what is between them as plain text. */
 #include "engine/template.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The ids that are being written; `text` has room for the longest stretch between two
- * control tokens. */
+enum { TRIM = 1, FOLD = 2, ALWAYS = 4, OWN = 8 };
+
+typedef enum role { SYSTEM, USER, ASSISTANT, TOOL, ROLES } role;
+
+typedef struct form {
+    const char *name, *mark, *needs;
+    unsigned flags;
+    const char *turn[ROLES];
+} form;
+
+static const form forms[] = {
+#define TEMPLATE(name, mark, needs, flags, system, user, assistant, tool) \
+    {name, mark, needs, flags, {system, user, assistant, tool}},
+#include "engine/templates.def"
+#undef TEMPLATE
+};
+
+static const char hole[] = "{}";
+
+/* --- which one --- */
+
+/* Are all of these, with spaces between them, control tokens? */
+static bool has_tokens(const tokenizer *t, const char *needs)
+{
+    for (size_t n; *needs; needs += n + (needs[n] == ' ')) {
+        int32_t id;
+
+        n = strcspn(needs, " ");
+        id = tokenizer_match(t, needs, n);
+        if (id == TOKENIZER_NONE || tokenizer_piece(t, id, true).n != n) return false;
+    }
+    return true;
+}
+
+static const char *find_text(gguf_text in, const char *text, size_t n)
+{
+    return memmem(in.at, in.n, text, n);
+}
+
+/* Files without a template have ChatML's, if they have its tokens. */
+static const form *find_form(const tokenizer *t)
+{
+    const gguf_text text = tokenizer_chat_template(t);
+    const size_t rows = text.n ? sizeof forms / sizeof forms[0] : 1;
+
+    for (size_t i = 0; i < rows; i++) {
+        const bool marked = !text.n || find_text(text, forms[i].mark, strlen(forms[i].mark));
+
+        if (marked && has_tokens(t, forms[i].needs)) return &forms[i];
+    }
+    return NULL;
+}
+
+const char *template_name(const tokenizer *t)
+{
+    const form *f = find_form(t);
+
+    return f ? f->name : NULL;
+}
+
+/* The system message that the file's template writes where a conversation has none: between
+ * the beginning and the end of a system turn, in one text. False: there is none. */
+static bool own_system(const tokenizer *t, const char *turn, template_message *out)
+{
+    gguf_text rest = tokenizer_chat_template(t);
+    const size_t before = strcspn(turn, "\n");
+    const char *after = strstr(turn, hole) + strlen(hole), *at, *end;
+
+    while ((at = find_text(rest, turn, before))) {
+        const char *const stop = rest.at + rest.n;
+
+        at += before;
+        if (stop - at > 2 && memcmp(at, "\\n", 2) == 0) /* as a text in quotes has it */
+            at += 2;
+        else if (stop - at > 1 && *at == '\n')
+            at++;
+        rest = (gguf_text){at, (size_t)(stop - at)};
+        end = find_text(rest, after, strcspn(after, "\n"));
+        if (!end) return false;
+        *out = (template_message){"system", at, (size_t)(end - at)};
+        for (at = out->content; at < end && !strchr("'\"{}\\", *at);) at++;
+        if (at == end && out->content_bytes) return true;
+    }
+    return false;
+}
+
+/* --- writing --- */
+
+/* The ids that are being written. */
 typedef struct writer {
     const tokenizer *t;
-    int32_t start, end;
-    char *text;
+    const form *f;
     int32_t *ids;
     size_t count;
+    int32_t last;                   /* the control token before text, or TOKENIZER_NONE */
+    char *text;                     /* [n_text] what has no ids yet: since that token */
+    size_t n_text;                  /* has room for all that is written */
+    const template_message *folded; /* a system message that waits for a turn, or NULL */
 } writer;
 
-static err write_text(writer *w, const char *text, size_t n)
+static err flush(writer *w)
 {
+    const bool after = w->last != TOKENIZER_NONE;
+    const size_t skip = after ? tokenizer_swallows(w->t, w->last, w->text, w->n_text) : 0;
     size_t more;
 
-    TRY(tokenizer_encode(w->t, text, n, TOKENIZER_PLAIN, w->ids + w->count, &more));
+    TRY(tokenizer_encode(w->t, w->text + skip, w->n_text - skip, TOKENIZER_PLAIN,
+                         w->ids + w->count, &more));
     w->count += more;
+    w->n_text = 0;
     return ERR_OK;
+}
+
+static err write_control(writer *w, int32_t id)
+{
+    TRY(flush(w));
+    w->last = id;
+    if (id == tokenizer_bos(w->t) && w->count == 1 && w->ids[0] == id) return ERR_OK;
+    w->ids[w->count++] = id;
+    return ERR_OK;
+}
+
+/* A part of a form. */
+static err write_form(writer *w, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        const int32_t id = tokenizer_match(w->t, text + i, n - i);
+
+        if (id == TOKENIZER_NONE) {
+            w->text[w->n_text++] = text[i++];
+            continue;
+        }
+        TRY(write_control(w, id));
+        i += tokenizer_piece(w->t, id, true).n;
+    }
+    return ERR_OK;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* What a person or the model wrote: text, whatever it says. */
+static void write_content(writer *w, const template_message *m)
+{
+    const char *text = m->content;
+    size_t n = m->content_bytes;
+
+    if (w->f->flags & TRIM) {
+        for (; n && is_space(*text); text++) n--;
+        while (n && is_space(text[n - 1])) n--;
+    }
+    if (n) memcpy(w->text + w->n_text, text, n);
+    w->n_text += n;
+}
+
+static err write_turn(writer *w, role r, const template_message *m)
+{
+    const char *turn = w->f->turn[r] ? w->f->turn[r] : w->f->turn[USER];
+    const char *gap = strstr(turn, hole), *after = gap + strlen(hole);
+    const template_message *folded = w->folded;
+
+    TRY(write_form(w, turn, (size_t)(gap - turn)));
+    if (r == USER && folded) {
+        w->folded = NULL;
+        TRY(write_turn(w, SYSTEM, folded));
+    }
+    write_content(w, m);
+    return write_form(w, after, strlen(after));
+}
+
+/* A system message that no turn of the user follows has one of its own. */
+static err write_folded(writer *w)
+{
+    static const template_message nothing = {"user", "", 0};
+
+    return w->folded ? write_turn(w, USER, &nothing) : ERR_OK;
+}
+
+static role role_of(const template_message *m)
+{
+    static const char *const names[] = {"system", "user", "assistant", "tool"};
+    role r = SYSTEM;
+
+    while (r < ROLES && strcmp(names[r], m->role) != 0) r++;
+    return r < ROLES ? r : USER;
 }
 
 static err write_message(writer *w, const template_message *m)
 {
-    const size_t role = strlen(m->role);
+    const role r = role_of(m);
 
-    memcpy(w->text, m->role, role);
-    w->text[role] = '\n';
-    if (m->content_bytes) memcpy(w->text + role + 1, m->content, m->content_bytes);
-    w->ids[w->count++] = w->start;
-    TRY(write_text(w, w->text, role + 1 + m->content_bytes));
-    w->ids[w->count++] = w->end;
-    return write_text(w, "\n", 1);
+    if (r != USER) TRY(write_folded(w));
+    if (r != SYSTEM || !(w->f->flags & FOLD)) return write_turn(w, r, m);
+    w->folded = m;
+    return ERR_OK;
+}
+
+static err write_opened(writer *w)
+{
+    const char *turn = w->f->turn[ASSISTANT];
+    size_t n = (size_t)(strstr(turn, hole) - turn);
+
+    if (n && turn[n - 1] == ' ') n--;
+    return write_form(w, turn, n);
 }
 
 static err write_all(writer *w, const template_message *messages, size_t n, bool generate)
 {
-    static const char assistant[] = "assistant\n";
+    template_message own = {"system", "", 0};
+    const bool begins = n && role_of(&messages[0]) == SYSTEM;
+    const unsigned flags = w->f->flags;
 
-    if (tokenizer_adds_bos(w->t)) w->ids[w->count++] = tokenizer_bos(w->t);
+    if (tokenizer_adds_bos(w->t)) TRY(write_control(w, tokenizer_bos(w->t)));
+    if (!begins &&
+        (flags & ALWAYS || (flags & OWN && own_system(w->t, w->f->turn[SYSTEM], &own))))
+        TRY(write_message(w, &own));
     for (size_t i = 0; i < n; i++) TRY(write_message(w, &messages[i]));
-    if (!generate) return ERR_OK;
-    w->ids[w->count++] = w->start;
-    return write_text(w, assistant, strlen(assistant));
+    TRY(write_folded(w));
+    if (generate) TRY(write_opened(w));
+    return flush(w);
 }
 
-/* No more ids than that can come out: one a byte, and the control tokens. Also the bytes
- * of the longest stretch of text. */
-static size_t most_ids(const template_message *messages, size_t n, size_t *longest)
+/* The bytes of all that can be written, each turn the longest there is, and a system
+ * message of the template's own. */
+static size_t most_bytes(const writer *w, const template_message *messages, size_t n)
 {
-    size_t most = 1 + 1 + strlen("assistant\n");
+    size_t longest = 0, bytes = tokenizer_chat_template(w->t).n + 1;
 
-    *longest = 0;
-    for (size_t i = 0; i < n; i++) {
-        const size_t text = strlen(messages[i].role) + 1 + messages[i].content_bytes;
+    for (int r = 0; r < ROLES; r++) {
+        const size_t turn = w->f->turn[r] ? strlen(w->f->turn[r]) : 0;
 
-        if (text > *longest) *longest = text;
-        most += 1 + text + 1 + 1;
+        if (turn > longest) longest = turn;
     }
-    return most;
+    for (size_t i = 0; i < n; i++) bytes += messages[i].content_bytes;
+    return bytes + 2 * (n + 2) * longest; /* twice: what is folded stands in a turn */
 }
 
 err template_encode(const tokenizer *t, const template_message *messages, size_t n,
                     bool generate, int32_t **ids, size_t *count)
 {
-    writer w = {.t = t,
-                .start = tokenizer_find(t, "<|im_start|>"),
-                .end = tokenizer_find(t, "<|im_end|>")};
-    size_t longest;
-    const size_t most = most_ids(messages, n, &longest);
+    writer w = {.t = t, .f = find_form(t), .last = TOKENIZER_NONE};
+    size_t most;
     err e = ERR_NOMEM;
 
-    if (w.start == TOKENIZER_NONE || w.end == TOKENIZER_NONE) return ERR_TEMPLATE;
-    w.ids = reallocarray(NULL, most, sizeof *w.ids);
-    w.text = malloc(longest + 1);
+    if (!w.f) return ERR_TEMPLATE;
+    most = most_bytes(&w, messages, n);
+    w.ids = reallocarray(NULL, tokenizer_most_ids(t, most) + 1, sizeof *w.ids);
+    w.text = malloc(most);
     if (w.ids && w.text) e = write_all(&w, messages, n, generate);
     free(w.text);
     if (e != ERR_OK) {

@@ -160,6 +160,18 @@ TEST(spm_user_text_never_makes_control_tokens)
     vocabulary_close(&v);
 }
 
+TEST(spm_tokens_that_close_a_turn_end_an_answer_by_their_name)
+{
+    static const spm_word words[] = {
+        {"<end_of_turn>", 0, SPM_USER}, {"<start_of_turn>", 0, SPM_USER}, {"<|end|>", 0, 1}};
+    vocabulary v = vocabulary_open_tiny(tiny_spm(words, 3));
+
+    CHECK(tokenizer_is_end(v.t, SPM_WORDS) && tokenizer_is_end(v.t, SPM_EOS));
+    CHECK(!tokenizer_is_end(v.t, SPM_WORDS + 1) && !tokenizer_is_end(v.t, SPM_WORDS + 2));
+    CHECK(tokenizer_piece(v.t, SPM_WORDS, false).n == 0); /* a control token by now */
+    vocabulary_close(&v);
+}
+
 TEST(spm_added_tokens_of_phi3_take_the_white_space_behind_them)
 {
     enum { SPACE = SPM_WORDS, A, USER_TURN };
