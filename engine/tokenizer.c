@@ -365,9 +365,14 @@ size_t tokenizer_swallows(const tokenizer *t, int32_t id, const char *text, size
     return i;
 }
 
+bool tokenizer_pads(const tokenizer *t)
+{
+    return t->kind->pads(t->state);
+}
+
 size_t tokenizer_most_ids(const tokenizer *t, size_t n)
 {
-    return t->kind->pads(t->state) ? 2 * n : n;
+    return tokenizer_pads(t) ? 2 * n : n;
 }
 
 static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials how, int32_t *ids,

@@ -55,12 +55,13 @@ size_t tokenizer_swallows(const tokenizer *t, int32_t id, const char *text, size
  * `specials`. Valid UTF-8 only as a sequence; see detok. */
 gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials);
 
-size_t tokenizer_size(const tokenizer *t);                 /* V: ids are 0 .. V-1 */
-size_t tokenizer_longest(const tokenizer *t);              /* bytes of the longest piece */
-int32_t tokenizer_bos(const tokenizer *t);                 /* or TOKENIZER_NONE */
-bool tokenizer_adds_bos(const tokenizer *t);               /* a prompt should start with BOS */
-bool tokenizer_is_end(const tokenizer *t, int32_t id);     /* EOS or end of turn */
-bool tokenizer_is_special(const tokenizer *t, int32_t id); /* control or user-defined */
+size_t tokenizer_size(const tokenizer *t);    /* V: ids are 0 .. V-1 */
+size_t tokenizer_longest(const tokenizer *t); /* bytes of the longest piece */
+int32_t tokenizer_bos(const tokenizer *t);    /* or TOKENIZER_NONE */
+bool tokenizer_adds_bos(const tokenizer *t);  /* a prompt should start with BOS */
+bool tokenizer_pads(const tokenizer *t);      /* text gets a space, unless it is INSIDE other */
+bool tokenizer_is_end(const tokenizer *t, int32_t id);           /* EOS or end of turn */
+bool tokenizer_is_special(const tokenizer *t, int32_t id);       /* control or user-defined */
 int32_t tokenizer_find(const tokenizer *t, const char *special); /* "<|im_start|>" -> id */
 gguf_text tokenizer_chat_template(const tokenizer *t);           /* the file's, or no bytes */
 

@@ -83,9 +83,9 @@ static bool read_prompt(request *q, const cJSON *body, const request_env *env, j
 /* --- logprobs: four arrays side by side --- */
 
 /* Characters that token i adds: bytes that begin one. */
-static size_t characters_of(const reply *a, int32_t id)
+static size_t characters_of(const reply *a, size_t token)
 {
-    const gguf_text piece = tokenizer_piece(a->generation->tokenizer, id, false);
+    const gguf_text piece = generation_piece(a->generation, token);
     size_t n = 0;
 
     for (size_t i = 0; i < piece.n; i++) n += ((unsigned char)piece.at[i] & 0xc0) != 0x80;
@@ -140,7 +140,7 @@ static void add_logprobs(text_builder *t, reply *a, const reply_slice *s)
     text_add_string(t, "],\"text_offset\":[");
     for (size_t i = s->token_from; i < s->token_to; i++) {
         text_addf(t, "%s%zu", i > s->token_from ? "," : "", a->characters);
-        a->characters += characters_of(a, tokens[i].id);
+        a->characters += characters_of(a, i);
     }
     text_add_string(t, "]}");
 }

@@ -161,11 +161,30 @@ static size_t held_back(const generation *g)
     return held;
 }
 
-/* The text of one id; true if a stop string ends in it. */
-static bool add_text(generation *g, int32_t id, size_t *text_end)
+/* Does the text of token i begin as text does behind a control token, where the vocabulary
+ * puts a space? Then a client that sends the text back gets the ids that it was. */
+static bool begins_text(const generation *g, size_t i)
+{
+    const size_t n = g->in.n_ids;
+
+    while (i && tokenizer_piece(g->tokenizer, g->out.tokens[i - 1].id, false).n == 0) i--;
+    return i == 0 && n && tokenizer_pads(g->tokenizer) &&
+           tokenizer_is_special(g->tokenizer, g->in.ids[n - 1]);
+}
+
+gguf_text generation_piece(const generation *g, size_t i)
+{
+    const gguf_text piece = tokenizer_piece(g->tokenizer, g->out.tokens[i].id, false);
+    const size_t skip = piece.n && piece.at[0] == ' ' && begins_text(g, i);
+
+    return (gguf_text){piece.at + skip, piece.n - skip};
+}
+
+/* The text of token i; true if a stop string ends in it. */
+static bool add_text(generation *g, size_t i, size_t *text_end)
 {
     struct generation_state *s = g->state;
-    const gguf_text piece = tokenizer_piece(g->tokenizer, id, false);
+    const gguf_text piece = generation_piece(g, i);
     const size_t n = detok_push(&s->detok, piece.at, piece.n, g->out.text + s->bytes);
     const bool stopped = take_text(g, n);
 
@@ -197,7 +216,7 @@ bool generation_add(generation *g, int32_t id, const float *logits)
     token->text_end = i ? g->out.tokens[i - 1].text_end : 0;
     if (top >= 0) token->logprob = sample_logprob(logits, g->state->V, id);
     if (top > 0) sample_best(logits, g->state->V, (size_t)top, &g->out.top[i * (size_t)top]);
-    if (!ends) stopped = add_text(g, id, &token->text_end);
+    if (!ends) stopped = add_text(g, i, &token->text_end);
     atomic_store_explicit(&g->out.published, i + 1, memory_order_release);
 
     if (!ends && !stopped && i + 1 < g->in.max_tokens) return false;

@@ -99,6 +99,10 @@ void generation_free(generation *g);
  * NULL when in.top < 0). Returns true when the answer is complete; out.finish says why. */
 bool generation_add(generation *g, int32_t id, const float *logits);
 
+/* The bytes that token i, which has been added, is in the answer's text: its piece, less a
+ * space that the vocabulary puts before text. None for a control token. */
+gguf_text generation_piece(const generation *g, size_t i);
+
 /* Scheduler thread: tokens so far. */
 size_t generation_tokens(const generation *g);
 

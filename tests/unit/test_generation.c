@@ -7,6 +7,8 @@
 #include "server/generation.h"
 #include "tests/lab.h"
 #include "tests/test.h"
+#include "tests/tiny_spm.h"
+#include "tests/vocabulary.h"
 
 enum { MAX_IDS = 512, MAX_TEXT = 512 };
 
@@ -393,4 +395,52 @@ TEST(generation_random_bytes_stay_valid_utf8)
         CHECK(utf8_valid(g->out.text, g->out.text_bytes));
         generation_free(g);
     }
+}
+
+/* Is this the text of the ids, behind a prompt of one token? */
+static bool answers(const tokenizer *t, int32_t prompt, const int32_t *ids, size_t n,
+                    const char *text)
+{
+    generation_in in = {.ids = malloc(sizeof *in.ids), .n_ids = 1, .max_tokens = n, .top = -1};
+    generation *g = NULL;
+    size_t at = 0;
+    bool same;
+
+    in.ids[0] = prompt;
+    CHECK(generation_new(&g, t, &in) == ERR_OK);
+    feed(g, ids, n);
+    for (size_t i = 0; i < n; i++) {
+        const gguf_text piece = generation_piece(g, i);
+
+        CHECK(piece.n <= g->out.text_bytes - at);
+        CHECK(memcmp(g->out.text + at, piece.at, piece.n) == 0);
+        at += piece.n;
+    }
+    CHECK(at == g->out.text_bytes);
+    same = g->out.text_bytes == strlen(text) && memcmp(g->out.text, text, strlen(text)) == 0;
+    generation_free(g);
+    return same;
+}
+
+TEST(generation_space_that_begins_a_text_is_not_part_of_it)
+{
+    enum { SPACE = SPM_WORDS, A, SPACE_A, MARKER };
+    static const spm_word words[] = {{SPM_MARK, 0, SPM_NORMAL},
+                                     {"a", 0, SPM_NORMAL},
+                                     {SPM_MARK "a", 0, SPM_NORMAL},
+                                     {"[/INST]", 0, SPM_CONTROL}};
+    static const int32_t word[] = {SPACE_A, SPACE_A, A}, spaces[] = {SPACE, SPACE_A},
+                         bare[] = {A, SPACE_A};
+    vocabulary v = vocabulary_open_tiny(tiny_spm(words, 4));
+    tiny *m = tiny_spm(words, 4);
+
+    CHECK(answers(v.t, MARKER, word, 3, "a aa"));
+    CHECK(answers(v.t, SPM_BOS, spaces, 2, " a"));
+    CHECK(answers(v.t, MARKER, bare, 2, "a a"));
+    CHECK(answers(v.t, A, word, 3, " a aa")); /* it goes on inside text */
+    vocabulary_close(&v);
+    tiny_set_bool(m, "tokenizer.ggml.add_space_prefix", 0);
+    v = vocabulary_open_tiny(m);
+    CHECK(answers(v.t, MARKER, word, 3, " a aa"));
+    vocabulary_close(&v);
 }

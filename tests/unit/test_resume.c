@@ -7,6 +7,8 @@
 #include "engine/template.h"
 #include "tests/lab.h"
 #include "tests/test.h"
+#include "tests/tiny_spm.h"
+#include "tests/vocabulary.h"
 
 enum { MOST = 4096 };
 
@@ -207,4 +209,25 @@ TEST(resume_of_any_two_texts_is_the_second)
         resume(&s, old, n, b);
     }
     close_scene(&s);
+}
+
+TEST(resume_inside_a_text_puts_no_space_there)
+{
+    enum { SPACE = SPM_WORDS, A, TWO };
+    static const spm_word words[] = {
+        {SPM_MARK, -2, SPM_NORMAL}, {"a", -2, SPM_NORMAL}, {"aa", -1, SPM_NORMAL}};
+    static const int32_t old[] = {SPM_BOS, SPACE, A};
+    static const int32_t expected[] = {SPM_BOS, SPACE, A, A, SPM_BYTES + 'b'};
+    vocabulary v = vocabulary_open_tiny(tiny_spm(words, 3));
+    int32_t *ids = malloc(16 * sizeof *ids);
+    size_t n;
+
+    ids[0] = SPM_BOS;
+    CHECK(tokenizer_encode(v.t, "aab", 3, TOKENIZER_PLAIN, ids + 1, &n) == ERR_OK && n == 3);
+    CHECK(ids[2] == TWO);
+    n++;
+    CHECK(resume_ids(v.t, old, 3, &ids, &n) == ERR_OK);
+    CHECK(n == 5 && memcmp(ids, expected, sizeof expected) == 0);
+    free(ids);
+    vocabulary_close(&v);
 }
