@@ -18,7 +18,7 @@ typedef enum err {
 /* The part of a file that an err is about: a key, a tensor, a header field. Printable
  * ASCII, whatever the file holds; empty where the whole is meant. */
 typedef struct fault {
-    char field[128];
+    char field[256];
 } fault;
 
 /* The sentence for e, without a full stop. Static. */

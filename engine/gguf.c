@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/gguf_parts.h"
 #include "engine/gguf_value.h"
 
 enum { NAME_MAX_BYTES = 65535, ALIGN_DEFAULT = 32, ALIGN_MIN = 8, ALIGN_MAX = 1 << 30 };
@@ -41,6 +42,8 @@ struct gguf {
     slot *tensors;
     size_t n_tensors;
     name_index key_index, tensor_index;
+    gguf **parts; /* the other files of a split model, whose tensors follow ours */
+    size_t n_parts;
 };
 
 /* What is left to read. */
@@ -325,7 +328,7 @@ static err open_bytes(gguf **out, const void *data, size_t n, bool mapped, fault
     return ERR_OK;
 }
 
-err gguf_open_memory(gguf **out, const void *data, size_t n, fault *why)
+err gguf_open_part_memory(gguf **out, const void *data, size_t n, fault *why)
 {
     fault_name(why, ERR_OK, "");
     return open_bytes(out, data, n, false, why);
@@ -350,7 +353,7 @@ done:
     return e;
 }
 
-err gguf_open(gguf **out, const char *path, fault *why)
+err gguf_open_part(gguf **out, const char *path, fault *why)
 {
     void *data;
     size_t n;
@@ -366,12 +369,45 @@ err gguf_open(gguf **out, const char *path, fault *why)
 void gguf_close(gguf *g)
 {
     if (!g) return;
+    for (size_t i = 0; i < g->n_parts; i++) gguf_close(g->parts[i]);
+    free(g->parts);
     if (g->mapped) munmap((void *)g->data, g->bytes);
     free(g->key_index.name);
     free(g->tensor_index.name);
     free(g->keys);
     free(g->tensors);
     free(g);
+}
+
+/* --- a model in several files --- */
+
+err gguf_add_part(gguf *g, gguf *part)
+{
+    gguf **more = grow(g->parts, g->n_parts, sizeof *g->parts);
+
+    if (!more) return ERR_NOMEM;
+    g->parts = more;
+    for (size_t i = 0; i < part->n_tensors; i++) {
+        slot *all = grow(g->tensors, g->n_tensors, sizeof *g->tensors);
+
+        if (!all) return ERR_NOMEM;
+        g->tensors = all;
+        g->tensors[g->n_tensors++] = part->tensors[i];
+    }
+    g->parts[g->n_parts++] = part;
+    return ERR_OK;
+}
+
+err gguf_index_parts(gguf *g, fault *why)
+{
+    free(g->tensor_index.name);
+    g->tensor_index = (name_index){NULL, 0};
+    return index_names(&g->tensor_index, g->tensors, g->n_tensors, sizeof *g->tensors, why);
+}
+
+size_t gguf_files(const gguf *g)
+{
+    return 1 + g->n_parts;
 }
 
 /* --- tensors --- */
@@ -500,5 +536,8 @@ uint32_t gguf_version(const gguf *g)
 
 size_t gguf_file_bytes(const gguf *g)
 {
-    return g->bytes;
+    size_t bytes = g->bytes;
+
+    for (size_t i = 0; i < g->n_parts; i++) bytes += g->parts[i]->bytes;
+    return bytes;
 }

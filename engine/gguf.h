@@ -1,5 +1,9 @@
 /* gguf.h - a model file: named values and named tensors, mapped read-only.
  *
+ * A large model may be split: NAME-00001-of-00003.gguf and so on, each a file like any other
+ * with keys split.no, split.count and split.tensors.count. The first is the one to open; its
+ * values are the model's, and the tensors of all follow each other in the files' order.
+ *
  * Everything the file claims is checked once, when it is opened: counts against the
  * file's size, strings, types, dimensions, alignment, the place of each tensor. After
  * that nothing can point outside the mapping. Memory taken is proportional to the number
@@ -52,14 +56,24 @@ typedef struct gguf_array {
     const void *end;  /* one past the last byte */
 } gguf_array;
 
-/* Map and check the file. The caller closes *out. `why` names the field at fault (a key, a
- * tensor, or a field of the header); it may be NULL. Errors: OPEN, READ, NOMEM, and every
- * one of a malformed file. */
+/* Map and check the file, and the others of a split model beside it. The caller closes *out.
+ * `why` names the field at fault (a key, a tensor, or a field of the header), in another file
+ * than the first behind its name, "NAME-00002-of-00003.gguf: split.no"; it may be NULL.
+ * Errors: OPEN, READ, NOMEM, SPLITFIRST, SPLITNAME, SPLIT, and every one of a malformed file.
+ */
 err gguf_open(gguf **out, const char *path, fault *why);
 void gguf_close(gguf *g);
 
-/* The same over memory that outlives *out; nothing is copied. For tests and fuzzing. */
+/* A file's bytes, borrowed. */
+typedef struct gguf_image {
+    const void *data;
+    size_t n;
+} gguf_image;
+
+/* The same over memory that outlives *out, a file or the n files of a split model; nothing is
+ * copied. For tests and fuzzing. */
 err gguf_open_memory(gguf **out, const void *data, size_t n, fault *why);
+err gguf_open_images(gguf **out, const gguf_image *files, size_t n, fault *why);
 
 /* Name and sizes of a tensor type: elements and bytes of one block. NULL if unknown. */
 const char *gguf_type_name(uint32_t type, size_t *elements, size_t *bytes);
@@ -86,7 +100,8 @@ size_t gguf_keys(const gguf *g);
 gguf_text gguf_key_at(const gguf *g, size_t i, uint32_t *type);
 void gguf_print_value(const gguf *g, size_t i, char *text, size_t n);
 
-uint32_t gguf_version(const gguf *g);
-size_t gguf_file_bytes(const gguf *g);
+uint32_t gguf_version(const gguf *g); /* of the first file */
+size_t gguf_files(const gguf *g);
+size_t gguf_file_bytes(const gguf *g); /* of all of them */
 
 #endif

@@ -39,8 +39,10 @@ static void describe(text_builder *t, const gguf *g, const char *path)
 {
     char value[VALUE_BYTES];
 
-    text_addf(t, "%s\nGGUF version %u, %zu bytes\n\n%zu keys\n", path,
-              (unsigned)gguf_version(g), gguf_file_bytes(g), gguf_keys(g));
+    text_addf(t, "%s\nGGUF version %u, %zu bytes", path, (unsigned)gguf_version(g),
+              gguf_file_bytes(g));
+    if (gguf_files(g) > 1) text_addf(t, " in %zu files", gguf_files(g));
+    text_addf(t, "\n\n%zu keys\n", gguf_keys(g));
     for (size_t i = 0; i < gguf_keys(g); i++) {
         text_add_string(t, "  ");
         add_name(t, gguf_key_at(g, i, NULL));
@@ -118,8 +120,8 @@ static void describe_json(text_builder *t, const gguf *g, const char *path)
 {
     text_add_string(t, "{\"file\":");
     json_text(t, (gguf_text){path, strlen(path)});
-    text_addf(t, ",\"version\":%u,\"bytes\":%zu,\"keys\":{", (unsigned)gguf_version(g),
-              gguf_file_bytes(g));
+    text_addf(t, ",\"version\":%u,\"files\":%zu,\"bytes\":%zu,\"keys\":{",
+              (unsigned)gguf_version(g), gguf_files(g), gguf_file_bytes(g));
     for (size_t i = 0; i < gguf_keys(g); i++) {
         if (i) text_add_string(t, ",");
         json_text(t, gguf_key_at(g, i, NULL));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bad_gguf.sh - every malformed model of tests/bad_gguf.def is refused by the program: exit
-# code 1, one line on stderr that names the field, little memory, no crash.
+# bad_gguf.sh - every malformed model of tests/bad_gguf.def and bad_split.def is refused by the
+# program: exit code 1, one line on stderr that names the field, little memory, no crash.
 #
 #   tests/golden/bad_gguf.sh [BUILD]   BUILD: the folder of the build (build)
 #
@@ -41,6 +41,11 @@ expect() {
 "$build/tests/tools/bad_gguf" "$files" >"$files/list" || exit 1
 expect 0 '' inspect "$files/good.gguf"
 expect 0 '' complete --model "$files/good.gguf" --prompt x -n 1 --cache-size 64MiB
+expect 0 '' inspect "$files/good-00001-of-00002.gguf"
+expect 0 '' complete --model "$files/good-00001-of-00002.gguf" --prompt x -n 1 --cache-size 64MiB
+expect 1 'good-00002-of-00002.gguf: split.no' inspect "$files/good-00002-of-00002.gguf"
+cp "$files/good-00001-of-00002.gguf" "$files/renamed.gguf"
+expect 1 'renamed.gguf: split.count' inspect "$files/renamed.gguf"
 while read -r stage name field <&3; do
   code_of_inspect=1
   [ "$stage" = model ] && code_of_inspect=0

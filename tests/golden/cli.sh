@@ -72,6 +72,17 @@ expect 2 '--repeat: 0 is out of range' bench --repeat 0
 expect 1 '--cache xq5: cache mode is not known' bench --tests contexts --cache kv16,xq5
 expect 1 '/nowhere.gguf' bench --model /nowhere.gguf
 
+# A model in several files answers as it does in one.
+parts=$(mktemp -d)
+trap 'rm -rf "$parts"' EXIT
+"${1:-build}/tests/tools/split_gguf" 3 models/seedling-32m-mha-q8_0.gguf "$parts/m" || exit 1
+answer=$("$program" complete --prompt 'The river' -n 24 --temp 0 2>&1)
+expect 0 "$answer" complete --model "$parts/m-00001-of-00003.gguf" --prompt 'The river' -n 24 --temp 0
+expect 1 'm-00003-of-00003.gguf: split.no: file is not the first of its split model' inspect "$parts/m-00003-of-00003.gguf"
+expect 0 ' bytes in 3 files' inspect "$parts/m-00001-of-00003.gguf"
+rm "$parts/m-00002-of-00003.gguf"
+expect 1 'm-00001-of-00003.gguf: m-00002-of-00003.gguf: cannot open the file' complete --model "$parts/m-00001-of-00003.gguf" --prompt x
+
 # expect_json SCRIPT ARGUMENT...: exits 0, stdout is one JSON object o of which the JavaScript holds.
 expect_json() {
   local script=$1 out

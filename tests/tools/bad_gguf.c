@@ -1,9 +1,11 @@
-/* bad_gguf.c - writes good.gguf and every malformed model into a folder, and says on
- * stdout for each file who refuses it and which field the message must name. */
+/* bad_gguf.c - writes good.gguf, the same in two files and every malformed model into a
+ * folder, and says on stdout for each file who refuses it and which field the message must
+ * name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "tests/split.h"
 #include "tests/tiny.h"
 
 static void write_file(const char *folder, const char *name, unsigned char *bytes, size_t n)
@@ -30,6 +32,37 @@ static void write_good(const char *folder)
     tiny_free(m);
 }
 
+/* The files of a pair as NAME-00001-of-00002.gguf and so on. Frees the pair. */
+static void write_pair(const char *folder, const char *name, split_pair *p)
+{
+    for (int no = 0; no < SPLIT_FILES; no++) {
+        size_t n;
+        unsigned char *bytes = split_write(p, no, &n);
+        char file[80];
+
+        snprintf(file, sizeof file, "%s-%05d-of-%05d", name, no + 1, SPLIT_FILES);
+        if (bytes) write_file(folder, file, bytes, n);
+    }
+    split_free(p);
+}
+
+static void write_splits(const char *folder, const char *const *stage)
+{
+    split_pair good = split_new();
+    const bad_split *c;
+
+    write_pair(folder, "good", &good);
+    for (size_t i = 0; (c = bad_split_at(i)); i++) {
+        split_pair p = split_new();
+
+        c->spoil(p.part[0], p.part[1]);
+        write_pair(folder, c->name, &p);
+        printf("%s %s-00001-of-%05d ", stage[c->stage], c->name, SPLIT_FILES);
+        if (c->file > 1) printf("%s-%05d-of-%05d.gguf", c->name, c->file, SPLIT_FILES);
+        printf("%s%s\n", c->file > 1 && *c->field ? ": " : "", c->field);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const char *const stage[] = {"file", "tokens", "model"};
@@ -48,5 +81,6 @@ int main(int argc, char **argv)
         write_file(argv[1], c->name, bytes, n);
         printf("%s %s %s\n", stage[c->stage], c->name, c->field);
     }
+    write_splits(argv[1], stage);
     return 0;
 }
