@@ -114,6 +114,20 @@ bool matrix_wants_int8(const matrix *m)
     return m->type->int8;
 }
 
+static size_t panel_bytes_of(const matrix_type *type, size_t cols)
+{
+    return (type->panel_bytes(cols) + 63) / 64 * 64;
+}
+
+size_t matrix_bytes(const gguf_tensor *t)
+{
+    const matrix_type *type = find_type(t->type);
+    const uint64_t rows = t->dim[1] * t->dim[2] * t->dim[3];
+
+    if (!type || t->n_dims < 2) return 0;
+    return (rows + KERN_PANEL - 1) / KERN_PANEL * panel_bytes_of(type, t->dim[0]);
+}
+
 err matrix_open(matrix *m, const gguf_tensor *t)
 {
     const matrix_type *type = find_type(t->type);
@@ -122,7 +136,7 @@ err matrix_open(matrix *m, const gguf_tensor *t)
 
     if (!type) return ERR_TENSORTYPE;
     n.panels = (n.rows + KERN_PANEL - 1) / KERN_PANEL;
-    n.panel_bytes = (type->panel_bytes(n.cols) + 63) / 64 * 64;
+    n.panel_bytes = panel_bytes_of(type, n.cols);
     n.data = aligned_alloc(64, n.panels * n.panel_bytes);
     if (!n.data) return ERR_NOMEM;
     memset(n.data + (n.panels - 1) * n.panel_bytes, 0, n.panel_bytes);

@@ -36,6 +36,10 @@ typedef struct matrix_input {
 err matrix_open(matrix *m, const gguf_tensor *t);
 void matrix_close(matrix *m);
 
+/* Bytes that matrix_open takes for t, whose upper dimensions count as rows; 0 for a vector, and
+ * where no row of matrix.def knows the type. */
+size_t matrix_bytes(const gguf_tensor *t);
+
 /* Does it multiply int8 activations? */
 bool matrix_wants_int8(const matrix *m);
 

@@ -181,6 +181,39 @@ static err find_embedding(model *m, const gguf *g, fault *why)
     return find_tensor(g, name, m->D, m->V, &m->embedding, why);
 }
 
+static size_t choose_ctx(const model *m, size_t ctx)
+{
+    return ctx ? ctx : (m->ctx_train < DEFAULT_CTX ? m->ctx_train : DEFAULT_CTX);
+}
+
+/* What all matrices take packed. The embedding is packed only where it is the output too. */
+static size_t measure_weights(const model *m, const gguf *g)
+{
+    const bool tied = !gguf_find(g, "output.weight");
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < gguf_tensors(g); i++) {
+        const gguf_tensor *t = gguf_tensor_at(g, i);
+
+        if (tied || t != m->embedding) bytes += matrix_bytes(t);
+    }
+    return bytes;
+}
+
+err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
+{
+    model m = {0};
+    size_t rope_n = 0;
+    double rope_base = 0;
+
+    TRY(read_sizes(&m, g, &rope_n, &rope_base, why));
+    TRY(find_embedding(&m, g, why));
+    m.ctx = choose_ctx(&m, ctx);
+    m.weight_bytes = measure_weights(&m, g);
+    *out = m;
+    return ERR_OK;
+}
+
 static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
 {
     size_t rope_n = 0;
@@ -194,7 +227,7 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
     if (!m->layers || !m->gains) return ERR_NOMEM;
     TRY(open_ends(m, g, why));
     for (size_t l = 0; l < m->L; l++) TRY(open_layer(m, g, l, why));
-    m->ctx = ctx ? ctx : (m->ctx_train < DEFAULT_CTX ? m->ctx_train : DEFAULT_CTX);
+    m->ctx = choose_ctx(m, ctx);
     return rope_open(&m->rope, rope_base, rope_n, m->ctx);
 }
 

@@ -46,6 +46,11 @@ typedef struct model {
 err model_open(model **out, const gguf *g, size_t ctx, fault *why);
 void model_close(model *m);
 
+/* The sizes of a model, its ctx and the weight_bytes that model_open would take, by the file's
+ * values and the tensors' types: nothing is read or packed, and *out holds nothing else. Errors
+ * of the values, as there. */
+err model_measure(model *out, const gguf *g, size_t ctx, fault *why);
+
 /* Does every query head have keys and values of its own? */
 bool model_is_mha(const model *m);
 

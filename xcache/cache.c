@@ -21,9 +21,8 @@ static uint64_t default_workspace(uint64_t budget, uint64_t one, int max_running
 }
 
 /* Pages of the workspace; 0: streaming, for no context would fit, or nothing is rebuilt. */
-static size_t count_pages(const cache *c, const cache_options *o)
+static size_t count_pages(const codec_state *s, const cache_options *o)
 {
-    const codec_state *s = &c->shared.codec;
     const size_t page = workspace_page_bytes(s->m, s->block_tokens, o->page_format);
     const size_t blocks = o->ctx_tokens / s->block_tokens, least = blocks ? blocks : 1;
     uint64_t bytes = o->workspace_bytes;
@@ -38,7 +37,7 @@ static err open_workspace(cache *c, const cache_options *o)
 {
     context_shared *s = &c->shared;
     const size_t blocks = pool_blocks(s->pool);
-    size_t pages = count_pages(c, o);
+    size_t pages = count_pages(&s->codec, o);
 
     c->limit = blocks;
     if (!pages) return ERR_OK;
@@ -74,31 +73,45 @@ static err open_tables(cache *c, const cache_options *o)
     return make_root(c, o);
 }
 
-/* A block is as large as the codec's, and two of the second plan's fit into it. */
-static err open_pool(cache *c, const cache_options *o)
+static codec_options read_codec_options(const cache_options *o)
 {
-    context_shared *s = &c->shared;
-    const size_t half = (s->half.bytes + 63) / 64 * 64;
+    return (codec_options){.mode = o->mode,
+                           .plan = o->plan,
+                           .tuning = o->tuning,
+                           .block_tokens = o->block_tokens ? o->block_tokens
+                                                           : CACHE_BLOCK_TOKENS};
+}
 
-    return pool_open(&s->pool, o->budget_bytes,
-                     s->whole.bytes > 2 * half ? s->whole.bytes : 2 * half, half > 0);
+/* Blocks of the longest context, for scratch. */
+static size_t count_stream(const codec_state *s, const cache_options *o)
+{
+    return (o->ctx_tokens + s->block_tokens - 1) / s->block_tokens;
+}
+
+/* A block is as large as the codec's, and two of the second plan's, if there is one, fit into
+ * it. */
+static size_t count_block_bytes(const block_format *whole, const block_format *half)
+{
+    const size_t least = (half->bytes + 63) / 64 * 64;
+
+    return whole->bytes > 2 * least ? whole->bytes : 2 * least;
 }
 
 static err open_all(cache *c, const model *m, const kern *k, const cache_options *o)
 {
     context_shared *s = &c->shared;
-    const size_t B = o->block_tokens ? o->block_tokens : CACHE_BLOCK_TOKENS;
-    const size_t stream = (o->ctx_tokens + B - 1) / B;
+    const codec_options how = read_codec_options(o);
 
-    TRY(codec_open(&s->codec, &(codec_options){o->mode, o->plan, o->tuning, B, NULL}, m, k));
+    TRY(codec_open(&s->codec, &how, m, k));
     TRY(format_open(&s->whole, &s->codec));
     if (o->degraded_plan) TRY(degrade_open_format(c, o->degraded_plan));
-    TRY(open_pool(c, o));
+    TRY(pool_open(&s->pool, o->budget_bytes, count_block_bytes(&s->whole, &s->half),
+                  o->degraded_plan != NULL));
     TRY(open_tables(c, o));
     TRY(degrade_open(c));
     TRY(open_workspace(c, o));
     TRY(scratch_open(&c->scratch, &s->codec, o->max_running, o->team->slots,
-                     s->workspace ? 0 : stream));
+                     s->workspace ? 0 : count_stream(&s->codec, o)));
     s->slots = c->scratch.slots;
     s->turned = c->scratch.turned;
     s->rebuilt = &c->rebuilt;
@@ -135,6 +148,61 @@ void cache_close(cache *c)
     format_close(&c->shared.whole);
     codec_close(&c->shared.codec);
     free(c);
+}
+
+/* --- sizes --- */
+
+/* What a cache's sizes follow from. */
+typedef struct measures {
+    codec_state codec, denser; /* measured; denser.codec NULL: nothing is degraded */
+    block_format whole, half;
+} measures;
+
+static err take_measures(measures *m, const model *of, const cache_options *o)
+{
+    const codec_options how = read_codec_options(o);
+
+    TRY(codec_measure(&m->codec, &how, of));
+    TRY(format_open(&m->whole, &m->codec));
+    if (!o->degraded_plan) return ERR_OK;
+    TRY(degrade_measure(&m->denser, &m->codec, o->degraded_plan));
+    return format_open(&m->half, &m->denser);
+}
+
+static void read_sizes(const measures *m, const cache_options *o, cache_sizes *out)
+{
+    const codec_state *k = &m->codec;
+    const size_t page = workspace_page_bytes(k->m, k->block_tokens, o->page_format);
+    const bool halves = m->denser.codec != NULL;
+    const size_t line = halves ? 128 : 64, bytes = count_block_bytes(&m->whole, &m->half);
+    size_t pages = count_pages(k, o);
+
+    memcpy(out->mode, k->mode, sizeof out->mode);
+    out->block_tokens = k->block_tokens;
+    out->block_bytes = (bytes + line - 1) / line * line;
+    out->blocks = o->budget_bytes / out->block_bytes;
+    out->pool_bytes = (uint64_t)out->blocks * out->block_bytes;
+    if (pages > out->blocks) pages = out->blocks;
+    out->workspace_bytes = (uint64_t)pages * page;
+    out->scratch_bytes = scratch_measure(k, o->max_running, o->team->slots,
+                                         pages ? 0 : count_stream(k, o)) +
+                         prefix_bytes(out->blocks * (halves ? 2 : 1));
+    if (halves) out->scratch_bytes += degrade_bytes(k, out->block_bytes / 2, o->team->slots);
+    out->weight_bytes = k->bytes + m->denser.bytes;
+}
+
+err cache_measure(const model *m, const cache_options *o, cache_sizes *out)
+{
+    measures all = {0};
+    const err e = take_measures(&all, m, o);
+
+    if (e == ERR_OK) {
+        *out = (cache_sizes){0};
+        read_sizes(&all, o, out);
+    }
+    format_close(&all.whole);
+    format_close(&all.half);
+    return e;
 }
 
 /* --- figures --- */
@@ -178,21 +246,22 @@ void cache_read_stats(const cache *c, cache_stats *out)
 {
     const context_shared *s = &c->shared;
 
-    *out = (cache_stats){
-        .mode = s->codec.mode,
-        .degraded_mode = c->degrader.codec.codec ? c->degrader.codec.mode : NULL,
-        .block_tokens = s->codec.block_tokens,
-        .scratch_bytes = c->scratch.bytes + c->degrader.bytes + prefix_bytes(c->prefixes),
-        .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
-        .queried_tokens = c->queried_tokens,
-        .hit_tokens = c->hit_tokens,
-        .evicted_blocks = c->evicted,
-        .degraded_blocks = c->degrader.count,
-        .sealed_blocks = c->sealed,
-        .remat_tokens = atomic_load(&c->rebuilt),
-        .seal_seconds = c->seal_seconds,
-        .rebuild_seconds = c->rebuild_seconds,
-        .degrade_seconds = c->degrader.seconds};
+    *out = (cache_stats){.mode = s->codec.mode,
+                         .degraded_mode = c->degrader.codec.codec ? c->degrader.codec.mode
+                                                                  : NULL,
+                         .block_tokens = s->codec.block_tokens,
+                         .scratch_bytes = c->scratch.bytes + c->degrader.bytes +
+                                          prefix_bytes(pool_numbers(s->pool)),
+                         .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
+                         .queried_tokens = c->queried_tokens,
+                         .hit_tokens = c->hit_tokens,
+                         .evicted_blocks = c->evicted,
+                         .degraded_blocks = c->degrader.count,
+                         .sealed_blocks = c->sealed,
+                         .remat_tokens = atomic_load(&c->rebuilt),
+                         .seal_seconds = c->seal_seconds,
+                         .rebuild_seconds = c->rebuild_seconds,
+                         .degrade_seconds = c->degrader.seconds};
     read_pool_stats(c, out);
     read_workspace_stats(s->workspace, out);
 }

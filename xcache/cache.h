@@ -58,6 +58,21 @@ typedef struct cache_options {
 err cache_open(cache **out, const model *m, const kern *k, const cache_options *o);
 void cache_close(cache *c);
 
+/* What cache_open would take of memory. */
+typedef struct cache_sizes {
+    char mode[16]; /* what "auto" is, too */
+    size_t block_tokens, block_bytes, blocks;
+    uint64_t pool_bytes; /* the blocks */
+    uint64_t workspace_bytes;
+    uint64_t scratch_bytes; /* open pages, rebuilt tiles, tables */
+    uint64_t weight_bytes;  /* what rebuilding multiplies with */
+} cache_sizes;
+
+/* The same checks as cache_open's, by sizes alone: of m nothing else need be known, and nothing
+ * is kept. blocks 0: the budget holds none. ERR_MODE, ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL,
+ * ERR_NOMEM. */
+err cache_measure(const model *m, const cache_options *o, cache_sizes *out);
+
 /* What a context begins with. */
 typedef struct cache_request {
     const int32_t *ids; /* [n_ids] its prompt: what of it is cached is not computed again */

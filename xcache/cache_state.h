@@ -103,8 +103,11 @@ prefix_key cache_scope_root(const cache *c, const cache_request *r);
 /* --- room, in degrade.c --- */
 
 /* Blocks of the second plan beside those that c stores, if there is one: opens codec and format
- * before the pool, the rest after it. */
+ * before the pool, the rest after it. What that would take: of->m is measured, not opened;
+ * memory besides the codec's. */
 err degrade_open_format(cache *c, const struct plan *denser);
+err degrade_measure(codec_state *out, const codec_state *of, const struct plan *denser);
+size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots);
 err degrade_open(cache *c);
 void degrade_close(cache *c);
 

@@ -81,10 +81,9 @@ static const char *choose_mode(const model *m, const struct plan *p, char chosen
     return chosen;
 }
 
-err codec_open(codec_state *out, const codec_options *o, const model *m, const kern *k)
+err codec_measure(codec_state *out, const codec_options *o, const model *m)
 {
     codec_state s = {.m = m,
-                     .kern = k,
                      .block_tokens = o->block_tokens,
                      .tuning = o->tuning ? *o->tuning : codec_usual,
                      .plan = o->plan,
@@ -100,6 +99,17 @@ err codec_open(codec_state *out, const codec_options *o, const model *m, const k
     s.bits = atoi(n);
     s.ratio = codec_ratio(mode);
     snprintf(s.mode, sizeof s.mode, "%s", mode);
+    if (s.codec->measure) TRY(s.codec->measure(&s));
+    *out = s;
+    return ERR_OK;
+}
+
+err codec_open(codec_state *out, const codec_options *o, const model *m, const kern *k)
+{
+    codec_state s;
+
+    TRY(codec_measure(&s, o, m));
+    s.kern = k;
     if (s.codec->open) TRY(s.codec->open(&s));
     *out = s;
     return ERR_OK;

@@ -97,7 +97,7 @@ typedef struct codec_state {
     const struct plan *plan;
     const struct codec_state *beside;
     void *own;          /* the codec's; see open and close */
-    size_t temp_floats; /* of scratch that open asks for */
+    size_t temp_floats; /* of scratch that it asks for */
     size_t bytes;       /* of weights that own holds besides the model's */
     char mode[16];      /* "xq4" */
 } codec_state;
@@ -108,8 +108,11 @@ struct codec {
     bool rebuilds;    /* a tile is made in scratch, not read in place */
     bool carries;     /* layers come in order and hand place.state on */
     unsigned uses;    /* parts of a tuning that count */
-    /* Prepare s->own. NULL: nothing to do. ERR_NOMEM, ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL:
-     * of another model or ratio. */
+    /* Hold model and plan against the mode, and set s->bytes and s->temp_floats, by sizes
+     * alone. NULL: any will do, and both are 0. ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL: of
+     * another model or ratio. */
+    err (*measure)(codec_state *s);
+    /* Prepare s->own. NULL: nothing to do. ERR_NOMEM. */
     err (*open)(codec_state *s);
     void (*close)(codec_state *s);
     codec_size (*size)(const codec_state *s, int layer);
@@ -132,6 +135,10 @@ struct codec {
  * ERR_NOPLAN, ERR_PLANMODEL, ERR_NOMEM. m, k and the plan are borrowed. The caller closes. */
 err codec_open(codec_state *out, const codec_options *o, const model *m, const kern *k);
 void codec_close(codec_state *s);
+
+/* The same for a model of which nothing is known but its sizes: *out can only be asked for
+ * sizes, and need not be closed. */
+err codec_measure(codec_state *out, const codec_options *o, const model *m);
 
 /* The end of a rebuild: keys in scratch k get their rotary positions and go to kt, in a tile's
  * order; *out is kt and v. */

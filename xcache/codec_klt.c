@@ -24,17 +24,17 @@ static void close_klt(codec_state *s)
     s->own = NULL;
 }
 
-static err open_weights(codec_state *s, transform *own)
+/* Are the projections those of the codec beside it? */
+static bool borrows(const codec_state *s)
 {
-    const codec_state *beside = s->beside;
+    return s->beside && s->beside->codec == s->codec;
+}
 
-    own->borrowed = beside && beside->codec == s->codec;
-    if (own->borrowed) {
-        own->weights = ((const transform *)beside->own)->weights;
-        return ERR_OK;
-    }
-    own->weights = remat_weights(s->m);
-    s->bytes = remat_weight_bytes(s->m);
+static err open_weights(const codec_state *s, transform *own)
+{
+    own->borrowed = borrows(s);
+    own->weights = own->borrowed ? ((const transform *)s->beside->own)->weights
+                                 : remat_weights(s->m);
     return own->weights ? ERR_OK : ERR_NOMEM;
 }
 
@@ -46,7 +46,6 @@ static err open_layers(codec_state *s, transform *own)
         const plan_layer from = plan_read_layer(s->plan, l);
 
         TRY(klt_open(&own->layers[l], s->kern, s->m->D, &from));
-        s->bytes += klt_bytes(&own->layers[l]);
     }
     return ERR_OK;
 }
@@ -62,16 +61,26 @@ static err check_plan(const codec_state *s)
                                                                             : ERR_PLANMODEL;
 }
 
+static err measure_klt(codec_state *s)
+{
+    TRY(check_plan(s));
+    s->temp_floats = 2 * s->block_tokens * s->m->D;
+    s->bytes = borrows(s) ? 0 : remat_weight_bytes(s->m);
+    for (size_t l = 1; l < s->m->L; l++) {
+        const plan_layer from = plan_read_layer(s->plan, l);
+
+        s->bytes += klt_bytes(s->m->D, &from);
+    }
+    return ERR_OK;
+}
+
 static err open_klt(codec_state *s)
 {
-    transform *own;
+    transform *own = calloc(1, sizeof *own + s->m->L * sizeof own->layers[0]);
     err e;
 
-    TRY(check_plan(s));
-    own = calloc(1, sizeof *own + s->m->L * sizeof own->layers[0]);
     if (!own) return ERR_NOMEM;
     s->own = own;
-    s->temp_floats = 2 * s->block_tokens * s->m->D;
     e = open_layers(s, own);
     if (e != ERR_OK) close_klt(s);
     return e;
@@ -79,11 +88,13 @@ static err open_klt(codec_state *s)
 
 static codec_size size_klt(const codec_state *s, int layer)
 {
-    const transform *own = s->own;
+    size_t bits = 0;
+    plan_layer l;
 
     if (layer == 0) return (codec_size){0, 0};
-    return (codec_size){s->block_tokens * own->layers[layer].code_bits / 8,
-                        s->block_tokens * sizeof(uint16_t)};
+    l = plan_read_layer(s->plan, (size_t)layer);
+    for (size_t i = 0; i < l.n; i++) bits += l.bits[i];
+    return (codec_size){s->block_tokens * bits / 8, s->block_tokens * sizeof(uint16_t)};
 }
 
 /* Layer 0: x = rmsnorm(embedding) * gain, to the bit what forward computes. */
@@ -165,6 +176,7 @@ static void transcode_klt(const codec_state *s, const codec_state *other, int la
 const codec codec_klt = {.keeps_x = true,
                          .rebuilds = true,
                          .carries = true,
+                         .measure = measure_klt,
                          .open = open_klt,
                          .close = close_klt,
                          .size = size_klt,

@@ -58,19 +58,24 @@ static err factor(codec_state *s, const float *all)
     return e;
 }
 
+static err measure_xquant(codec_state *s)
+{
+    s->bytes = 2 * s->m->L * weights_of_one(s) * sizeof(float);
+    return !model_is_mha(s->m) && s->m->E > s->m->D ? ERR_MODEMODEL : ERR_OK;
+}
+
 static err open_xquant(codec_state *s)
 {
     float *all = remat_weights(s->m);
     err e;
 
     if (!all) return ERR_NOMEM;
-    s->bytes = 2 * s->m->L * weights_of_one(s) * sizeof *all;
     if (model_is_mha(s->m)) {
         s->own = all;
         return ERR_OK;
     }
     s->own = malloc(s->bytes);
-    e = s->m->E > s->m->D ? ERR_MODEMODEL : s->own ? factor(s, all) : ERR_NOMEM;
+    e = s->own ? factor(s, all) : ERR_NOMEM;
     free(all);
     if (e != ERR_OK) free(s->own);
     return e;
@@ -169,6 +174,7 @@ static void decode_xquant(const codec_state *s, int layer, const codec_place *pl
 const codec codec_xquant = {.keeps_x = true,
                             .rebuilds = true,
                             .uses = CODEC_GROUP | CODEC_KEPT | CODEC_RANK,
+                            .measure = measure_xquant,
                             .open = open_xquant,
                             .close = close_xquant,
                             .size = size_xquant,

@@ -53,6 +53,13 @@ static err factor(const codec_state *s, loop *own)
     return ERR_OK;
 }
 
+static err measure_loop(codec_state *s)
+{
+    s->bytes = remat_weight_bytes(s->m);
+    if (!model_is_mha(s->m)) s->bytes += 2 * s->m->L * latent(s->m) * s->m->D * sizeof(float);
+    return ERR_OK;
+}
+
 static err open_loop(codec_state *s)
 {
     loop *own = calloc(1, sizeof *own);
@@ -60,13 +67,9 @@ static err open_loop(codec_state *s)
 
     if (!own) return ERR_NOMEM;
     s->own = own;
-    s->bytes = remat_weight_bytes(s->m);
     own->weights = remat_weights(s->m);
     if (!own->weights) e = ERR_NOMEM;
-    if (e == ERR_OK && !model_is_mha(s->m)) {
-        e = factor(s, own);
-        s->bytes += 2 * s->m->L * latent(s->m) * s->m->D * sizeof(float);
-    }
+    if (e == ERR_OK && !model_is_mha(s->m)) e = factor(s, own);
     if (e != ERR_OK) close_loop(s);
     return e;
 }
@@ -165,6 +168,7 @@ const codec codec_xquant_cl = {.keeps_x = true,
                                .rebuilds = true,
                                .carries = true,
                                .uses = CODEC_GROUP | CODEC_KEPT | CODEC_LOOP,
+                               .measure = measure_loop,
                                .open = open_loop,
                                .close = close_loop,
                                .size = size_loop,

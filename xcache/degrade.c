@@ -31,34 +31,59 @@ static bool degrades(const cache *c)
 
 /* --- opening --- */
 
+/* The mode of twice the ratio, in `name`. */
+static err choose_denser(const codec_state *of, const struct plan *plan_of, char name[16],
+                         codec_options *out)
+{
+    if (!of->codec->transcode || 2 * of->ratio > PLAN_RATIO_MAX) return ERR_DEGRADE;
+    snprintf(name, 16, "klt%g", 2 * of->ratio);
+    *out = (codec_options){
+        .mode = name, .plan = plan_of, .block_tokens = of->block_tokens, .beside = of};
+    return ERR_OK;
+}
+
+err degrade_measure(codec_state *out, const codec_state *of, const struct plan *denser)
+{
+    codec_options how;
+    char name[16];
+
+    TRY(choose_denser(of, denser, name, &how));
+    return codec_measure(out, &how, of->m);
+}
+
 err degrade_open_format(cache *c, const struct plan *denser)
 {
     context_shared *s = &c->shared;
-    char mode[16];
+    codec_options how;
+    char name[16];
 
-    if (!s->codec.codec->transcode || 2 * s->codec.ratio > PLAN_RATIO_MAX) return ERR_DEGRADE;
-    snprintf(mode, sizeof mode, "klt%g", 2 * s->codec.ratio);
-    TRY(codec_open(&c->degrader.codec,
-                   &(codec_options){mode, denser, NULL, s->codec.block_tokens, &s->codec},
-                   s->codec.m, s->codec.kern));
+    TRY(choose_denser(&s->codec, denser, name, &how));
+    TRY(codec_open(&c->degrader.codec, &how, s->codec.m, s->codec.kern));
     return format_open(&s->half, &c->degrader.codec);
 }
 
-static size_t lay_out(cache *c, char *memory)
+/* [B,D] floats, in whole lines. */
+static size_t carried_bytes(const codec_state *s)
 {
-    const codec_state *s = &c->shared.codec;
-    const size_t half = pool_block_bytes(c->shared.pool) / 2;
-    const size_t carried = (s->block_tokens * s->m->D * sizeof(float) + 63) / 64 * 64;
-    size_t at = 0;
+    return (s->block_tokens * s->m->D * sizeof(float) + 63) / 64 * 64;
+}
 
-    for (int i = 0; i < c->team->slots; i++, at += half + 2 * carried) {
-        if (!memory) continue;
+size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots)
+{
+    return (size_t)slots * (half_bytes + 2 * carried_bytes(of));
+}
+
+static void lay_out(cache *c)
+{
+    const size_t half = pool_block_bytes(c->shared.pool) / 2;
+    const size_t carried = carried_bytes(&c->shared.codec);
+    char *at = c->degrader.memory;
+
+    for (int i = 0; i < c->team->slots; i++, at += half + 2 * carried)
         c->degrader.list[i] = (fading){.block = PREFIX_NONE,
-                                       .bytes = (uint8_t *)memory + at,
-                                       .from = (float *)(void *)(memory + at + half),
-                                       .to = (float *)(void *)(memory + at + half + carried)};
-    }
-    return at;
+                                       .bytes = (uint8_t *)at,
+                                       .from = (float *)(void *)(at + half),
+                                       .to = (float *)(void *)(at + half + carried)};
 }
 
 err degrade_open(cache *c)
@@ -71,11 +96,12 @@ err degrade_open(cache *c)
     TRY(lru_open(&d->able, pool_numbers(c->shared.pool)));
     d->list = calloc((size_t)c->team->slots, sizeof *d->list);
     if (!d->list) return ERR_NOMEM;
-    d->bytes = lay_out(c, NULL);
+    d->bytes = degrade_bytes(&c->shared.codec, pool_block_bytes(c->shared.pool) / 2,
+                             c->team->slots);
     at = mmap(NULL, d->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return ERR_NOMEM;
     d->memory = at;
-    lay_out(c, at);
+    lay_out(c);
     d->wanted = c->longest < blocks / FREE_SHARE ? c->longest : blocks / FREE_SHARE;
     return ERR_OK;
 }

@@ -32,9 +32,14 @@ static size_t count_floats(const klt_layer *l)
     return l->D * (1 + l->down_rows + l->up_rows + 2 * l->n) + (l->n + 3) / 4;
 }
 
+static klt_layer describe(size_t D, const plan_layer *p)
+{
+    return (klt_layer){.D = D, .n = p->n, .down_rows = p->down.rows, .up_rows = p->up.rows};
+}
+
 err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *p)
 {
-    klt_layer l = {.D = D, .n = p->n, .down_rows = p->down.rows, .up_rows = p->up.rows};
+    klt_layer l = describe(D, p);
     const size_t most = p->up.rows > p->n ? p->up.rows : p->n;
     float *temp = malloc((most * D + 1) * sizeof *temp);
 
@@ -68,9 +73,11 @@ void klt_close(klt_layer *l)
     l->memory = NULL;
 }
 
-size_t klt_bytes(const klt_layer *l)
+size_t klt_bytes(size_t D, const plan_layer *p)
 {
-    return count_floats(l) * sizeof(float);
+    const klt_layer l = describe(D, p);
+
+    return count_floats(&l) * sizeof(float);
 }
 
 /* --- a block --- */

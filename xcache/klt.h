@@ -52,7 +52,7 @@ void klt_make_books(klt_books *out);
 /* Factors as floats, from a plan's layer; nothing of it is kept. ERR_NOMEM. */
 err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *l);
 void klt_close(klt_layer *l);
-size_t klt_bytes(const klt_layer *l); /* of memory */
+size_t klt_bytes(size_t D, const plan_layer *l); /* of memory */
 
 /* Code x [B,D], and leave in state what decoding gives. */
 void klt_encode(const klt_layer *l, const klt_block *b, const float *x);

@@ -26,13 +26,21 @@ static uint64_t low_bits(unsigned n)
     return n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
 }
 
+/* A power of two. */
+static size_t count_buckets(size_t blocks)
+{
+    size_t n = 1;
+
+    while (n < blocks) n *= 2;
+    return n;
+}
+
 err prefix_open(prefix_table **out, size_t blocks, unsigned key_bits)
 {
     prefix_table *t = calloc(1, sizeof *t);
-    size_t n = 1;
+    const size_t n = count_buckets(blocks);
 
     if (!t) return ERR_NOMEM;
-    while (n < blocks) n *= 2;
     t->blocks = blocks;
     t->mask = n - 1;
     t->keep = (prefix_key){low_bits(key_bits), key_bits > 64 ? low_bits(key_bits - 64) : 0};
@@ -143,7 +151,7 @@ prefix_key prefix_of(const prefix_table *t, pool_block b)
     return t->entries[b].key;
 }
 
-size_t prefix_bytes(const prefix_table *t)
+size_t prefix_bytes(size_t blocks)
 {
-    return t->blocks * sizeof *t->entries + (t->mask + 1) * sizeof *t->buckets;
+    return blocks * sizeof(entry) + count_buckets(blocks) * sizeof(pool_block);
 }

@@ -48,6 +48,7 @@ bool prefix_change(prefix_table *t, pool_block b);
 bool prefix_has_changed(const prefix_table *t, pool_block b);
 prefix_key prefix_changed(const prefix_table *t, prefix_key key); /* its own inverse */
 
-size_t prefix_bytes(const prefix_table *t);
+/* Of a table for so many blocks. */
+size_t prefix_bytes(size_t blocks);
 
 #endif

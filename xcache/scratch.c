@@ -61,17 +61,35 @@ static size_t lay_out(scratch *s, const codec_state *c, size_t stream_blocks)
     return at;
 }
 
+/* The tables, and s->bytes. The caller closes *s, also after ERR_NOMEM. */
+static err prepare(scratch *s, const codec_state *c, size_t stream_blocks)
+{
+    s->pages = calloc((size_t)s->n_pages, sizeof *s->pages);
+    s->free = calloc((size_t)s->n_pages, sizeof(open_page *));
+    s->slots = calloc((size_t)s->n_slots, sizeof *s->slots);
+    if (!s->pages || !s->free || !s->slots) return ERR_NOMEM;
+    s->bytes = lay_out(s, c, stream_blocks);
+    return ERR_OK;
+}
+
+size_t scratch_measure(const codec_state *c, int pages, int slots, size_t stream_blocks)
+{
+    scratch s = {.n_pages = pages, .n_slots = slots};
+    const err e = prepare(&s, c, stream_blocks);
+    const size_t bytes = s.bytes;
+
+    scratch_close(&s);
+    return e == ERR_OK ? bytes : 0;
+}
+
 err scratch_open(scratch *out, const codec_state *c, int pages, int slots, size_t stream_blocks)
 {
     scratch s = {.n_pages = pages, .n_slots = slots};
+    const err e = prepare(&s, c, stream_blocks);
     void *at;
 
-    s.pages = calloc((size_t)pages, sizeof *s.pages);
-    s.free = calloc((size_t)pages, sizeof(open_page *));
-    s.slots = calloc((size_t)slots, sizeof *s.slots);
     *out = s;
-    if (!s.pages || !s.free || !s.slots) return ERR_NOMEM;
-    s.bytes = lay_out(&s, c, stream_blocks);
+    TRY(e);
     at = mmap(NULL, s.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return ERR_NOMEM;
     s.memory = at;

@@ -35,6 +35,9 @@ typedef struct scratch {
     float *turned; /* [B,E] keys on their way into a page */
 } scratch;
 
+/* Bytes of all of it; arguments as below. 0: out of memory. */
+size_t scratch_measure(const codec_state *s, int pages, int slots, size_t stream_blocks);
+
 /* Map room for so many pages and slots of s. stream_blocks: the longest context's, where
  * tiles are rebuilt inside a step; else 0. ERR_NOMEM. The caller closes. */
 err scratch_open(scratch *out, const codec_state *s, int pages, int slots,

@@ -46,6 +46,64 @@ static err begin_with(lab *l, size_t n, int text, const char *scope, context **o
     return e;
 }
 
+/* What `o` would take, of a model of which only the sizes are there. */
+static cache_sizes measure(const lab *l, const cache_options *o)
+{
+    cache_sizes sizes;
+    model sketch;
+
+    CHECK(model_measure(&sketch, l->file, 0, NULL) == ERR_OK);
+    CHECK(!sketch.layers && sketch.weight_bytes == l->m->weight_bytes);
+    CHECK(cache_measure(&sketch, o, &sizes) == ERR_OK);
+    return sizes;
+}
+
+/* As opened, so measured. */
+static void check_sizes(const lab *l, const char *mode, uint64_t workspace)
+{
+    const cache_options o = {.mode = mode,
+                             .plan = l->plan,
+                             .budget_bytes = 40 << 20,
+                             .workspace_bytes = workspace,
+                             .page_format = KV_INT8,
+                             .max_running = PAGES,
+                             .team = l->team,
+                             .ctx_tokens = 1000};
+    const cache_sizes sizes = measure(l, &o);
+    cache_stats s;
+    cache *c;
+
+    CHECK(cache_open(&c, l->m, &l->kern, &o) == ERR_OK);
+    cache_read_stats(c, &s);
+    CHECK(strcmp(sizes.mode, s.mode) == 0 && sizes.block_tokens == s.block_tokens);
+    CHECK(sizes.block_bytes == s.block_bytes && sizes.weight_bytes == s.weight_bytes);
+    CHECK(sizes.blocks * s.block_tokens == s.capacity_tokens);
+    CHECK(sizes.scratch_bytes == s.scratch_bytes);
+    CHECK(sizes.workspace_bytes == s.workspace_bytes);
+    cache_close(c);
+}
+
+TEST(cache_is_measured_before_it_is_opened)
+{
+    static const char *const models[] = {LAB_EMBEDDED, "models/seedling-38m-gqa-f16.gguf"};
+
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        const char *path = i ? test_shared(models[i]) : models[i];
+        char mode[16];
+        lab l;
+
+        if (!path) continue;
+        lab_open(&l, path, i ? "kv16" : "klt16", 2);
+        for (size_t n = 0; codec_mode(n, mode); n++) {
+            check_sizes(&l, mode, CACHE_AUTO_WORKSPACE);
+            check_sizes(&l, mode, CACHE_STREAMING);
+        }
+        check_sizes(&l, "auto", CACHE_AUTO_WORKSPACE);
+        if (l.plan) check_sizes(&l, "klt16", CACHE_STREAMING);
+        lab_close(&l);
+    }
+}
+
 static size_t used_bytes(const lab *l)
 {
     cache_stats s;
