@@ -40,7 +40,11 @@ static int serve(const config *c)
     int code = 1;
 
     log_setup(c->log_format, c->log_level);
-    e = runtime_open(&r, c, what, sizeof what);
+    e = runtime_begin(&r, c, what, sizeof what);
+    if (!e) {
+        log_line(LOG_INFO, "memory", "needs", LOG_TEXT(r.memory), NULL);
+        e = runtime_finish(&r, c, what, sizeof what);
+    }
     if (e)
         fprintf(stderr, "xquantd: %s: %s\n", what, err_text(e));
     else

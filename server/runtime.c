@@ -52,34 +52,6 @@ static char *name_model(const config *c, const char *path)
     return name;
 }
 
-/* A number from a small file, such as cgroup's memory.max; 0 if it has none ("max"). */
-static uint64_t read_number(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    unsigned long long v = 0;
-
-    if (!f) return 0;
-    if (fscanf(f, "%llu", &v) != 1) v = 0;
-    fclose(f);
-    return v;
-}
-
-/* Half of what cgroup or machine has left after the model. */
-static uint64_t auto_cache_size(void)
-{
-    const uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
-    const uint64_t used = read_number("/sys/fs/cgroup/memory.current");
-    uint64_t left = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-
-    if (limit && limit - used < left) left = limit > used ? limit - used : 0;
-    return left / 2;
-}
-
-static uint64_t pool_size(const config *c)
-{
-    return c->cache_size == CONFIG_AUTO ? auto_cache_size() : c->cache_size;
-}
-
 kv_format runtime_page_format(const config *c)
 {
     static const struct {
@@ -92,58 +64,20 @@ kv_format runtime_page_format(const config *c)
     return formats[i].format;
 }
 
-static err open_file(runtime *r, const config *c, fault *why)
-{
-    TRY(gguf_open(&r->file, r->model_path, why));
-    TRY(tokenizer_new(&r->tokens, r->file, why));
-    TRY(model_open(&r->weights, r->file, (size_t)c->ctx_size, why));
-    r->ctx_size = r->weights->ctx;
-    if (tokenizer_size(r->tokens) != r->weights->V)
-        return fault_name(why, ERR_SHAPE, "token_embd.weight");
-    return ERR_OK;
-}
+/* --- the first half: what can be known before anything large is taken --- */
 
-static err open_cache(runtime *r, const config *c, fault *why)
-{
-    const cache_options o = {.mode = c->cache,
-                             .plan = r->plan,
-                             .degraded_plan = r->degraded_plan,
-                             .budget_bytes = pool_size(c),
-                             .workspace_bytes = c->workspace_size,
-                             .page_format = runtime_page_format(c),
-                             .max_running = (int)r->max_running,
-                             .team = r->team,
-                             .block_tokens = r->block_tokens,
-                             .ctx_tokens = r->ctx_size};
-    char option[64];
-    const err e = cache_open(&r->cache, r->weights, &r->kern, &o);
-
-    if (e == ERR_MODE || e == ERR_MODEMODEL)
-        snprintf(option, sizeof option, "--cache %.40s", o.mode);
-    else if (e == ERR_NOROOM)
-        snprintf(option, sizeof option, "--cache-size holds no block");
-    else
-        return e;
-    return fault_name(why, e, option);
-}
-
-/* Rows of prompts in a step: a block at least, for those who step alone. */
-static size_t step_rows(const config *c, size_t block_tokens)
-{
-    const size_t rows = c->step_tokens > 0 ? (size_t)c->step_tokens : 0;
-
-    return rows > block_tokens ? rows : block_tokens;
-}
-
-static err open_model(runtime *r, const config *c, fault *why)
+static err open_file(runtime *r, fault *why)
 {
     kern_init(&r->kern, cpu_flags());
-    TRY(open_file(r, c, why));
-    TRY(threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores()));
+    TRY(gguf_open(&r->file, r->model_path, why));
+    return tokenizer_new(&r->tokens, r->file, why);
+}
+
+static err open_team(runtime *r, const config *c)
+{
     r->block_tokens = (size_t)atoi(c->block_tokens ? c->block_tokens : "128");
     r->max_running = c->max_running > 0 ? (size_t)c->max_running : 1;
-    return forward_open(&r->forward, r->weights, &r->kern, r->team,
-                        step_rows(c, r->block_tokens) + r->max_running, r->block_tokens);
+    return threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores());
 }
 
 /* The plan of twice the ratio. */
@@ -160,26 +94,159 @@ static err open_degraded_plan(runtime *r, const config *c, fault *why)
     return plans_open(r->model_path, r->wanted_mode, r->file, &r->degraded_plan, why);
 }
 
-static err open_all(runtime *r, const config *c, fault *why)
+static err open_plans(runtime *r, const config *c, fault *why)
 {
-    TRY(open_model(r, c, why));
     if (strcmp(c->cache, "auto") == 0)
         TRY(plans_best(r->model_path, r->file, c->max_kl > 0 ? c->max_kl : PLANS_MAX_KL,
                        &r->plan));
     else
         TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
-    if (c->degrade) TRY(open_degraded_plan(r, c, why));
-    return open_cache(r, c, why);
+    return c->degrade ? open_degraded_plan(r, c, why) : ERR_OK;
 }
 
-/* `open` on the model that the options name; on failure `what` says what is at fault. */
-static err open_named(runtime *r, const config *c,
-                      err (*open)(runtime *, const config *, fault *), char *what,
-                      size_t what_bytes)
+static cache_options read_cache_options(const runtime *r, const config *c, size_t ctx)
+{
+    return (cache_options){.mode = c->cache,
+                           .plan = r->plan,
+                           .degraded_plan = r->degraded_plan,
+                           .budget_bytes = r->budget.pool,
+                           .workspace_bytes = c->workspace_size,
+                           .page_format = runtime_page_format(c),
+                           .max_running = (int)r->max_running,
+                           .team = r->team,
+                           .block_tokens = r->block_tokens,
+                           .ctx_tokens = ctx};
+}
+
+/* The option that is at fault when a cache cannot be opened. */
+static err name_cache_fault(const config *c, err e, fault *why)
+{
+    char option[64];
+
+    if (e == ERR_MODE || e == ERR_MODEMODEL)
+        snprintf(option, sizeof option, "--cache %.40s", c->cache);
+    else if (e == ERR_NOROOM)
+        snprintf(option, sizeof option, "--cache-size holds no block");
+    else
+        return e;
+    return fault_name(why, e, option);
+}
+
+/* Rows of prompts in a step: a block at least, for those who step alone. */
+static size_t step_rows(const config *c, size_t block_tokens)
+{
+    const size_t rows = c->step_tokens > 0 ? (size_t)c->step_tokens : 0;
+
+    return rows > block_tokens ? rows : block_tokens;
+}
+
+static err open_forward(runtime *r, const config *c, const model *m, forward **out)
+{
+    return forward_open(out, m, &r->kern, r->team,
+                        step_rows(c, r->block_tokens) + r->max_running, r->block_tokens);
+}
+
+/* Bytes of a step's buffers and of the positions. A forward that never steps touches none. */
+static err measure_steps(runtime *r, const config *c, const model *m, uint64_t *out)
+{
+    forward *f = NULL;
+
+    TRY(open_forward(r, c, m, &f));
+    *out = forward_bytes(f) + 2 * m->ctx * m->C * sizeof(float);
+    forward_close(f);
+    return ERR_OK;
+}
+
+static err measure_cache(runtime *r, const config *c, const model *m, uint64_t steps)
+{
+    const cache_options o = read_cache_options(r, c, m->ctx);
+    budget *b = &r->budget;
+    cache_sizes s;
+    size_t each;
+
+    TRY(cache_measure(m, &o, &s));
+    b->context_tokens = m->ctx < RUNTIME_COUNTED_TOKENS ? m->ctx : RUNTIME_COUNTED_TOKENS;
+    each = (b->context_tokens + s.block_tokens - 1) / s.block_tokens;
+    b->contexts = s.blocks / each;
+    b->workspace = s.workspace_bytes;
+    b->scratch = steps + s.scratch_bytes;
+    b->plan = s.weight_bytes;
+    return ERR_OK;
+}
+
+/* `auto`: half of what is left after the weights, less where all the rest would not fit. */
+static err choose_pool(runtime *r, const config *c, const model *m, uint64_t steps,
+                       uint64_t free_bytes)
+{
+    budget *b = &r->budget;
+    const uint64_t left = free_bytes > b->weights ? free_bytes - b->weights : 0;
+    uint64_t rest;
+
+    b->pool = left / 2;
+    TRY(measure_cache(r, c, m, steps));
+    rest = b->workspace + b->scratch + b->plan;
+    if (rest + b->pool <= left) return ERR_OK;
+    b->pool = left > rest ? left - rest : 0;
+    return measure_cache(r, c, m, steps);
+}
+
+static err measure(runtime *r, const config *c, fault *why)
+{
+    const budget_limit limit = budget_read_limit("");
+    uint64_t steps;
+    model sizes;
+
+    TRY(model_measure(&sizes, r->file, (size_t)c->ctx_size, why));
+    TRY(measure_steps(r, c, &sizes, &steps));
+    r->budget = (budget){.weights = sizes.weight_bytes, .pool = c->cache_size};
+    TRY(name_cache_fault(c,
+                         c->cache_size == CONFIG_AUTO
+                             ? choose_pool(r, c, &sizes, steps, limit.free)
+                             : measure_cache(r, c, &sizes, steps),
+                         why));
+    return budget_report(&r->budget, &limit, r->memory) ? ERR_OK : ERR_NOFIT;
+}
+
+static err begin(runtime *r, const config *c, fault *why)
+{
+    TRY(open_file(r, why));
+    TRY(open_team(r, c));
+    TRY(open_plans(r, c, why));
+    return measure(r, c, why);
+}
+
+/* --- the second half --- */
+
+static err open_weights(runtime *r, const config *c, fault *why)
+{
+    TRY(model_open(&r->weights, r->file, (size_t)c->ctx_size, why));
+    r->ctx_size = r->weights->ctx;
+    if (tokenizer_size(r->tokens) != r->weights->V)
+        return fault_name(why, ERR_SHAPE, "token_embd.weight");
+    return open_forward(r, c, r->weights, &r->forward);
+}
+
+static err finish(runtime *r, const config *c, fault *why)
+{
+    cache_options o;
+
+    TRY(open_weights(r, c, why));
+    o = read_cache_options(r, c, r->ctx_size);
+    return name_cache_fault(c, cache_open(&r->cache, r->weights, &r->kern, &o), why);
+}
+
+static err open_model(runtime *r, const config *c, fault *why)
+{
+    TRY(open_file(r, why));
+    TRY(open_team(r, c));
+    return open_weights(r, c, why);
+}
+
+/* --- all of it --- */
+
+static err name_files(runtime *r, const config *c)
 {
     char path[4200];
-    fault why = {{0}};
-    err e;
 
     *r = (runtime){0};
     if (c->model && *c->model)
@@ -189,25 +256,50 @@ static err open_named(runtime *r, const config *c,
     snprintf(r->wanted_mode, sizeof r->wanted_mode, "%s", c->cache ? c->cache : "");
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
-    e = r->model_path && r->model_name ? open(r, c, &why) : ERR_NOMEM;
+    return r->model_path && r->model_name ? ERR_OK : ERR_NOMEM;
+}
+
+/* A part of opening. On failure `what` says what is at fault. */
+static err do_part(runtime *r, const config *c, err (*part)(runtime *, const config *, fault *),
+                   char *what, size_t what_bytes)
+{
+    fault why = {{0}};
+    const err e = part(r, c, &why);
+
     if (e == ERR_OK) return e;
     if (e == ERR_NOPLAN)
-        plans_explain(path, r->wanted_mode, what, what_bytes);
+        plans_explain(r->model_path, r->wanted_mode, what, what_bytes);
+    else if (e == ERR_NOFIT)
+        snprintf(what, what_bytes, "%s", r->memory);
     else if (why.field[0] == '-') /* an option is at fault, not the file */
         snprintf(what, what_bytes, "%s", why.field);
     else
-        snprintf(what, what_bytes, "%s%s%s", path, why.field[0] ? ": " : "", why.field);
+        snprintf(what, what_bytes, "%s%s%s", r->model_path, why.field[0] ? ": " : "",
+                 why.field);
     return e;
+}
+
+err runtime_begin(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    TRY(name_files(r, c));
+    return do_part(r, c, begin, what, what_bytes);
+}
+
+err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    return do_part(r, c, finish, what, what_bytes);
 }
 
 err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
 {
-    return open_named(r, c, open_all, what, what_bytes);
+    TRY(runtime_begin(r, c, what, what_bytes));
+    return runtime_finish(r, c, what, what_bytes);
 }
 
 err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes)
 {
-    return open_named(r, c, open_model, what, what_bytes);
+    TRY(name_files(r, c));
+    return do_part(r, c, open_model, what, what_bytes);
 }
 
 void runtime_close(runtime *r)

@@ -12,6 +12,7 @@
 #include "engine/model.h"
 #include "engine/team.h"
 #include "engine/tokenizer.h"
+#include "server/budget.h"
 #include "xcache/cache.h"
 
 typedef struct runtime {
@@ -29,13 +30,24 @@ typedef struct runtime {
     kern kern;
     size_t ctx_size; /* longest context served: --ctx-size or the model's own */
     size_t block_tokens;
-    size_t max_running; /* contexts at once */
+    size_t max_running;       /* contexts at once */
+    budget budget;            /* of memory, from runtime_begin on */
+    char memory[BUDGET_TEXT]; /* the same in a sentence */
 } runtime;
 
 /* Open all of it. `what` names the part at fault for a message: "models/x.gguf: field".
  * The caller closes, also after a failure. */
 err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes);
 void runtime_close(runtime *r);
+
+/* The same in two halves. The first opens what is small, finds out what all will take, and says
+ * so in r->memory; ERR_NOFIT: more than there is. The second packs weights and opens the cache;
+ * it is left out after a failure of the first. */
+err runtime_begin(runtime *r, const config *c, char *what, size_t what_bytes);
+err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes);
+
+/* Contexts of so many tokens are counted in r->budget, or of ctx_size if that is less. */
+enum { RUNTIME_COUNTED_TOKENS = 4096 };
 
 /* The same without a cache, for a command that opens its own: r->cache stays NULL. */
 err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes);

@@ -72,6 +72,11 @@ expect 2 '--repeat: 0 is out of range' bench --repeat 0
 expect 1 '--cache xq5: cache mode is not known' bench --tests contexts --cache kv16,xq5
 expect 1 '/nowhere.gguf' bench --model /nowhere.gguf
 
+# What cannot fit is refused by the sentence that says what is needed and what there is.
+expect 1 ', pool 900 TiB = ' complete --prompt x --cache kv16 --cache-size 900TiB
+expect 1 ': does not fit; --cache-size, --workspace-size and --ctx-size make it smaller' serve --listen 127.0.0.1:1 --cache-size 900TiB
+expect 1 'msg=memory needs="weights 31.9 MiB, pool 64 MiB = 1 context of 2k tokens, scratch ' serve --listen nowhere:1 --admin-listen off --cache kv16 --cache-size 64MiB --log-format text
+
 # A model in several files answers as it does in one.
 parts=$(mktemp -d)
 trap 'rm -rf "$parts"' EXIT

@@ -1,0 +1,160 @@
+/* budget.c - adds memory up, reads what there is, and says both in a sentence. */
+#include "server/budget.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_BYTES = 4096 };
+
+/* --- words --- */
+
+const char *budget_write_bytes(uint64_t bytes, char text[24])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double v = (double)bytes;
+    size_t unit = 0;
+
+    for (; v >= 1023.95; v /= 1024) unit++;
+    snprintf(text, 24, "%.1f", v);
+    if (v >= 99.95 || strstr(text, ".0")) snprintf(text, 24, "%.0f", v);
+    snprintf(text + strlen(text), 24 - strlen(text), " %s", units[unit]);
+    return text;
+}
+
+const char *budget_write_count(uint64_t n, char text[32])
+{
+    char digits[24];
+    const int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
+    int at = 0;
+
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0) text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = '\0';
+    return text;
+}
+
+const char *budget_write_tokens(size_t n, char text[24])
+{
+    if (n && n % 1024 == 0)
+        snprintf(text, 24, "%zuk", n / 1024);
+    else
+        snprintf(text, 24, "%zu", n);
+    return text;
+}
+
+uint64_t budget_sum(const budget *b)
+{
+    return b->weights + b->pool + b->workspace + b->scratch + b->plan;
+}
+
+bool budget_report(const budget *b, const budget_limit *limit, char text[BUDGET_TEXT])
+{
+    char bytes[24], count[32], tokens[24];
+    size_t n = (size_t)snprintf(text, BUDGET_TEXT, "weights %s",
+                                budget_write_bytes(b->weights, bytes));
+
+    n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", pool %s = %s context%s of %s tokens",
+                          budget_write_bytes(b->pool, bytes),
+                          budget_write_count(b->contexts, count), b->contexts == 1 ? "" : "s",
+                          budget_write_tokens(b->context_tokens, tokens));
+    if (b->workspace)
+        n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", workspace %s",
+                              budget_write_bytes(b->workspace, bytes));
+    n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", scratch %s",
+                          budget_write_bytes(b->scratch, bytes));
+    if (b->plan)
+        n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", plan %s",
+                              budget_write_bytes(b->plan, bytes));
+    snprintf(text + n, BUDGET_TEXT - n, "; %s %s",
+             limit->cgroup ? "cgroup allows" : "machine has",
+             budget_write_bytes(limit->bytes, bytes));
+    return budget_sum(b) <= limit->bytes;
+}
+
+/* --- what there is --- */
+
+/* The number behind a word that begins a line: "MemTotal: 16 kB", "inactive_file 4096"; an
+ * empty word: the file's first. 0: there is none, as of "max". */
+static uint64_t read_number(const char *path, const char *word)
+{
+    FILE *f = fopen(path, "r");
+    const size_t n = strlen(word);
+    char line[256];
+    uint64_t v = 0;
+
+    if (!f) return 0;
+    while (!v && fgets(line, sizeof line, f)) {
+        if (strncmp(line, word, n) != 0) continue;
+        v = strtoull(line + n + (line[n] == ':'), NULL, 10);
+        if (!n) break;
+    }
+    fclose(f);
+    return v;
+}
+
+static uint64_t read_cgroup_number(const char *folder, const char *file, const char *word)
+{
+    char path[2 * PATH_BYTES + 32];
+
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    return read_number(path, word);
+}
+
+/* Keep what a cgroup leaves, if it is less. */
+static void tighten(budget_limit *l, const char *folder)
+{
+    const uint64_t most = read_cgroup_number(folder, "memory.max", "");
+    uint64_t used, cached, left;
+
+    if (!most) return;
+    used = read_cgroup_number(folder, "memory.current", "");
+    cached = read_cgroup_number(folder, "memory.stat", "inactive_file") +
+             read_cgroup_number(folder, "memory.stat", "active_file");
+    used = used > cached ? used - cached : 0;
+    left = most > used ? most - used : 0;
+    if (most < l->bytes) {
+        l->bytes = most;
+        l->cgroup = true;
+    }
+    if (left < l->free) l->free = left;
+}
+
+/* Where our cgroup lies below the mounted tree: "/system.slice/x.service"; "" if that is not
+ * known, as in a container that sees its own as the root. */
+static void find_cgroup(const char *root, char *out, size_t n)
+{
+    char path[PATH_BYTES], line[PATH_BYTES];
+    FILE *f;
+
+    *out = '\0';
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    f = fopen(path, "r");
+    if (!f) return;
+    while (fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "0::/", 4) == 0) snprintf(out, n, "%s", line[4] ? line + 3 : "");
+    }
+    fclose(f);
+}
+
+budget_limit budget_read_limit(const char *root)
+{
+    char path[PATH_BYTES], group[PATH_BYTES], folder[2 * PATH_BYTES];
+    budget_limit l = {0};
+    char *slash;
+
+    snprintf(path, sizeof path, "%s/proc/meminfo", root);
+    l.bytes = read_number(path, "MemTotal") * 1024;
+    l.free = read_number(path, "MemAvailable") * 1024;
+    find_cgroup(root, group, sizeof group);
+    do { /* ours, and every one around it */
+        snprintf(folder, sizeof folder, "%s/sys/fs/cgroup%s", root, group);
+        tighten(&l, folder);
+        slash = strrchr(group, '/');
+        if (slash) *slash = '\0';
+    } while (slash);
+    return l;
+}
