@@ -1,5 +1,7 @@
-/* fuzz_gguf.c - any bytes as a model file: refused by name, or a file and a vocabulary. */
+/* fuzz_gguf.c - any bytes as a model file, and as the two of a split model where a second one
+ * begins: refused by name, or a file and a vocabulary. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/gguf.h"
 #include "engine/tokenizer.h"
@@ -35,15 +37,15 @@ static void round_trip(const tokenizer *t, tokenizer_specials how)
     if (bytes != sizeof text && !spaces) abort();
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+static void open_files(const gguf_image *files, size_t n)
 {
     gguf *g = NULL;
     tokenizer *t = NULL;
     fault why;
 
-    if (gguf_open_memory(&g, data, n, &why) != ERR_OK) {
+    if (gguf_open_images(&g, files, n, &why) != ERR_OK) {
         if (!why.field[0] || g) abort();
-        return 0;
+        return;
     }
     read_all(g);
     if (tokenizer_new(&t, g, &why) == ERR_OK) {
@@ -54,5 +56,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     }
     tokenizer_free(t);
     gguf_close(g);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    const gguf_image whole = {data, n};
+    const uint8_t *second = n > 4 ? memmem(data + 4, n - 4, "GGUF", 4) : NULL;
+
+    open_files(&whole, 1);
+    if (second) {
+        const gguf_image pair[] = {{data, (size_t)(second - data)},
+                                   {second, n - (size_t)(second - data)}};
+
+        open_files(pair, 2);
+    }
     return 0;
 }
