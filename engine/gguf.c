@@ -11,6 +11,7 @@
 
 #include "engine/gguf_parts.h"
 #include "engine/gguf_value.h"
+#include "engine/pages.h"
 
 enum { NAME_MAX_BYTES = 65535, ALIGN_DEFAULT = 32, ALIGN_MIN = 8, ALIGN_MAX = 1 << 30 };
 
@@ -35,7 +36,9 @@ typedef struct name_index {
 struct gguf {
     const unsigned char *data;
     size_t bytes;
-    bool mapped; /* by us: gguf_close unmaps */
+    bool mapped;        /* by us: gguf_close unmaps */
+    int fd;             /* of the mapped file, to see whether it changes */
+    struct timespec at; /* when it was last changed */
     uint32_t version;
     entry *keys;
     size_t n_keys;
@@ -334,35 +337,41 @@ err gguf_open_part_memory(gguf **out, const void *data, size_t n, fault *why)
     return open_bytes(out, data, n, false, why);
 }
 
-static err map_file(const char *path, void **data, size_t *n)
+static err map_file(int fd, struct stat *st, void **data)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    err e = ERR_READ;
-
-    if (fd < 0) return ERR_OPEN;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) goto done;
-    *n = (size_t)st.st_size;
+    if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode)) return ERR_READ;
     *data = NULL;
-    e = ERR_OK;
-    if (*n == 0) goto done; /* nothing to map; parsing will say what is missing */
-    *data = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (*data == MAP_FAILED) e = ERR_READ;
-done:
-    close(fd);
-    return e;
+    if (st->st_size == 0) return ERR_OK; /* parsing will say what is missing */
+    *data = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    return *data == MAP_FAILED ? ERR_READ : ERR_OK;
+}
+
+static err open_mapped(gguf **out, int fd, fault *why)
+{
+    struct stat st;
+    void *data;
+    err e;
+
+    TRY(map_file(fd, &st, &data));
+    e = open_bytes(out, data, (size_t)st.st_size, true, why);
+    if (e != ERR_OK) {
+        if (data) munmap(data, (size_t)st.st_size);
+        return e;
+    }
+    (*out)->fd = fd;
+    (*out)->at = st.st_mtim;
+    return ERR_OK;
 }
 
 err gguf_open_part(gguf **out, const char *path, fault *why)
 {
-    void *data;
-    size_t n;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
     err e;
 
     fault_name(why, ERR_OK, "");
-    TRY(map_file(path, &data, &n));
-    e = open_bytes(out, data, n, true, why);
-    if (e != ERR_OK && n) munmap(data, n);
+    if (fd < 0) return ERR_OPEN;
+    e = open_mapped(out, fd, why);
+    if (e != ERR_OK) close(fd);
     return e;
 }
 
@@ -371,7 +380,10 @@ void gguf_close(gguf *g)
     if (!g) return;
     for (size_t i = 0; i < g->n_parts; i++) gguf_close(g->parts[i]);
     free(g->parts);
-    if (g->mapped) munmap((void *)g->data, g->bytes);
+    if (g->mapped) {
+        munmap((void *)g->data, g->bytes);
+        close(g->fd);
+    }
     free(g->key_index.name);
     free(g->tensor_index.name);
     free(g->keys);
@@ -403,6 +415,34 @@ err gguf_index_parts(gguf *g, fault *why)
     free(g->tensor_index.name);
     g->tensor_index = (name_index){NULL, 0};
     return index_names(&g->tensor_index, g->tensors, g->n_tensors, sizeof *g->tensors, why);
+}
+
+static bool is_unchanged(const gguf *g)
+{
+    struct stat st;
+
+    return !g->mapped ||
+           (fstat(g->fd, &st) == 0 && (size_t)st.st_size == g->bytes &&
+            st.st_mtim.tv_sec == g->at.tv_sec && st.st_mtim.tv_nsec == g->at.tv_nsec);
+}
+
+err gguf_check_unchanged(const gguf *g, fault *why)
+{
+    char file[32];
+
+    if (!is_unchanged(g)) return ERR_CHANGED;
+    for (size_t i = 0; i < g->n_parts; i++) {
+        if (is_unchanged(g->parts[i])) continue;
+        snprintf(file, sizeof file, "file %zu of %zu", i + 2, g->n_parts + 1);
+        return fault_name(why, ERR_CHANGED, file);
+    }
+    return ERR_OK;
+}
+
+void gguf_drop_pages(const gguf *g)
+{
+    if (g->mapped) pages_drop(g->data, g->bytes);
+    for (size_t i = 0; i < g->n_parts; i++) gguf_drop_pages(g->parts[i]);
 }
 
 size_t gguf_files(const gguf *g)

@@ -64,6 +64,14 @@ typedef struct gguf_array {
 err gguf_open(gguf **out, const char *path, fault *why);
 void gguf_close(gguf *g);
 
+/* Are the files still as they were when they were opened, by size and time? A file that was cut
+ * short under its mapping kills who reads what is gone. ERR_CHANGED: `why` names the file, if
+ * it is not the first. */
+err gguf_check_unchanged(const gguf *g, fault *why);
+
+/* Nothing of the files is resident any more; what is read again comes from them again. */
+void gguf_drop_pages(const gguf *g);
+
 /* A file's bytes, borrowed. */
 typedef struct gguf_image {
     const void *data;

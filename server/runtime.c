@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/cpu.h"
+#include "engine/pages.h"
 #include "server/plans.h"
 #include "server/threads.h"
 
@@ -226,20 +229,68 @@ static err open_weights(runtime *r, const config *c, fault *why)
     return open_forward(r, c, r->weights, &r->forward);
 }
 
+/* The weights have been repacked; of the file embedding rows alone are read from now on. */
+static err leave_file(runtime *r, fault *why)
+{
+    TRY(gguf_check_unchanged(r->file, why));
+    gguf_drop_pages(r->file);
+    return ERR_OK;
+}
+
+static err prefault(runtime *r, fault *why)
+{
+    const gguf_tensor *rows = r->weights->embedding;
+
+    pages_read(rows->data, rows->bytes);
+    return cache_fill(r->cache) ? fault_name(why, ERR_NOMEM, "--prefault") : ERR_OK;
+}
+
+/* What is mapped, which is what counts against the limit. */
+static uint64_t mapped_bytes(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long long pages = 0;
+
+    if (f && fscanf(f, "%llu", &pages) != 1) pages = 0;
+    if (f) fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What is in memory stays, and so does what comes: of a file's pages only those in use. */
+static err lock_memory(fault *why)
+{
+    struct rlimit limit = {0};
+    char text[200], needed[24], most[24];
+    uint64_t bytes;
+
+    if (mlockall(MCL_CURRENT | MCL_ONFAULT) == 0) return ERR_OK;
+    bytes = mapped_bytes();
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    snprintf(text, sizeof text,
+             "--mlock: %s are mapped, RLIMIT_MEMLOCK is %s (`ulimit -l %llu`)",
+             budget_write_bytes(bytes, needed), budget_write_bytes(limit.rlim_cur, most),
+             (unsigned long long)(bytes / 1024 / 1024 + 64) * 1024);
+    return fault_name(why, ERR_LOCK, text);
+}
+
 static err finish(runtime *r, const config *c, fault *why)
 {
     cache_options o;
 
     TRY(open_weights(r, c, why));
     o = read_cache_options(r, c, r->ctx_size);
-    return name_cache_fault(c, cache_open(&r->cache, r->weights, &r->kern, &o), why);
+    TRY(name_cache_fault(c, cache_open(&r->cache, r->weights, &r->kern, &o), why));
+    TRY(leave_file(r, why));
+    if (c->prefault) TRY(prefault(r, why));
+    return c->mlock ? lock_memory(why) : ERR_OK;
 }
 
 static err open_model(runtime *r, const config *c, fault *why)
 {
     TRY(open_file(r, why));
     TRY(open_team(r, c));
-    return open_weights(r, c, why);
+    TRY(open_weights(r, c, why));
+    return leave_file(r, why);
 }
 
 /* --- all of it --- */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "engine/pages.h"
 #include "xcache/cache_state.h"
 
 /* --- workspace --- */
@@ -132,6 +133,13 @@ err cache_open(cache **out, const model *m, const kern *k, const cache_options *
     }
     *out = c;
     return ERR_OK;
+}
+
+err cache_fill(cache *c)
+{
+    TRY(pool_fill(c->shared.pool));
+    if (c->shared.workspace) TRY(workspace_fill(c->shared.workspace));
+    return pages_fill(c->scratch.memory, c->scratch.bytes);
 }
 
 void cache_close(cache *c)

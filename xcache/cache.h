@@ -58,6 +58,10 @@ typedef struct cache_options {
 err cache_open(cache **out, const model *m, const kern *k, const cache_options *o);
 void cache_close(cache *c);
 
+/* Have the memory of pool, workspace and scratch now, before any context begins: no step waits
+ * for a page, and what the machine lacks is known. ERR_NOMEM. Takes a second for a few GiB. */
+err cache_fill(cache *c);
+
 /* What cache_open would take of memory. */
 typedef struct cache_sizes {
     char mode[16]; /* what "auto" is, too */

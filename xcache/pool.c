@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/pages.h"
 #include "xcache/lru.h"
 
 /* A place is half a block of the arena: 2 i and 2 i + 1 are those of its block i. A whole block
@@ -86,6 +87,11 @@ err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, bool halves
     }
     *out = p;
     return ERR_OK;
+}
+
+err pool_fill(pool *p)
+{
+    return pages_fill(p->arena, p->n * p->block_bytes);
 }
 
 void pool_close(pool *p)

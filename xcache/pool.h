@@ -26,6 +26,9 @@ typedef uint32_t pool_block; /* a block's number, 0 .. pool_numbers-1 */
 err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, bool halves);
 void pool_close(pool *p);
 
+/* Have the memory of every block now. ERR_NOMEM: there is not as much. */
+err pool_fill(pool *p);
+
 /* Take a free block, a whole one; it is held once. ERR_NOROOM when there is none. */
 err pool_take(pool *p, pool_block *out);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/pages.h"
 #include "xcache/lru.h"
 
 #define NO_PAGE UINT32_MAX
@@ -81,6 +82,11 @@ err workspace_open(workspace **out, const model *m, const kern *k, size_t block_
     }
     *out = w;
     return ERR_OK;
+}
+
+err workspace_fill(workspace *w)
+{
+    return pages_fill(w->memory, w->pages * w->page_bytes);
 }
 
 void workspace_close(workspace *w)

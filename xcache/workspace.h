@@ -27,6 +27,9 @@ err workspace_open(workspace **out, const model *m, const kern *k, size_t block_
                    kv_format format, size_t pages, size_t blocks);
 void workspace_close(workspace *w);
 
+/* Have the memory of every page now. ERR_NOMEM. */
+err workspace_fill(workspace *w);
+
 /* Does the block have a page? */
 int workspace_has(const workspace *w, pool_block b);
 

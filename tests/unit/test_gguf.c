@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/gguf.h"
 #include "engine/tokenizer.h"
@@ -401,4 +402,47 @@ TEST(gguf_every_tensor_type_has_a_name_and_a_block)
 #include "engine/tensor_types.def"
 #undef TENSOR_TYPE
     CHECK(!gguf_type_name(4, NULL, NULL) && !gguf_type_name(UINT32_MAX, NULL, NULL));
+}
+
+/* The bytes of m as a file, whose name is made in `path`. */
+static void write_tiny(char *path, tiny *m)
+{
+    image i = image_of(m);
+    const int fd = mkstemp(path);
+
+    CHECK(fd >= 0 && write(fd, i.bytes, i.n) == (ssize_t)i.n && close(fd) == 0);
+    free(i.bytes);
+}
+
+TEST(gguf_file_that_changes_after_it_was_opened_is_noticed)
+{
+    char path[] = "/tmp/xquantd-gguf-XXXXXX";
+    gguf *g = NULL;
+    fault why;
+
+    write_tiny(path, tiny_new());
+    CHECK(gguf_open(&g, path, &why) == ERR_OK);
+    CHECK(gguf_check_unchanged(g, &why) == ERR_OK);
+    CHECK(truncate(path, (off_t)gguf_file_bytes(g) - 1) == 0);
+    CHECK(gguf_check_unchanged(g, &why) == ERR_CHANGED);
+    gguf_close(g);
+    CHECK(unlink(path) == 0);
+}
+
+TEST(gguf_pages_that_were_dropped_are_read_again)
+{
+    gguf *g = NULL;
+    const gguf_tensor *t;
+    unsigned char first, last;
+
+    CHECK(gguf_open(&g, EMBEDDED, NULL) == ERR_OK);
+    t = gguf_find(g, "token_embd.weight");
+    first = *(const unsigned char *)t->data;
+    last = ((const unsigned char *)t->data)[t->bytes - 1];
+    gguf_drop_pages(g);
+    CHECK(*(const unsigned char *)t->data == first);
+    gguf_drop_pages(g);
+    CHECK(((const unsigned char *)t->data)[t->bytes - 1] == last);
+    CHECK(gguf_check_unchanged(g, NULL) == ERR_OK);
+    gguf_close(g);
 }
