@@ -18,6 +18,7 @@ enum {
     CONFIG_PERPLEXITY = 8,
     CONFIG_CALIBRATE = 16,
     CONFIG_BENCH = 32,
+    CONFIG_PLAN = 256,
     CONFIG_NOFILE = 128, /* not for files: it says what to do now, or where the file is */
 };
 

@@ -214,21 +214,49 @@ static bool is_plan_of(const char *name, const char *model_path)
            strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
 }
 
-/* Keep p if it is within max_kl and denser than *best; close the other. */
-static void keep_better(plan *p, double max_kl, plan **best)
+/* What is looked for among all plans of a model, and what was found so far. */
+typedef struct search {
+    const char *model_path;
+    const gguf *g;
+    void (*keep)(struct search *s, plan *p); /* owns p */
+    double max_kl;
+    plan **found; /* [n] */
+    size_t n;
+} search;
+
+/* Keep p if it is within max_kl and denser than *found; close the other. */
+static void keep_better(search *s, plan *p)
 {
     const plan_about a = plan_read_about(p);
 
-    if (a.kl < 0 || a.kl > max_kl || (*best && plan_read_about(*best).ratio >= a.ratio)) {
+    if (a.kl < 0 || a.kl > s->max_kl || (s->n && plan_read_about(*s->found).ratio >= a.ratio)) {
         plan_close(p);
         return;
     }
-    plan_close(*best);
-    *best = p;
+    plan_close(*s->found);
+    *s->found = p;
+    s->n = 1;
 }
 
-static err search_folder(const char *folder, const char *model_path, const gguf *g,
-                         double max_kl, plan **best)
+/* Keep p if it has the usual predictor and is the first of its ratio; ratios ascend. */
+static void keep_each(search *s, plan *p)
+{
+    const plan_about a = plan_read_about(p);
+    const plan_predictor usual = plan_default_predictor(a.D);
+    size_t at = 0;
+
+    while (at < s->n && plan_read_about(s->found[at]).ratio < a.ratio) at++;
+    if (s->n == PLANS_LISTED || a.predictor.kind != usual.kind ||
+        a.predictor.rank != usual.rank ||
+        (at < s->n && plan_read_about(s->found[at]).ratio == a.ratio)) {
+        plan_close(p);
+        return;
+    }
+    memmove(s->found + at + 1, s->found + at, (s->n++ - at) * sizeof(plan *));
+    s->found[at] = p;
+}
+
+static err search_folder(search *s, const char *folder)
 {
     DIR *d = opendir(folder);
     err e = ERR_OK;
@@ -238,25 +266,41 @@ static err search_folder(const char *folder, const char *model_path, const gguf 
         char *path = NULL;
         plan *p = NULL;
 
-        if (!is_plan_of(f->d_name, model_path)) continue;
+        if (!is_plan_of(f->d_name, s->model_path)) continue;
         path = join(folder, strlen(folder), strdup(f->d_name));
-        e = path ? plan_open(&p, path, g, NULL) : ERR_NOMEM;
-        if (e == ERR_OK) keep_better(p, max_kl, best);
+        e = path ? plan_open(&p, path, s->g, NULL) : ERR_NOMEM;
+        if (e == ERR_OK) s->keep(s, p);
         free(path);
     }
     closedir(d);
     return e == ERR_NOMEM ? e : ERR_OK;
 }
 
-err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
+static err search_places(search *s)
 {
-    places p = find_places(model_path);
+    places p = find_places(s->model_path);
     err e = ERR_OK;
 
-    *out = NULL;
     for (size_t i = 0; i < PLACES && e == ERR_OK; i++)
-        if (p.folder[i]) e = search_folder(p.folder[i], model_path, g, max_kl, out);
+        if (p.folder[i]) e = search_folder(s, p.folder[i]);
     free_places(&p);
+    return e;
+}
+
+err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
+{
+    search s = {model_path, g, keep_better, max_kl, out, 0};
+
+    *out = NULL;
+    return search_places(&s);
+}
+
+err plans_list(const char *model_path, const gguf *g, plan *list[PLANS_LISTED], size_t *n)
+{
+    search s = {model_path, g, keep_each, 0, list, 0};
+    const err e = search_places(&s);
+
+    *n = s.n;
     return e;
 }
 

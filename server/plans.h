@@ -36,6 +36,13 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
  * ERR_NOMEM. The caller closes. */
 err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out);
 
+enum { PLANS_LISTED = 16 };
+
+/* Every plan of the model g in the same places that `--cache klt<R>` would find, one a ratio,
+ * and at most PLANS_LISTED. Files that are broken or of another model are passed over.
+ * ERR_NOMEM. The caller closes all *n, also then. */
+err plans_list(const char *model_path, const gguf *g, plan *list[PLANS_LISTED], size_t *n);
+
 /* "--cache MODE, made by `xquantd calibrate ...`": what ERR_NOPLAN is about. */
 void plans_explain(const char *model_path, const char *mode, char *text, size_t n);
 

@@ -23,7 +23,7 @@ expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
 expect 0 'xquantd 0.1.0' --version
-for command in serve complete perplexity bench calibrate inspect; do
+for command in serve complete perplexity bench calibrate plan inspect; do
   expect 0 "usage: xquantd $command" "$command" --help
   expect 0 'xquantd 0.1.0' "$command" --version
 done
@@ -129,6 +129,21 @@ expect_json 'o.model === "seedling-32m-mha-q8_0" && o.threads === 2 && o.cpu && 
 expect_json 'o.tuning.group === 64 && o.tuning.cl_base === 1 && o.tuning.cl_open_loop && o.predict === "full" &&
   ["x", "k", "v"].every(n => o.similarity[n].length === 15 && o.similarity[n].every(c => c > -1 && c < 1))' \
   perplexity --file README.md --ctx 256 --chunks 1 --cache cl3 --group 64 --cl-base 1 --cl-open-loop --similarity --json
+
+expect_json 'o.ram_bytes === 2 ** 30 && o.users === 100 && o.tokens === 2048 && o.auto === "klt16" && o.choice === "klt16" && o.fits &&
+  o.modes.map(m => m.mode).join() === "kv16,xq4,cl3,klt16" && o.modes[0].attach_ms === 0 && o.modes.slice(1).every(m => m.attach_ms > 0) &&
+  o.modes.every((m, i) => m.contexts === Math.floor(m.pool_bytes / m.bytes_per_context) && (i === 0 || m.bytes_per_context < o.modes[i - 1].bytes_per_context) &&
+    o.weight_bytes + m.pool_bytes + m.workspace_bytes + m.scratch_bytes + m.plan_bytes <= o.ram_bytes &&
+    o.weight_bytes + m.pool_bytes + m.workspace_bytes + m.scratch_bytes + m.plan_bytes > .98 * o.ram_bytes) &&
+  /^xquantd serve --cache klt16 --cache-size [0-9]+MiB --ctx-size 2048 --max-running 8$/.test(o.command)' \
+  plan --users 100 --tokens 2048 --ram 1GiB --threads 2 --json
+expect_json 'o.choice === "kv16" && o.fits' plan --users 19 --tokens 2048 --ram 1GiB --json
+expect_json 'o.choice === "klt16" && !o.fits && o.modes[3].contexts < 1000' plan --users 1000 --ram 1GiB --json
+expect 0 'No mode holds 1,000 users in 1 GiB; klt16 holds ' plan --users 1000 --ram 1GiB
+expect 0 'xquantd serve --cache kv16 --cache-size ' plan --users 1 --tokens 100 --max-kl 0.0001 --ram 512MiB
+expect 1 'weights take 31.9 MiB: does not fit' plan --ram 20MiB
+expect 1 '/nowhere.gguf' plan --model /nowhere.gguf
+expect 2 '--users: 0 is out of range' plan --users 0
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]

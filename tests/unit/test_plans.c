@@ -117,6 +117,26 @@ static void put_plan(planned *p, const char *name, double ratio, double kl)
     plan_close(made);
 }
 
+/* Of those below: m's own of the usual predictor, one a ratio, ascending; the first place
+ * first. */
+static void check_list(planned *p)
+{
+    plan *list[PLANS_LISTED];
+    size_t n = 0;
+
+    put_plan(p, "plans/m.klt6.xplan", 6, 0.5);
+    put_plan(p, "plans/m.klt4.xplan", 4, 0.5);
+    CHECK(plans_list(at("m.gguf"), p->file, list, &n) == ERR_OK);
+    CHECK(n >= 3 && plan_read_about(list[0]).ratio == 4 && plan_read_about(list[1]).ratio == 6);
+    CHECK(plan_read_about(list[1]).kl == 0.001 && plan_read_about(list[2]).ratio == 8);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(i == 0 || plan_read_about(list[i]).ratio > plan_read_about(list[i - 1]).ratio);
+        plan_close(list[i]);
+    }
+    unlink(at("plans/m.klt6.xplan"));
+    unlink(at("plans/m.klt4.xplan"));
+}
+
 TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
 {
     plan *found = NULL;
@@ -139,6 +159,7 @@ TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
     CHECK(plan_read_about(found).ratio == 10);
     plan_close(found);
     CHECK(plans_best(at("m.gguf"), p.file, 0.0001, &found) == ERR_OK && !found);
+    check_list(&p);
     planned_close(&p);
     unlink(at("m.klt6.xplan"));
     unlink(at("m.klt10.none.xplan"));
