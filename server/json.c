@@ -48,8 +48,14 @@ static const char *skip_string(const char *at)
     return *at ? at + 1 : NULL;
 }
 
+/* What a text is called in a sentence about it, and how many values it may have. */
+typedef struct source {
+    const char *name;
+    size_t values;
+} source;
+
 /* Depth, count of values, and escapes: what must be known before a tree is built. */
-static bool scan(const char *text, json_fault *why)
+static bool scan(const char *text, const source *s, json_fault *why)
 {
     size_t depth = 0, values = 1;
 
@@ -58,37 +64,48 @@ static bool scan(const char *text, json_fault *why)
 
         if (c == '"' && !(at = skip_string(at)))
             return json_refuse(why, NULL, NULL,
-                               "The body has an unterminated string or a \\u escape that is "
-                               "malformed or NUL.");
+                               "%s has an unterminated string or a \\u escape that is "
+                               "malformed or NUL.",
+                               s->name);
         if (c == '{' || c == '[') depth++, values++;
         if ((c == '}' || c == ']') && depth) depth--;
         if (c == ',') values++;
         if (depth > JSON_MAX_DEPTH)
-            return json_refuse(why, NULL, NULL, "The body is nested deeper than %d levels.",
+            return json_refuse(why, NULL, NULL, "%s is nested deeper than %d levels.", s->name,
                                (int)JSON_MAX_DEPTH);
-        if (values > JSON_MAX_VALUES)
-            return json_refuse(why, NULL, NULL, "The body has more than %d values.",
-                               (int)JSON_MAX_VALUES);
+        if (values > s->values)
+            return json_refuse(why, NULL, NULL, "%s has more than %zu values.", s->name,
+                               s->values);
     }
     return true;
 }
 
-bool json_parse(cJSON **out, const char *text, size_t n, json_fault *why)
+static bool parse(cJSON **out, const char *text, size_t n, const source *s, json_fault *why)
 {
     const char *end = text;
     cJSON *parsed;
 
     if (memchr(text, '\0', n))
-        return json_refuse(why, NULL, NULL, "The body contains a NUL byte.");
+        return json_refuse(why, NULL, NULL, "%s contains a NUL byte.", s->name);
     if (!utf8_valid(text, n))
-        return json_refuse(why, NULL, NULL, "The body is not valid UTF-8.");
-    if (!scan(text, why)) return false;
+        return json_refuse(why, NULL, NULL, "%s is not valid UTF-8.", s->name);
+    if (!scan(text, s, why)) return false;
     parsed = cJSON_ParseWithLengthOpts(text, n + 1, &end, 1);
     if (!parsed)
-        return json_refuse(why, NULL, NULL, "The body is not valid JSON (near byte %zu).",
+        return json_refuse(why, NULL, NULL, "%s is not valid JSON (near byte %zu).", s->name,
                            (size_t)(end - text));
     *out = parsed;
     return true;
+}
+
+bool json_parse(cJSON **out, const char *text, size_t n, json_fault *why)
+{
+    return parse(out, text, n, &(source){"The body", JSON_MAX_VALUES}, why);
+}
+
+bool json_parse_file(cJSON **out, const char *text, size_t n, const char *name, json_fault *why)
+{
+    return parse(out, text, n, &(source){name, JSON_FILE_VALUES}, why);
 }
 
 const cJSON *json_get(const cJSON *object, const char *name)

@@ -17,6 +17,7 @@
 enum {
     JSON_MAX_DEPTH = 200,      /* cJSON parses and frees recursively */
     JSON_MAX_VALUES = 1 << 20, /* cJSON takes 64 bytes a value, a client two */
+    JSON_FILE_VALUES = 1 << 24 /* of a file that a person names: a large vocabulary has 2M */
 };
 
 /* What is wrong with a request, as openai-wire's error object says it. */
@@ -36,6 +37,10 @@ bool json_refuse(json_fault *why, const char *code, const char *param, const cha
  * than JSON_MAX_DEPTH levels or JSON_MAX_VALUES values. A byte order mark is skipped. The
  * caller frees *out with cJSON_Delete. */
 bool json_parse(cJSON **out, const char *text, size_t n, json_fault *why);
+
+/* The same for a file's text, called `name` in the sentence; up to JSON_FILE_VALUES. */
+bool json_parse_file(cJSON **out, const char *text, size_t n, const char *name,
+                     json_fault *why);
 
 /* The member, or NULL where it is absent or null. */
 const cJSON *json_get(const cJSON *object, const char *name);
