@@ -325,9 +325,9 @@ static bool is_option(const char *text, unsigned where)
 static char *load_plain(config *c, unsigned where, const char *text)
 {
     static const option plain = {.name = "argument", .offset = offsetof(config, argument)};
-    const option *string = option_find("model", 5, where);
+    const option *string = option_find("model", 5, CONFIG_INSPECT);
 
-    if (!(where & CONFIG_INSPECT) || c->argument || !string)
+    if (!(where & (CONFIG_INSPECT | CONFIG_CONVERT)) || c->argument)
         return option_sentence("unexpected argument '%s'", text);
     return string->kind->set(c, &plain, text);
 }

@@ -19,6 +19,7 @@ enum {
     CONFIG_CALIBRATE = 16,
     CONFIG_BENCH = 32,
     CONFIG_PLAN = 256,
+    CONFIG_CONVERT = 512,
     CONFIG_NOFILE = 128, /* not for files: it says what to do now, or where the file is */
 };
 
@@ -39,7 +40,7 @@ typedef struct config {
 #include "config/options.def"
 #undef OPT
     struct config_memory *memory; /* what the strings live in */
-    const char *argument;         /* the one plain argument (inspect FILE), or NULL */
+    const char *argument;         /* the plain one (inspect FILE, convert DIR), or NULL */
 } config;
 
 /* Fill c for one subcommand from defaults, the file (--config or XQUANTD_CONFIG, if any),

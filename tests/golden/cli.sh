@@ -23,7 +23,7 @@ expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
 expect 0 'xquantd 0.1.0' --version
-for command in serve complete perplexity bench calibrate plan inspect; do
+for command in serve complete perplexity bench calibrate plan inspect convert; do
   expect 0 "usage: xquantd $command" "$command" --help
   expect 0 'xquantd 0.1.0' "$command" --version
 done

@@ -181,6 +181,12 @@ TEST(config_one_plain_argument_belongs_to_inspect_alone)
     c = good(CONFIG_INSPECT, "-- --odd.gguf");
     CHECK(strcmp(c.argument, "--odd.gguf") == 0);
     config_free(&c);
+    c = good(CONFIG_CONVERT, "folder --type Q4_K -o x.gguf -t 3");
+    CHECK(strcmp(c.argument, "folder") == 0 && strcmp(c.type, "Q4_K") == 0 && c.threads == 3);
+    CHECK(strcmp(c.out, "x.gguf") == 0);
+    config_free(&c);
+    CHECK(refused(CONFIG_CONVERT, "folder --type Q4", "'Q4' is none of: F16 BF16 Q8_0 Q4_K"));
+    CHECK(refused(CONFIG_CONVERT, "--model x", "unknown option --model"));
     CHECK(refused(CONFIG_INSPECT, "a.gguf b.gguf", "unexpected argument 'b.gguf'"));
     CHECK(refused(CONFIG_SERVE, "a.gguf", "unexpected argument 'a.gguf'"));
 }
