@@ -14,13 +14,14 @@ cd "$(dirname "$0")/.."
 packages() {
   case $1 in
     build) echo gcc=gcc make=make pkg-config=pkg-config libc6-dev libmicrohttpd-dev \
-      libcjson-dev libuv1-dev libopenblas-dev libpcre2-dev libxxhash-dev libinih-dev ;;
+      libcjson-dev libuv1-dev libopenblas-dev libpcre2-dev libxxhash-dev libinih-dev \
+      libcurl4-openssl-dev libssl-dev ;;
     test) echo libcmocka-dev clang=clang clang-format=clang-format curl=curl jq=jq git=git \
       python3=python3 nodejs=node npm=npm ;;
     figures) echo gnuplot-nox=gnuplot jq=jq ;;
     image) echo buildah=buildah debootstrap=debootstrap curl=curl jq=jq ;;
     runtime) echo libmicrohttpd12 libcjson1 libuv1 libopenblas0-pthread libpcre2-8-0 \
-      libxxhash0 libinih1 ;;
+      libxxhash0 libinih1 libcurl4 libssl3 ca-certificates ;;
     *) echo "deps.sh: there is no group '$1'" >&2; exit 2 ;;
   esac
 }

@@ -41,6 +41,7 @@ static const answer_row rows[ERR_COUNT] = {
     [ERR_PLANMODEL] = {500, SERVER, NULL},
     [ERR_DEGRADE] = {500, SERVER, NULL},
     [ERR_NOPLAN] = {500, SERVER, NULL},
+    [ERR_DOWNLOAD] = {500, SERVER, NULL},
     [ERR_UTF8] = {400, INVALID, "invalid_value"},
     [ERR_TOOLONG] = {400, INVALID, "context_length_exceeded"},
     [ERR_EMPTY] = {400, INVALID, "invalid_value"},

@@ -7,6 +7,7 @@
 #include "engine/gguf.h"
 #include "engine/tokenizer.h"
 #include "server/command.h"
+#include "server/download.h"
 #include "server/runtime.h"
 #include "server/text.h"
 
@@ -187,16 +188,19 @@ static err inspect(const char *path, bool json, fault *why)
 
 static int run(config *c)
 {
-    char path[4352];
+    const char *name = c->argument ? c->argument : c->model;
+    char path[4352], what[4352];
     fault why = {""};
-    err e;
+    err e = ERR_OK;
 
-    if (c->argument)
-        snprintf(path, sizeof path, "%s", c->argument);
-    else if (*c->model)
-        snprintf(path, sizeof path, "%s", c->model);
+    if (*name)
+        e = download_locate(name, path, sizeof path, what, sizeof what);
     else
         runtime_default_model(path, sizeof path);
+    if (e != ERR_OK) {
+        fprintf(stderr, "xquantd: %s: %s\n", what, err_text(e));
+        return 1;
+    }
     e = inspect(path, c->json, &why);
     if (e == ERR_OK) return 0;
     fprintf(stderr, "xquantd: %s: %s%s%s\n", path, why.field, why.field[0] ? ": " : "",

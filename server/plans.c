@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/document.h"
+#include "server/folders.h"
 #include "server/progress.h"
 #include "xcache/calibrate.h"
 #include "xcache/codec.h"
@@ -87,36 +88,12 @@ char *plans_beside(const char *model_path, size_t D, double ratio, plan_predicto
                 name_plan(model_path, D, ratio, r));
 }
 
-/* The user's cache folder of this program; the caller frees. NULL: there is none. */
-static char *cache_folder(void)
-{
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *folder = NULL;
-    int n = -1;
-
-    if (base && *base)
-        n = asprintf(&folder, "%s/xquantd", base);
-    else if (home && *home)
-        n = asprintf(&folder, "%s/.cache/xquantd", home);
-    return n < 0 ? NULL : folder;
-}
-
-static void make_folders(char *path)
-{
-    for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        mkdir(path, 0777);
-        *at = '/';
-    }
-    mkdir(path, 0777);
-}
-
 char *plans_cached(const char *model_path, size_t D, double ratio, plan_predictor r)
 {
-    char *folder = cache_folder(), *path;
+    char *folder = folders_cache(), *path;
 
     if (!folder) return NULL;
-    make_folders(folder);
+    folders_make(folder);
     path = join(folder, strlen(folder), name_plan(model_path, D, ratio, r));
     free(folder);
     return path;
@@ -135,7 +112,7 @@ static places find_places(const char *model_path)
 
     return (places){
         {slash ? strndup(model_path, (size_t)(slash - model_path) + !slash[1]) : strdup("."),
-         folder && *folder ? strdup(folder) : NULL, cache_folder()}};
+         folder && *folder ? strdup(folder) : NULL, folders_cache()}};
 }
 
 static void free_places(places *p)

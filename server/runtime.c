@@ -11,6 +11,7 @@
 
 #include "engine/cpu.h"
 #include "engine/pages.h"
+#include "server/download.h"
 #include "server/plans.h"
 #include "server/threads.h"
 
@@ -295,13 +296,13 @@ static err open_model(runtime *r, const config *c, fault *why)
 
 /* --- all of it --- */
 
-static err name_files(runtime *r, const config *c)
+static err name_files(runtime *r, const config *c, char *what, size_t what_bytes)
 {
     char path[4200];
 
     *r = (runtime){0};
     if (c->model && *c->model)
-        snprintf(path, sizeof path, "%s", c->model);
+        TRY(download_locate(c->model, path, sizeof path, what, what_bytes));
     else
         runtime_default_model(path, sizeof path);
     snprintf(r->wanted_mode, sizeof r->wanted_mode, "%s", c->cache ? c->cache : "");
@@ -332,7 +333,7 @@ static err do_part(runtime *r, const config *c, err (*part)(runtime *, const con
 
 err runtime_begin(runtime *r, const config *c, char *what, size_t what_bytes)
 {
-    TRY(name_files(r, c));
+    TRY(name_files(r, c, what, what_bytes));
     return do_part(r, c, begin, what, what_bytes);
 }
 
@@ -349,7 +350,7 @@ err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
 
 err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes)
 {
-    TRY(name_files(r, c));
+    TRY(name_files(r, c, what, what_bytes));
     return do_part(r, c, open_model, what, what_bytes);
 }
 
