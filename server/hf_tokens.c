@@ -91,7 +91,28 @@ static bool read_vocab(vocab *v, json_fault *why)
     return true;
 }
 
-/* Tokens that are found in text before anything is cut; `special` ones steer. */
+/* Does a token steer, whatever its folder says? Several vocabularies do not mark such ones as
+ * special, and then text that a user wrote would become them. */
+static bool looks_special(const char *text)
+{
+    static const char *const frames[][2] = {{"<|", "|>"},
+                                            {"<\xef\xbd\x9c", "\xef\xbd\x9c>"},
+                                            {"<unused", ">"},
+                                            {"<start_of_", ">"},
+                                            {"<end_of_", ">"}};
+    const size_t n = strlen(text);
+
+    for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
+        const size_t a = strlen(frames[i][0]), b = strlen(frames[i][1]);
+
+        if (n >= a + b && memcmp(text, frames[i][0], a) == 0 &&
+            memcmp(text + n - b, frames[i][1], b) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Tokens that are found in text before anything is cut; control tokens steer. */
 static bool read_added(vocab *v, hf_tokens_about *about, json_fault *why)
 {
     const cJSON *list = json_get(v->f->tokenizer, "added_tokens"), *item;
@@ -111,7 +132,7 @@ static bool read_added(vocab *v, hf_tokens_about *about, json_fault *why)
             continue;
         }
         v->text[(size_t)id->valuedouble] = content;
-        v->type[(size_t)id->valuedouble] = special ? CONTROL : USER;
+        v->type[(size_t)id->valuedouble] = special || looks_special(content) ? CONTROL : USER;
     }
     return true;
 }

@@ -176,7 +176,9 @@ static void write_weights(const char *folder, const arch *a)
 
 /* A vocabulary of nine, as bytes: only its form matters. */
 static const char small_tokenizer[] =
-    "{\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true}],"
+    "{\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true},"
+    "{\"id\":6,\"content\":\"<|tool|>\",\"special\":false},"
+    "{\"id\":7,\"content\":\"<tool>\",\"special\":false}],"
     "\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
     "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[[\"a\",\"b\"]]}}";
 
@@ -455,6 +457,7 @@ TEST(hf_byte_level_vocabulary_keeps_ids_merges_and_kinds)
     CHECK(text_is(token(g, "tokenizer.ggml.tokens", 2), "ab") && type_at(g, 2) == 1);
     CHECK(text_is(token(g, "tokenizer.ggml.tokens", 3), "[PAD3]") && type_at(g, 3) == 5);
     CHECK(text_is(token(g, "tokenizer.ggml.tokens", 8), "<s>") && type_at(g, 8) == 3);
+    CHECK(type_at(g, 6) == 3 && type_at(g, 7) == 4); /* a mark that steers, and a word */
     CHECK(text_is(token(g, "tokenizer.ggml.merges", 0), "a b"));
     CHECK(near(number(g, "tokenizer.ggml.bos_token_id"), 8));
     CHECK(near(number(g, "tokenizer.ggml.eos_token_id"), 8));
