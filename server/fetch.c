@@ -185,6 +185,7 @@ static void set_options(fetch *f, const char *url, const char *token)
     curl_easy_setopt(f->curl, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(f->curl, CURLOPT_MAXREDIRS, (long)REDIRECTS);
     curl_easy_setopt(f->curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(f->curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's */
     curl_easy_setopt(f->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
     curl_easy_setopt(f->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(f->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
@@ -295,6 +296,13 @@ static err sum_part(fetch *f, EVP_MD_CTX *sum, unsigned char sha[EVP_MAX_MD_SIZE
     return EVP_DigestFinal_ex(sum, sha, NULL) == 1 ? ERR_OK : refuse(f, "out of memory");
 }
 
+/* What has come is of no use. */
+static err discard(fetch *f, const char *what)
+{
+    unlink(f->part);
+    return refuse(f, what);
+}
+
 static err check_part(fetch *f)
 {
     unsigned char sha[EVP_MAX_MD_SIZE];
@@ -307,8 +315,7 @@ static err check_part(fetch *f)
     e = sum_part(f, sum, sha);
     EVP_MD_CTX_free(sum);
     if (e != ERR_OK || memcmp(sha, f->sha, SHA_BYTES) == 0) return e;
-    unlink(f->part);
-    return refuse(f, "its checksum is not what the server names; it was removed");
+    return discard(f, "its checksum is not what the server names; it was removed");
 }
 
 static err run(fetch *f, const char *url, const char *token, const char *path)
@@ -318,8 +325,8 @@ static err run(fetch *f, const char *url, const char *token, const char *path)
     if (!f->curl) return refuse(f, "out of memory");
     set_options(f, url, token);
     TRY(transfer(f));
-    if (f->total > 0 && f->have != f->total)
-        return refuse(f, "its length is not what was said");
+    if (f->total >= 0 && f->have != f->total)
+        return discard(f, "its length is not what the server said; it was removed");
     TRY(check_part(f));
     if (fsync(f->fd) != 0 || rename(f->part, path) != 0) return refuse_errno(f, errno);
     return ERR_OK;

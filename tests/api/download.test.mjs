@@ -10,6 +10,7 @@ import test, { after, before, beforeEach } from "node:test";
 
 import { ask, startDaemon } from "./daemon.mjs";
 
+process.env.no_proxy = "127.0.0.1";
 const program = process.env.XQUANTD ?? "build/xquantd";
 const model = fs.readFileSync("models/seedling-32m-mha-q8_0.gguf");
 const sha = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -191,6 +192,15 @@ test("a server that knows no ranges sends all of it again", async () => {
     hub.files.set(route, { bytes: model, tag: sha(model), deaf: true, limits: [100000] });
     assert.equal((await inspect()).code, 0);
     there(model);
+});
+
+test("an answer of another length than it names is no file", async () => {
+    hub.files.set(route, { bytes: Buffer.alloc(0) });
+    fs.mkdirSync(path.dirname(place()), { recursive: true });
+    fs.writeFileSync(place() + ".part", "old");
+    hub.files.get(route).deaf = true;
+    refused(await inspect(), "its length is not what the server said; it was removed");
+    assert.deepEqual(fs.readdirSync(path.dirname(place())), []);
 });
 
 test("a wrong checksum removes the file", async () => {
