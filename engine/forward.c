@@ -38,8 +38,8 @@ struct forward {
     float *logits;            /* [LOGIT_ROWS,V] */
     int8_t *q8;               /* [R,widest] */
     float *q8_scale;
-    int32_t *q8_sum; /* [R,widest/32] */
-    unit *units;     /* [wave_rows] */
+    kern_sums *q8_sum; /* [R,widest/32] */
+    unit *units;       /* [wave_rows] */
     slot *slots;
     const forward_piece *pieces; /* of the step that runs */
     size_t n_pieces, rows;

@@ -17,6 +17,9 @@ void kern_init(kern *k, unsigned flags)
     k->panel_f16 = kern_panel_f16_avx2;
     k->panel_bf16 = kern_panel_bf16_avx2;
     k->panel_q8 = kern_panel_q8_avx2;
+#define QUANT(type, name, ...) k->panel_##name = kern_panel_##name##_avx2;
+#include "engine/quants.def"
+#undef QUANT
     k->quantize_q8 = kern_quantize_q8_avx2;
     k->rms_norm = kern_rms_norm_avx2;
     k->rotate = kern_rotate_avx2;
@@ -41,6 +44,9 @@ void kern_init(kern *k, unsigned flags)
     k->panel_f16 = kern_panel_f16_avx512;
     k->panel_bf16 = kern_panel_bf16_avx512;
     k->panel_q8 = kern_panel_q8_avx512;
+#define QUANT(type, name, ...) k->panel_##name = kern_panel_##name##_avx512;
+#include "engine/quants.def"
+#undef QUANT
     k->attend_float = kern_attend_float_avx512;
     k->attend_half = kern_attend_half_avx512;
     k->attend_int8 = kern_attend_int8_avx512;

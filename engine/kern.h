@@ -15,16 +15,24 @@ enum {
     KERN_LANES = 32, /* running sums of a float reduction */
 };
 
+/* The codes of a group added up, its first and last 16 columns. */
+typedef struct kern_sums {
+    int16_t half[2];
+} kern_sums;
+
 /* One panel of weights times T rows: y[t,o] = sum over k of w[o,k] x[t,k], o = 0 .. 15.
  * Float types: one accumulator an output, k ascending, one fmaf each. Q8_0: exact int32
- * inside a group of 32 columns, then one fmaf a group, groups ascending. */
+ * inside a group of 32 columns, then one fmaf a group, groups ascending. The types of
+ * quants.def: exact int32 inside a group, integer scales included; one fmaf a group with the
+ * scale of x, groups of a block ascending, and the same for minima times sums of x; then one
+ * fmaf a block with its half scale (and one with its half minimum), blocks ascending. */
 typedef struct kern_panel {
-    const void *w;        /* packed as matrix.h says; 64-byte aligned */
-    const float *x;       /* [T,D], float types */
-    const int8_t *q;      /* [T,D], Q8_0: the rows of x as quantize_q8 wrote them */
-    const float *q_scale; /* [T,D/32] */
-    const int32_t *q_sum; /* [T,D/32] */
-    float *y;             /* [T,16], y_stride floats from row to row */
+    const void *w;          /* packed as matrix.h says; 64-byte aligned */
+    const float *x;         /* [T,D], float types */
+    const int8_t *q;        /* [T,D], other types: x as quantize_q8 wrote it, -127 .. 127 */
+    const float *q_scale;   /* [T,D/32] */
+    const kern_sums *q_sum; /* [T,D/32] */
+    float *y;               /* [T,16], y_stride floats from row to row */
     size_t y_stride;
     size_t T, D;
 } kern_panel;

@@ -105,7 +105,8 @@ INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
         }
         for (int r = 0; r < rows; r++) {
             const size_t at = (t + (size_t)r) * groups + g;
-            const __m256i less = _mm256_set1_epi32(-128 * p->q_sum[at]);
+            const __m256i less = _mm256_set1_epi32(
+                -128 * (p->q_sum[at].half[0] + p->q_sum[at].half[1]));
             const __m256 s = _mm256_set1_ps(p->q_scale[at]);
 
             for (int h = 0; h < 2; h++) { /* hadd leaves 64-bit pairs in the order 0 2 1 3 */
@@ -154,7 +155,7 @@ INLINE float fold8(__m256 v)
     return _mm_cvtss_f32(s);
 }
 
-void kern_quantize_q8_avx2(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum)
+void kern_quantize_q8_avx2(const float *x, size_t n, int8_t *q, float *scale, kern_sums *sum)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -162,6 +163,7 @@ void kern_quantize_q8_avx2(const float *x, size_t n, int8_t *q, float *scale, in
     for (size_t g = 0; g < n / KERN_GROUP; g++, x += KERN_GROUP, q += KERN_GROUP) {
         __m256 v[4], top = _mm256_setzero_ps(), s;
         __m256i i[4], bytes, total;
+        __m128i pair;
 
         for (int j = 0; j < 4; j++) {
             v[j] = _mm256_loadu_ps(x + 8 * j);
@@ -170,18 +172,19 @@ void kern_quantize_q8_avx2(const float *x, size_t n, int8_t *q, float *scale, in
         scale[g] = max8(top) / 127.0f;
         if (!(scale[g] > 0.0f)) {
             memset(q, 0, KERN_GROUP);
-            sum[g] = 0;
+            sum[g] = (kern_sums){{0, 0}};
             continue;
         }
         s = _mm256_set1_ps(scale[g]);
         for (int j = 0; j < 4; j++) i[j] = _mm256_cvtps_epi32(_mm256_div_ps(v[j], s));
-        total = _mm256_add_epi32(_mm256_add_epi32(i[0], i[1]), _mm256_add_epi32(i[2], i[3]));
+        total = _mm256_hadd_epi32(_mm256_add_epi32(i[0], i[1]), _mm256_add_epi32(i[2], i[3]));
         bytes = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]),
                                    _mm256_packs_epi32(i[2], i[3]));
         _mm256_storeu_si256((__m256i *)q, _mm256_permutevar8x32_epi32(bytes, order));
-        total = _mm256_hadd_epi32(total, total);
-        total = _mm256_hadd_epi32(total, total);
-        sum[g] = _mm256_extract_epi32(total, 0) + _mm256_extract_epi32(total, 4);
+        total = _mm256_hadd_epi32(total, total); /* halves: lanes 0 and 4, 1 and 5 */
+        pair = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
+        sum[g].half[0] = (int16_t)_mm_extract_epi32(pair, 0);
+        sum[g].half[1] = (int16_t)_mm_extract_epi32(pair, 1);
     }
 }
 

@@ -76,8 +76,11 @@ INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
         const __m512 ws = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scale));
         __m512i a[8];
 
-        for (int r = 0; r < rows; r++)
-            a[r] = _mm512_set1_epi32(-128 * p->q_sum[(t + (size_t)r) * groups + g]);
+        for (int r = 0; r < rows; r++) {
+            const kern_sums sums = p->q_sum[(t + (size_t)r) * groups + g];
+
+            a[r] = _mm512_set1_epi32(-128 * (sums.half[0] + sums.half[1]));
+        }
         for (size_t k = 0; k < KERN_GROUP; k += 4) {
             const __m512i v = _mm512_load_si512(w + k * 16);
 
@@ -107,7 +110,7 @@ void kern_panel_q8_avx512(const kern_panel *p)
     for (; t < p->T; t++) q8_rows(p, t, 1);
 }
 
-void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum)
+void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, kern_sums *sum)
 {
     for (size_t g = 0; g < n / KERN_GROUP; g++, x += KERN_GROUP, q += KERN_GROUP) {
         const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
@@ -119,7 +122,7 @@ void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, 
         scale[g] = top / 127.0f;
         if (!(scale[g] > 0.0f)) {
             memset(q, 0, KERN_GROUP);
-            sum[g] = 0;
+            sum[g] = (kern_sums){{0, 0}};
             continue;
         }
         s = _mm512_set1_ps(scale[g]);
@@ -127,7 +130,8 @@ void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, 
         j = _mm512_cvtps_epi32(_mm512_div_ps(b, s));
         _mm_storeu_si128((__m128i *)q, _mm512_cvtsepi32_epi8(i));
         _mm_storeu_si128((__m128i *)(q + 16), _mm512_cvtsepi32_epi8(j));
-        sum[g] = _mm512_reduce_add_epi32(_mm512_add_epi32(i, j));
+        sum[g].half[0] = (int16_t)_mm512_reduce_add_epi32(i);
+        sum[g].half[1] = (int16_t)_mm512_reduce_add_epi32(j);
     }
 }
 

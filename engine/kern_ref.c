@@ -134,7 +134,8 @@ void kern_panel_q8_ref(const kern_panel *p)
 
             for (size_t g = 0; g < groups; g++) {
                 const int8_t *q = p->q + t * p->D + g * KERN_GROUP;
-                int32_t dot = -128 * p->q_sum[t * groups + g];
+                const kern_sums sums = p->q_sum[t * groups + g];
+                int32_t dot = -128 * (sums.half[0] + sums.half[1]);
 
                 for (size_t k = 0; k < KERN_GROUP; k++)
                     dot += w[g * 512 + k / 4 * 64 + o * 4 + k % 4] * q[k];
@@ -145,25 +146,25 @@ void kern_panel_q8_ref(const kern_panel *p)
         }
 }
 
-/* Groups of 32: scale = max|x| / 127, q = nearest even of x / scale; sum = sum of q. */
-void kern_quantize_q8_ref(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum)
+/* Groups of 32: scale = max|x| / 127, q = nearest even of x / scale; sum = sums of q. */
+void kern_quantize_q8_ref(const float *x, size_t n, int8_t *q, float *scale, kern_sums *sum)
 {
     assert(n % KERN_GROUP == 0);
     for (size_t g = 0; g < n / KERN_GROUP; g++) {
         const float *in = x + g * KERN_GROUP;
         float top = 0.0f;
-        int32_t total = 0;
 
         for (size_t i = 0; i < KERN_GROUP; i++)
             if (fabsf(in[i]) > top) top = fabsf(in[i]);
         scale[g] = top / 127.0f;
+        sum[g] = (kern_sums){{0, 0}};
         for (size_t i = 0; i < KERN_GROUP; i++) {
             const long v = scale[g] > 0.0f ? lrintf(in[i] / scale[g]) : 0;
+            int16_t *half = &sum[g].half[i / 16];
 
             q[g * KERN_GROUP + i] = (int8_t)v;
-            total += (int32_t)v;
+            *half = (int16_t)(*half + v);
         }
-        sum[g] = total;
     }
 }
 

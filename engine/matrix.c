@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/quant.h"
+
 typedef void panel_kernel(const kern_panel *p);
 
 typedef struct matrix_type {
@@ -78,6 +80,19 @@ static void read_Q8_0(const uint8_t *row, size_t D, float *out)
     }
 }
 
+#define QUANT(type, ...)                                                            \
+    static void pack_##type(uint8_t *panel, const uint8_t *row, size_t D, size_t o) \
+    {                                                                               \
+        quant_pack_row(QUANT_##type, row, D, panel, o);                             \
+    }                                                                               \
+    static void read_##type(const uint8_t *row, size_t D, float *out)               \
+    {                                                                               \
+        quant_read_row(QUANT_##type, row, D, out);                                  \
+    }
+#include "engine/quants.def"
+#undef QUANT
+
+#define QUANT_BYTES(type, D) kern_panel_bytes(quant_form(QUANT_##type), D)
 #define MATRIX(name, kernel, int8, bytes)             \
     static size_t bytes_##name(size_t D)              \
     {                                                 \
@@ -89,6 +104,7 @@ static void read_Q8_0(const uint8_t *row, size_t D, float *out)
     }
 #include "engine/matrix.def"
 #undef MATRIX
+#undef QUANT_BYTES
 
 static const matrix_type types[] = {
 #define MATRIX(name, kernel, int8, bytes) \

@@ -2,7 +2,8 @@
  *
  * A panel is 16 rows (outputs) of the file's matrix, column after column: floats and
  * halves as [D,16]; Q8_0 as scales [D/32,16] in halves, padded to 64 bytes, then for every
- * group of 32 columns [8,16,4] bytes, weight + 128. The last panel is filled with zeros.
+ * group of 32 columns [8,16,4] bytes, weight + 128; the types of quants.def as kern_quants.h
+ * says, in about the file's bits. The last panel is filled with zeros.
  * Weight types are the rows of matrix.def. */
 #ifndef ENGINE_MATRIX_H
 #define ENGINE_MATRIX_H
@@ -24,10 +25,10 @@ typedef struct matrix {
 
 /* Rows of activations, once as floats and, where a matrix wants int8, once quantized. */
 typedef struct matrix_input {
-    const float *x; /* [T,D] */
-    int8_t *q;      /* [T,D] */
-    float *q_scale; /* [T,D/32] */
-    int32_t *q_sum; /* [T,D/32] */
+    const float *x;   /* [T,D] */
+    int8_t *q;        /* [T,D] */
+    float *q_scale;   /* [T,D/32] */
+    kern_sums *q_sum; /* [T,D/32] */
     size_t T, D;
 } matrix_input;
 

@@ -7,10 +7,11 @@
 #include "engine/matrix.h"
 #include "server/threads.h"
 #include "tests/lab.h"
+#include "tests/noise.h"
 #include "tests/test.h"
 #include "xcache/codec.h"
 
-enum { MAX_M = 160, COLS = 96, ROWS = 200, PROMPT = 280 };
+enum { MAX_M = 160, COLS = 256, ROWS = 200, PROMPT = 280 };
 
 static uint32_t noise(uint32_t *state)
 {
@@ -37,32 +38,13 @@ static void multiply_part(void *arg, int i, int slot)
     matrix_multiply(s->m, s->k, s->in, n * at / parts, n * (at + 1) / parts, s->y, s->m->rows);
 }
 
-/* A file's tensor of this type with noise in it. */
-static gguf_tensor make_tensor(gguf_type type)
-{
-    size_t elements = 0, bytes = 0;
-    gguf_tensor t = {.type = type, .n_dims = 2, .dim = {COLS, ROWS, 1, 1}};
-    uint8_t *data;
-    uint32_t state = 7;
-
-    CHECK(gguf_type_name(type, &elements, &bytes) != NULL);
-    t.bytes = COLS * ROWS / elements * bytes;
-    data = malloc(t.bytes);
-    for (size_t i = 0; i < t.bytes; i++) data[i] = (uint8_t)noise(&state);
-    for (size_t i = 0; i + 2 <= t.bytes; i += 2) /* no huge exponents, no NaN */
-        if (type != GGUF_Q8_0 || i % bytes == 0)
-            data[i + 1] = (uint8_t)((data[i + 1] & 0x83u) | 0x34u);
-    t.data = data;
-    return t;
-}
-
 /* All M rows of x are equal, so all rows of y must be, and equal to those of a call alone. */
 static void check_pure(const matrix *m, const kern *k, const float *row, float *alone)
 {
     float *x = malloc(MAX_M * COLS * sizeof *x), *y = malloc(MAX_M * ROWS * sizeof *y);
     int8_t *q = malloc(MAX_M * COLS);
     float *scale = malloc(MAX_M * COLS / KERN_GROUP * sizeof *scale);
-    int32_t *sum = malloc(MAX_M * COLS / KERN_GROUP * sizeof *sum);
+    kern_sums *sum = malloc(MAX_M * COLS / KERN_GROUP * sizeof *sum);
     matrix_input in = {.x = x, .q = q, .q_scale = scale, .q_sum = sum, .D = COLS};
 
     for (size_t t = 0; t < MAX_M; t++) {
@@ -105,7 +87,7 @@ TEST(purity_of_products_for_every_weight_type_and_1_to_160_rows)
     kern_init(&k, ~0u & 3u);
     for (size_t i = 0; i < COLS; i++) row[i] = (float)noise(&state) * 0x1p-23f - 1.0f;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        gguf_tensor t = make_tensor(types[i]);
+        gguf_tensor t = noise_tensor(types[i], COLS, ROWS, 7);
         matrix m;
 
         CHECK(matrix_open(&m, &t) == ERR_OK);

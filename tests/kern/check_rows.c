@@ -147,7 +147,7 @@ bool check_quantize_q8(const kern *k)
     float *x = check_memory(n * 4);
     int8_t *qa = check_memory(n + PAD), *qb = check_memory(n + PAD);
     float *sa = check_memory(96 * 4 + PAD), *sb = check_memory(96 * 4 + PAD);
-    int32_t *ta = check_memory(96 * 4 + PAD), *tb = check_memory(96 * 4 + PAD);
+    kern_sums *ta = check_memory(96 * 4 + PAD), *tb = check_memory(96 * 4 + PAD);
     bool same;
 
     check_floats(x, n, 10);
