@@ -128,7 +128,6 @@ static err open_matrix(model *m, matrix *w, const gguf_tensor *t, const char *na
 
     if (e != ERR_OK) return fault_name(why, e, name);
     m->weight_bytes += w->panels * w->panel_bytes;
-    m->weight_type = gguf_type_name(t->type, NULL, NULL);
     return ERR_OK;
 }
 
@@ -214,6 +213,29 @@ err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
     return ERR_OK;
 }
 
+/* The name of the type that most bytes of the file's tensors have: files mix types. */
+static const char *find_weight_type(const gguf *g)
+{
+    static const uint32_t types[] = {
+#define TENSOR_TYPE(name, id, elements, bytes) id,
+#include "engine/tensor_types.def"
+#undef TENSOR_TYPE
+    };
+    size_t most = 0;
+    uint32_t type = GGUF_F32;
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        size_t bytes = 0;
+
+        for (size_t j = 0; j < gguf_tensors(g); j++)
+            if (gguf_tensor_at(g, j)->type == types[i]) bytes += gguf_tensor_at(g, j)->bytes;
+        if (bytes <= most) continue;
+        most = bytes;
+        type = types[i];
+    }
+    return gguf_type_name(type, NULL, NULL);
+}
+
 static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
 {
     size_t rope_n = 0;
@@ -227,6 +249,7 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
     if (!m->layers || !m->gains) return ERR_NOMEM;
     TRY(open_ends(m, g, why));
     for (size_t l = 0; l < m->L; l++) TRY(open_layer(m, g, l, why));
+    m->weight_type = find_weight_type(g);
     m->ctx = choose_ctx(m, ctx);
     return rope_open(&m->rope, rope_base, rope_n, m->ctx);
 }

@@ -37,7 +37,7 @@ typedef struct model {
     model_layer *layers;          /* [L] */
     float *gains;                 /* what the norms live in */
     size_t weight_bytes;          /* packed weights */
-    const char *weight_type;      /* "Q8_0": type of most weights */
+    const char *weight_type;      /* "Q8_0": type of most bytes of the file */
 } model;
 
 /* Read and pack the weights of g, which must outlive *out. ctx = positions to prepare,
