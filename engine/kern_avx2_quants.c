@@ -83,27 +83,24 @@ INLINE void dot_half(const work *o, kern_form f, size_t g, int h, const uint8_t 
                      __m256i *part)
 {
     const int held = vectors_held(f);
+    __m256i pairs[MOST];
 
-    for (int r = 0; r < o->rows; r++) part[r] = _mm256_setzero_si256();
+    for (int r = 0; r < o->rows; r++) part[r] = pairs[r] = _mm256_setzero_si256();
 #pragma GCC unroll 4
-    for (int from = 4 * h; from < 4 * h + 4; from += held) {
-        __m256i pairs[MOST];
+    for (int i = 0; i < 4; i++) { /* unrolled, so that shifts are constants */
+        const int k = 4 * h + i;
+        const __m256i v = unpack(w, f, k);
 
-        for (int r = 0; r < o->rows; r++) pairs[r] = _mm256_setzero_si256();
-#pragma GCC unroll 4
-        for (int k = from; k < from + held; k++) {
-            const __m256i v = unpack(w, f, k);
+        for (int r = 0; r < o->rows; r++) {
+            const __m256i q = four_codes(o->p, o->t + (size_t)r,
+                                         g * KERN_GROUP + 4 * (size_t)k);
 
-            for (int r = 0; r < o->rows; r++) {
-                const __m256i q = four_codes(o->p, o->t + (size_t)r,
-                                             g * KERN_GROUP + 4 * (size_t)k);
-
-                pairs[r] = _mm256_add_epi16(pairs[r], multiply_pairs(v, q, f));
-            }
-        }
-        for (int r = 0; r < o->rows; r++)
+            pairs[r] = _mm256_add_epi16(pairs[r], multiply_pairs(v, q, f));
+            if ((i + 1) % held) continue;
             part[r] = _mm256_add_epi32(part[r],
                                        _mm256_madd_epi16(pairs[r], _mm256_set1_epi16(1)));
+            pairs[r] = _mm256_setzero_si256();
+        }
     }
 }
 

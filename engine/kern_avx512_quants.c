@@ -92,37 +92,48 @@ INLINE __m512i scales_of(const uint8_t *scales, kern_form f, int h)
     return _mm512_srai_epi32(h ? both : _mm512_slli_epi32(both, 16), 16);
 }
 
+/* Add half h of a group, exact, to part[r] of rows t .. */
+INLINE void dot_half(const kern_panel *p, kern_form f, size_t t, int rows, size_t g, int h,
+                     const uint8_t *w, __m512i *part)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) { /* unrolled, so that shifts are constants */
+        const int k = 4 * h + i;
+        const __m512i v = unpack(w, f, k);
+
+        for (int r = 0; r < rows; r++)
+            part[r] = _mm512_dpbusd_epi32(
+                part[r], v, four_codes(p, t + (size_t)r, g * KERN_GROUP + 4 * (size_t)k));
+    }
+}
+
 /* dot[r] = the group's exact sum for rows t .. */
 INLINE void dot_group(const kern_panel *p, kern_form f, size_t t, int rows, size_t g,
                       const uint8_t *w, const uint8_t *scales, __m512i *dot)
 {
-    const __m512i less = negative_zeros(scales, f);
+    const __m512i none = _mm512_setzero_si512(), less = negative_zeros(scales, f);
+    __m512i part[2][MOST];
 
     for (int r = 0; r < rows; r++) {
-        dot[r] = _mm512_setzero_si512();
+        dot[r] = part[0][r] = part[1][r] = none;
         if (zero_of(f))
-            dot[r] = _mm512_dpwssd_epi32(dot[r], less, both_sums(p, t + (size_t)r, g));
+            dot[r] = _mm512_dpwssd_epi32(none, less, both_sums(p, t + (size_t)r, g));
     }
-    for (int h = 0; h < 2; h++) {
-        __m512i part[MOST];
-
-        for (int r = 0; r < rows; r++) part[r] = f.scales < 2 ? dot[r] : _mm512_setzero_si512();
-#pragma GCC unroll 4
-        for (int k = 4 * h; k < 4 * h + 4; k++) {
-            const __m512i v = unpack(w, f, k);
-
-            for (int r = 0; r < rows; r++)
-                part[r] = _mm512_dpbusd_epi32(
-                    part[r], v, four_codes(p, t + (size_t)r, g * KERN_GROUP + 4 * (size_t)k));
-        }
-        for (int r = 0; r < rows; r++)
-            dot[r] = f.scales < 2
-                         ? part[r]
-                         : _mm512_add_epi32(
-                               dot[r], _mm512_mullo_epi32(part[r], scales_of(scales, f, h)));
+    if (f.scales < 2) {
+        dot_half(p, f, t, rows, g, 0, w, dot);
+        dot_half(p, f, t, rows, g, 1, w, dot);
+        for (int r = 0; f.scales && r < rows; r++)
+            dot[r] = _mm512_mullo_epi32(dot[r], scales_of(scales, f, 0));
+        return;
     }
-    for (int r = 0; f.scales == 1 && r < rows; r++)
-        dot[r] = _mm512_mullo_epi32(dot[r], scales_of(scales, f, 0));
+    dot_half(p, f, t, rows, g, 0, w, part[0]);
+    for (int r = 0; r < rows; r++)
+        dot[r] = _mm512_add_epi32(dot[r],
+                                  _mm512_mullo_epi32(part[0][r], scales_of(scales, f, 0)));
+    dot_half(p, f, t, rows, g, 1, w, part[1]);
+    for (int r = 0; r < rows; r++)
+        dot[r] = _mm512_add_epi32(dot[r],
+                                  _mm512_mullo_epi32(part[1][r], scales_of(scales, f, 1)));
 }
 
 /* x's scale times its sums, for each group of a block; both halves' where minima want them. */
