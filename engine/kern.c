@@ -23,7 +23,10 @@ void kern_init(kern *k, unsigned flags)
     k->quantize_q8 = kern_quantize_q8_avx2;
     k->rms_norm = kern_rms_norm_avx2;
     k->rotate = kern_rotate_avx2;
+    k->rotate_halves = kern_rotate_halves_avx2;
     k->silu_mul = kern_silu_mul_avx2;
+    k->gelu_mul = kern_gelu_mul_avx2;
+    k->soft_cap = kern_soft_cap_avx2;
     k->attend_float = kern_attend_float_avx2;
     k->attend_half = kern_attend_half_avx2;
     k->attend_int8 = kern_attend_int8_avx2;
@@ -52,6 +55,8 @@ void kern_init(kern *k, unsigned flags)
     k->attend_int8 = kern_attend_int8_avx512;
     k->quantize_q8 = kern_quantize_q8_avx512;
     k->silu_mul = kern_silu_mul_avx512;
+    k->gelu_mul = kern_gelu_mul_avx512;
+    k->soft_cap = kern_soft_cap_avx512;
     k->int8_keys = kern_int8_keys_avx512;
     k->int8_values = kern_int8_values_avx512;
     k->pack_codes = kern_pack_codes_avx512;

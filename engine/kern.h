@@ -40,9 +40,11 @@ typedef struct kern_panel {
 /* One head's attention over one block of keys, T rows of queries; kt and v are floats, halves
  * or int8 by the kernel's name, and widen exactly:
  *   s[j] = (sum over c of q[t,c] kt[c,j]) * k_scale[j] * scale   c ascending, one fmaf each
+ *   s[j] = what soft_cap makes of it, where there is a cap
  *   m = max s;  p[j] = exp(s[j] - m);  l = sum p   16 sums, j in sum j % 16, folded in halves
  *   o[c] = sum over j of (p[j] * v_scale[j]) v[j,c]              j ascending, one fmaf each
- * Row t sees keys 0 .. first + t - 1, or all n where that is more. At least one. */
+ * Row t sees keys 0 .. first + t - 1, or all n where that is more, but for those below
+ * low + t * slide: their p is 0. A row that sees none has m -inf, l and o 0. */
 typedef struct kern_attend {
     const float *q; /* [T,C], q_stride floats from row to row */
     const void *kt; /* [C,n] keys transposed, kt_stride numbers a row, a multiple of 16,
@@ -54,7 +56,11 @@ typedef struct kern_attend {
     size_t q_stride, kt_stride, v_stride, ml_stride, o_stride;
     size_t T, C, n; /* n <= KERN_KEYS */
     size_t first;
+    ptrdiff_t
+        low;      /* of a sliding window: any number of keys, up to n, before the block's too */
+    size_t slide; /* 1: the window moves with the row; 0: it does not */
     float scale;
+    float cap; /* 0: none */
 } kern_attend;
 
 enum {

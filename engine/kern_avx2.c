@@ -222,20 +222,6 @@ void kern_rms_norm_avx2(const float *x, const float *gain, size_t n, float eps, 
     for (; i < n; i++) y[i] = x[i] * inverse * gain[i];
 }
 
-void kern_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n)
-{
-    size_t i = 0;
-
-    for (; i + 8 <= n; i += 8) {
-        const __m256 v = _mm256_loadu_ps(x + i);
-        const __m256 turned = _mm256_mul_ps(_mm256_permute_ps(v, 0xb1),
-                                            _mm256_loadu_ps(sine + i));
-
-        _mm256_storeu_ps(x + i, _mm256_fmadd_ps(v, _mm256_loadu_ps(cosine + i), turned));
-    }
-    kern_rotate_ref(x + i, cosine + i, sine + i, n - i);
-}
-
 INLINE __m256 exp8(__m256 x)
 {
     const __m256 live = _mm256_cmp_ps(x, _mm256_set1_ps(KERN_EXP_MIN), _CMP_GE_OQ);
@@ -272,37 +258,37 @@ void kern_silu_mul_avx2(const float *gate, const float *up, size_t n, float *y)
     kern_silu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
-INLINE void transpose8(const float *x, size_t stride, float *y, size_t y_stride)
+void kern_gelu_mul_avx2(const float *gate, const float *up, size_t n, float *y)
 {
-    __m256 r[8], u[8];
+    const __m256 one = _mm256_set1_ps(1.0f), cube = _mm256_set1_ps(KERN_GELU_CUBE);
+    size_t i = 0;
 
-    for (size_t i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(x + i * stride);
-    for (int i = 0; i < 8; i += 2) {
-        u[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-        u[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    for (; i + 8 <= n; i += 8) {
+        const __m256 g = _mm256_loadu_ps(gate + i);
+        const __m256 slope = _mm256_fmadd_ps(_mm256_mul_ps(g, g), cube,
+                                             _mm256_set1_ps(KERN_GELU_LINE));
+        const __m256 e = _mm256_add_ps(one, exp8(_mm256_mul_ps(g, slope)));
+
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_div_ps(g, e), _mm256_loadu_ps(up + i)));
     }
-    for (int i = 0; i < 8; i += 4) {
-        r[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);
-        r[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xee);
-        r[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);
-        r[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xee);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        _mm256_storeu_ps(y + i * y_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        _mm256_storeu_ps(y + (i + 4) * y_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-    }
+    kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
-void kern_transpose_avx2(const float *x, size_t stride, size_t n, size_t width, float *y,
-                         size_t y_stride)
+INLINE __m256 cap8(__m256 x, float cap)
 {
-    const size_t n8 = n / 8 * 8, width8 = width / 8 * 8;
+    const __m256 e = exp8(_mm256_mul_ps(x, _mm256_set1_ps(2.0f / cap)));
 
-    for (size_t j = 0; j < n8; j += 8)
-        for (size_t c = 0; c < width8; c += 8)
-            transpose8(x + j * stride + c, stride, y + c * y_stride + j, y_stride);
-    kern_transpose_ref(x + width8, stride, n8, width - width8, y + width8 * y_stride, y_stride);
-    kern_transpose_ref(x + n8 * stride, stride, n - n8, width, y + n8, y_stride);
+    return _mm256_sub_ps(
+        _mm256_set1_ps(cap),
+        _mm256_div_ps(_mm256_set1_ps(2.0f * cap), _mm256_add_ps(e, _mm256_set1_ps(1.0f))));
+}
+
+void kern_soft_cap_avx2(float *x, size_t n, float cap)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(x + i, cap8(_mm256_loadu_ps(x + i), cap));
+    kern_soft_cap_ref(x + i, n - i, cap);
 }
 
 void kern_half_to_float_avx2(const uint16_t *x, size_t n, float *y)
@@ -377,6 +363,18 @@ INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vecto
             _mm256_store_ps(p + (size_t)r * KERN_KEYS + j + 8 * (size_t)i, s[r][i]);
 }
 
+/* Which of keys j .. j+7 row t sees, of its first n. */
+INLINE __m256i seen8(const kern_attend *a, size_t t, size_t j, size_t n)
+{
+    const ptrdiff_t hidden = a->low + (ptrdiff_t)(t * a->slide) - (ptrdiff_t)j;
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+
+    return _mm256_and_si256(
+        mask8(n - j < 8 ? n - j : 8),
+        _mm256_cmpgt_epi32(
+            lane, _mm256_set1_epi32(hidden < 0 ? -1 : (int)(hidden < 8 ? hidden : 8) - 1)));
+}
+
 /* Row t's scores become its weights of values; m and l on the way. */
 INLINE void soften(const kern_attend *a, size_t t, float *p)
 {
@@ -386,9 +384,11 @@ INLINE void soften(const kern_attend *a, size_t t, float *p)
     float best;
 
     for (size_t j = 0; j < n; j += 8) {
-        const __m256 s = times_scale(_mm256_load_ps(p + j), a->k_scale, j);
-        const __m256 seen = _mm256_castsi256_ps(mask8(n - j < 8 ? n - j : 8));
-        const __m256 score = _mm256_blendv_ps(unseen, _mm256_mul_ps(s, scale), seen);
+        const __m256 s = _mm256_mul_ps(times_scale(_mm256_load_ps(p + j), a->k_scale, j),
+                                       scale);
+        const __m256 seen = _mm256_castsi256_ps(seen8(a, t, j, n));
+        const __m256 score = _mm256_blendv_ps(unseen, a->cap > 0.0f ? cap8(s, a->cap) : s,
+                                              seen);
 
         top = _mm256_max_ps(top, score);
         _mm256_store_ps(p + j, score);

@@ -171,6 +171,39 @@ void kern_silu_mul_avx512(const float *gate, const float *up, size_t n, float *y
     kern_silu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
+void kern_gelu_mul_avx512(const float *gate, const float *up, size_t n, float *y)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), cube = _mm512_set1_ps(KERN_GELU_CUBE);
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16) {
+        const __m512 g = _mm512_loadu_ps(gate + i);
+        const __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(g, g), cube,
+                                             _mm512_set1_ps(KERN_GELU_LINE));
+        const __m512 e = _mm512_add_ps(one, exp16(_mm512_mul_ps(g, slope)));
+
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_div_ps(g, e), _mm512_loadu_ps(up + i)));
+    }
+    kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
+}
+
+INLINE __m512 cap16(__m512 x, float cap)
+{
+    const __m512 e = exp16(_mm512_mul_ps(x, _mm512_set1_ps(2.0f / cap)));
+
+    return _mm512_sub_ps(
+        _mm512_set1_ps(cap),
+        _mm512_div_ps(_mm512_set1_ps(2.0f * cap), _mm512_add_ps(e, _mm512_set1_ps(1.0f))));
+}
+
+void kern_soft_cap_avx512(float *x, size_t n, float cap)
+{
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16) _mm512_storeu_ps(x + i, cap16(_mm512_loadu_ps(x + i), cap));
+    kern_soft_cap_ref(x + i, n - i, cap);
+}
+
 enum number { FLOAT, HALF, INT8 }; /* what keys and values are stored as */
 
 INLINE __m512 load_numbers(const void *x, size_t at, enum number kind)
@@ -244,6 +277,14 @@ INLINE float fold16(__m512 v)
     return _mm_cvtss_f32(s);
 }
 
+/* Which of keys j .. j+15 row t sees, of its first n. */
+INLINE __mmask16 seen16(const kern_attend *a, size_t t, size_t j, size_t n)
+{
+    const ptrdiff_t low = a->low + (ptrdiff_t)(t * a->slide);
+
+    return low > (ptrdiff_t)j ? below(n, j) & (__mmask16)~below((size_t)low, j) : below(n, j);
+}
+
 /* Row t's scores become its weights of values; m and l on the way. */
 INLINE void soften(const kern_attend *a, size_t t, float *p)
 {
@@ -253,8 +294,10 @@ INLINE void soften(const kern_attend *a, size_t t, float *p)
     float best;
 
     for (size_t j = 0; j < n; j += 16) {
-        const __m512 s = times_scale(_mm512_load_ps(p + j), a->k_scale, j);
-        const __m512 seen = _mm512_mask_mul_ps(unseen, below(n, j), s, scale);
+        const __m512 s = _mm512_mul_ps(times_scale(_mm512_load_ps(p + j), a->k_scale, j),
+                                       scale);
+        const __m512 seen = _mm512_mask_mov_ps(unseen, seen16(a, t, j, n),
+                                               a->cap > 0.0f ? cap16(s, a->cap) : s);
 
         top = _mm512_max_ps(top, seen);
         _mm512_store_ps(p + j, seen);

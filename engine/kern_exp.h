@@ -1,4 +1,5 @@
-/* kern_exp.h - exp, one value: the polynomial that every twin evaluates lane by lane.
+/* kern_exp.h - exp, one value: the polynomial that every twin evaluates lane by lane; and what
+ * is made of it.
  *
  * x = n ln 2 + r, |r| <= ln 2 / 2; exp r by a polynomial of degree 7 (S. Moshier, Cephes
  * expf); 2^n through the exponent bits. Within 2 ulp; 0 below -87.33 and for NaN; clamped
@@ -42,5 +43,16 @@ static inline float kern_exp_one(float x)
     memcpy(&scale, &bits, sizeof scale);
     return p * scale;
 }
+
+/* cap * tanh(x / cap), as cap - 2 cap / (exp(2 x / cap) + 1): `twice` is 2 / cap. */
+static inline float kern_cap_one(float x, float cap, float twice)
+{
+    return cap - 2.0f * cap / (kern_exp_one(x * twice) + 1.0f);
+}
+
+/* -2 sqrt(2 / pi), and that times 0.044715: the exponent of GELU's tanh form is
+ * x (LINE + CUBE x^2). */
+#define KERN_GELU_LINE -1.5957691216057308f
+#define KERN_GELU_CUBE -0.0713548162726009f
 
 #endif

@@ -198,10 +198,41 @@ void kern_rotate_ref(float *x, const float *cosine, const float *sine, size_t n)
     }
 }
 
+/* The same on pairs half of n apart, x[i] and x[i + n/2]. */
+void kern_rotate_halves_ref(float *x, const float *cosine, const float *sine, size_t n)
+{
+    const size_t half = n / 2;
+
+    for (size_t i = 0; i < half; i++) {
+        const float a = x[i], b = x[i + half];
+
+        x[i] = fmaf(a, cosine[i], b * sine[i]);
+        x[i + half] = fmaf(b, cosine[i + half], a * sine[i + half]);
+    }
+}
+
 /* y = gate / (1 + exp(-gate)) * up */
 void kern_silu_mul_ref(const float *gate, const float *up, size_t n, float *y)
 {
     for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + kern_exp_one(-gate[i])) * up[i];
+}
+
+/* y = gate / (1 + exp(-2 u)) * up, u = sqrt(2/pi) (gate + 0.044715 gate^3): GELU in its tanh
+ * form. arXiv:1606.08415 */
+void kern_gelu_mul_ref(const float *gate, const float *up, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float g = gate[i];
+        const float w = g * fmaf(g * g, KERN_GELU_CUBE, KERN_GELU_LINE);
+
+        y[i] = g / (1.0f + kern_exp_one(w)) * up[i];
+    }
+}
+
+/* x = cap * tanh(x / cap), cap > 0. */
+void kern_soft_cap_ref(float *x, size_t n, float cap)
+{
+    for (size_t i = 0; i < n; i++) x[i] = kern_cap_one(x[i], cap, 2.0f / cap);
 }
 
 /* y[c, j] = x[j, c], j = 0 .. n-1: moves, no arithmetic. */
@@ -234,20 +265,27 @@ static float read_scale(const uint16_t *scale, size_t j)
     return scale ? kern_float(scale[j]) : 1.0f;
 }
 
+/* The score of key j for one row's query. */
+static float score(const kern_attend *a, const float *q, size_t j, read_number *read)
+{
+    float s = 0.0f;
+
+    for (size_t c = 0; c < a->C; c++) s = fmaf(q[c], read(a->kt, c * a->kt_stride + j), s);
+    s = s * read_scale(a->k_scale, j) * a->scale;
+    return a->cap > 0.0f ? kern_cap_one(s, a->cap, 2.0f / a->cap) : s;
+}
+
 static void attend(const kern_attend *a, read_number *read)
 {
     assert(a->n <= KERN_KEYS && a->first >= 1 && a->kt_stride % 16 == 0);
     for (size_t t = 0; t < a->T; t++) {
         const float *q = a->q + t * a->q_stride;
         const size_t n = a->first + t < a->n ? a->first + t : a->n;
+        const ptrdiff_t low = a->low + (ptrdiff_t)(t * a->slide);
         float p[KERN_KEYS], sum[16] = {0}, top = -INFINITY;
 
         for (size_t j = 0; j < n; j++) {
-            float s = 0.0f;
-
-            for (size_t c = 0; c < a->C; c++)
-                s = fmaf(q[c], read(a->kt, c * a->kt_stride + j), s);
-            p[j] = s * read_scale(a->k_scale, j) * a->scale;
+            p[j] = (ptrdiff_t)j < low ? -INFINITY : score(a, q, j, read);
             if (p[j] > top) top = p[j];
         }
         for (size_t j = 0; j < n; j++) {

@@ -75,10 +75,23 @@ static bool check_head(const head *h, const kern *k, attend_call *twin)
 
             same = same_attend(h, k, twin, (kern_attend){.T = T, .C = C, .n = n, .first = n}) &&
                    same_attend(h, k, twin, (kern_attend){.T = T, .C = C, .n = n, .first = 1});
+            if (same) /* a window that leaves rows without keys, and one that caps */
+                same = same_attend(h, k, twin,
+                                   (kern_attend){.T = T,
+                                                 .C = C,
+                                                 .n = n,
+                                                 .first = n,
+                                                 .low = (ptrdiff_t)(n * (i % 3) / 2) - 3,
+                                                 .slide = 1,
+                                                 .cap = j % 2 ? 5 : 0});
             if (same && n > MAX_ROWS) /* its own block */
-                same = same_attend(
-                    h, k, twin,
-                    (kern_attend){.T = MAX_ROWS, .C = C, .n = n, .first = n - MAX_ROWS + 1});
+                same = same_attend(h, k, twin,
+                                   (kern_attend){.T = MAX_ROWS,
+                                                 .C = C,
+                                                 .n = n,
+                                                 .first = n - MAX_ROWS + 1,
+                                                 .low = (ptrdiff_t)(j % 2 * n / 2),
+                                                 .cap = i % 2 ? 3 : 0});
         }
     return same;
 }

@@ -62,6 +62,59 @@ bool check_rotate(const kern *k)
     return same;
 }
 
+bool check_rotate_halves(const kern *k)
+{
+    float c[MAX_N], s[MAX_N];
+    bool same = true;
+
+    check_normals(c, MAX_N, 3);
+    check_normals(s, MAX_N, 4);
+    for (size_t n = 2; same && n <= MAX_N; n += n < 80 ? 2 : 38) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 5);
+        check_floats(p.b, MAX_N, 5);
+        kern_rotate_halves_ref(p.a, c, s, n);
+        k->rotate_halves(p.b, c, s, n);
+        same = pair_same("rotate_halves", &p);
+    }
+    return same;
+}
+
+bool check_gelu_mul(const kern *k)
+{
+    float gate[MAX_N], up[MAX_N];
+    bool same = true;
+
+    check_floats(gate, MAX_N, 6);
+    check_floats(up, MAX_N, 7);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        kern_gelu_mul_ref(gate, up, n, p.a);
+        k->gelu_mul(gate, up, n, p.b);
+        same = pair_same("gelu_mul", &p);
+    }
+    return same;
+}
+
+bool check_soft_cap(const kern *k)
+{
+    bool same = true;
+
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 15);
+        check_floats(p.b, MAX_N, 15);
+        kern_soft_cap_ref(p.a, n, 30);
+        k->soft_cap(p.b, n, 30);
+        for (size_t i = 0; i < n; i++) same = same && fabsf(p.a[i]) <= 30;
+        same = pair_same("soft_cap", &p) && same;
+    }
+    return same;
+}
+
 bool check_silu_mul(const kern *k)
 {
     float gate[MAX_N], up[MAX_N];
