@@ -7,12 +7,15 @@
 #ifndef ENGINE_CONTEXT_H
 #define ENGINE_CONTEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef struct context {
     const struct context_ops *ops; /* first member of the implementation's own struct */
     size_t block_tokens;           /* B, tokens of a sealed block: 64, 128, 256 or 512 */
+    bool every_tile;               /* each tile of each layer must be asked for, in order of
+                                      layers: what is rebuilt follows from the layer before */
 } context;
 
 /* Number formats of a tile. */
@@ -32,7 +35,8 @@ typedef struct context_ops {
      * in order, 0 first, T the same for all. One thread; the owner seals between steps.
      *
      *   x [T,D]       in  float32, input of the layer's K and V projections
-     *   k, v [T,G,C]  in  float32, exact; k before rotary positions. All borrowed
+     *   k, v [T,G,C]  in  float32, exact, biases and norms of heads applied (model_finish_kv);
+     * k before rotary positions. All borrowed
      *
      * Cannot fail: the scheduler reserved the room. Cost: O(T*D). Does not allocate. */
     void (*append)(context *c, int layer, const float *x, const float *k, const float *v,

@@ -11,13 +11,22 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/experts.h"
+
 enum { LOGIT_ROWS = 16 }; /* rows of the output product at a time */
 
 /* One block of one piece: attention's unit of work. */
 typedef struct unit {
     size_t piece, block, blocks; /* blocks: of its piece, in all */
     size_t row;                  /* first of its rows in the partial buffers */
+    size_t window;               /* of the layer; 0: none */
 } unit;
+
+/* A row that an expert computes, and how much it counts there. */
+typedef struct pick {
+    size_t row;
+    float weight;
+} pick;
 
 typedef struct slot {
     double seconds[FORWARD_PHASES];
@@ -36,6 +45,10 @@ struct forward {
     float *part_m, *part_l;   /* [wave_rows,H] */
     float *part_o;            /* [wave_rows,H,C] */
     float *logits;            /* [LOGIT_ROWS,V] */
+    float *route;             /* [R,X] scores of experts */
+    expert_share *shares;     /* [R,used] */
+    pick *picks;              /* [R] rows of the expert at hand... */
+    float *picked, *mixed;    /* [R,D] these rows; [R,D] what all experts make */
     int8_t *q8;               /* [R,widest] */
     float *q8_scale;
     kern_sums *q8_sum; /* [R,widest/32] */
@@ -92,6 +105,11 @@ static size_t lay_out(forward *f)
     f->part_l = carve(p, &at, W * m->H * f4);
     f->part_o = carve(p, &at, W * Q * f4);
     f->logits = carve(p, &at, LOGIT_ROWS * m->V * f4);
+    f->route = carve(p, &at, R * m->X * f4);
+    f->shares = carve(p, &at, R * m->used * sizeof *f->shares);
+    f->picks = carve(p, &at, m->X ? R * sizeof *f->picks : 0);
+    f->picked = carve(p, &at, m->X ? R * m->D * f4 : 0);
+    f->mixed = carve(p, &at, m->X ? R * m->D * f4 : 0);
     f->q8 = carve(p, &at, R * widest);
     f->q8_scale = carve(p, &at, R * groups * f4);
     f->q8_sum = carve(p, &at, R * groups * f4);
@@ -217,6 +235,12 @@ static attend_call *call_for(const kern *k, kv_format format)
     return calls[format];
 }
 
+/* The first position that a query at `pos` sees. */
+static size_t first_seen(size_t pos, size_t window)
+{
+    return window && pos + 1 > window ? pos + 1 - window : 0;
+}
+
 /* Where the keys and values of head g are. They are read in place: widening them first was
  * tried, and gains 4 % of attention at 96 rows but loses as much at 24. */
 static void point_at_head(const forward *f, const kv_tile *tile, size_t g, kern_attend *a)
@@ -242,6 +266,7 @@ static void attend_group(const forward *f, const unit *u, size_t g, attend_call 
     a->T = T * heads;
     a->q_stride = a->o_stride = T == 1 ? m->C : Q;
     a->ml_stride = T == 1 ? 1 : m->H;
+    a->slide = u->window && T > 1; /* heads of one row look from one place */
     for (size_t h = g * each; h < (g + 1) * each; h += heads) {
         a->q = f->q + first_row(f, u->piece) * Q + h * m->C;
         a->m = f->part_m + u->row * m->H + h;
@@ -251,7 +276,26 @@ static void attend_group(const forward *f, const unit *u, size_t g, attend_call 
     }
 }
 
-/* Partial attention of all heads of one piece over one block. */
+/* Block b of a piece as its queries see it. */
+static kern_attend view(const forward *f, const unit *u, size_t n)
+{
+    const model *m = f->m;
+    const size_t pos = f->pieces[u->piece].pos, own = pos / f->block_tokens;
+    const ptrdiff_t start = (ptrdiff_t)(u->block * f->block_tokens);
+
+    return (kern_attend){.kt_stride = f->block_tokens,
+                         .v_stride = m->E,
+                         .C = m->C,
+                         .n = n,
+                         .first = u->block == own ? pos % f->block_tokens + 1 : n,
+                         .low = u->window ? (ptrdiff_t)(pos + 1) - (ptrdiff_t)u->window - start
+                                          : 0,
+                         .scale = m->score_scale,
+                         .cap = m->score_cap};
+}
+
+/* Partial attention of all heads of one piece over one block; nothing but the tile is asked for
+ * where none of its rows sees the block. */
 static void attend_unit(void *arg, int i, int slot_id)
 {
     const attend_job *job = arg;
@@ -261,21 +305,16 @@ static void attend_unit(void *arg, int i, int slot_id)
     const forward_piece *piece = &f->pieces[u->piece];
     const context_ops *ops = piece->context->ops;
     slot *s = &f->slots[slot_id];
-    const size_t own = piece->pos / f->block_tokens;
+    const bool seen = first_seen(piece->pos, u->window) / f->block_tokens <= u->block;
     const double start = now();
     double ready;
     kv_tile tile;
     const size_t n = ops->tile(piece->context, job->layer, u->block, slot_id, &tile);
-    kern_attend a = {.kt_stride = f->block_tokens,
-                     .v_stride = m->E,
-                     .C = m->C,
-                     .n = n,
-                     .first = u->block == own ? piece->pos % f->block_tokens + 1 : n,
-                     .scale = 1.0f / sqrtf((float)m->C)};
+    kern_attend a = view(f, u, n);
 
     ready = now();
     s->seconds[FORWARD_TILE] += ready - start;
-    for (size_t g = 0; g < m->G; g++) {
+    for (size_t g = 0; seen && g < m->G; g++) {
         point_at_head(f, &tile, g, &a);
         attend_group(f, u, g, call_for(f->kern, tile.format), &a);
     }
@@ -283,11 +322,13 @@ static void attend_unit(void *arg, int i, int slot_id)
     s->seconds[FORWARD_ATTEND] += now() - ready;
 }
 
-/* Fold one partial result into the running one; the last block divides by the sum. */
-static void merge_row(const unit *u, size_t C, float *top, float *sum, float *o, float m,
-                      float l, const float *part)
+/* Fold one partial result into the running one, from the `first` block that the row sees; the
+ * last divides by the sum. */
+static void merge_row(const unit *u, size_t first, size_t C, float *top, float *sum, float *o,
+                      float m, float l, const float *part)
 {
-    if (u->block == 0) {
+    if (u->block < first) return;
+    if (u->block == first) {
         *top = m;
         *sum = l;
         memcpy(o, part, C * sizeof *o);
@@ -312,12 +353,14 @@ static void merge_head(void *arg, int h, int slot_id)
     (void)slot_id;
     for (size_t i = 0; i < job->n; i++) {
         const unit *u = &f->units[i];
+        const forward_piece *p = &f->pieces[u->piece];
         const size_t row = first_row(f, u->piece);
 
-        for (size_t t = 0; t < f->pieces[u->piece].T; t++) {
+        for (size_t t = 0; t < p->T; t++) {
             const size_t at = (row + t) * H + (size_t)h, part = (u->row + t) * H + (size_t)h;
+            const size_t first = first_seen(p->pos + t, u->window) / f->block_tokens;
 
-            merge_row(u, C, &f->top[at], &f->sum[at], f->heads + at * C, f->part_m[part],
+            merge_row(u, first, C, &f->top[at], &f->sum[at], f->heads + at * C, f->part_m[part],
                       f->part_l[part], f->part_o + part * C);
         }
     }
@@ -332,22 +375,25 @@ static void run_wave(attend_job *job)
     job->n = 0;
 }
 
-/* heads [R,H,C] = softmax(q K^T / sqrt(C)) V, every row over its own context. */
+/* heads [R,H,C] = softmax(q K^T scale) V, every row over its own context, or the window that
+ * slides over it. */
 static void attend(forward *f, int layer)
 {
     attend_job job = {.f = f, .layer = layer};
+    const size_t window = f->m->layers[layer].window;
     size_t rows = 0;
 
     for (size_t i = 0; i < f->n_pieces; i++) {
         const forward_piece *p = &f->pieces[i];
         const size_t blocks = p->pos / f->block_tokens + 1;
+        const size_t first = first_seen(p->pos, window) / f->block_tokens;
 
-        for (size_t b = 0; b < blocks; b++) {
+        for (size_t b = p->context->every_tile ? 0 : first; b < blocks; b++) {
             if (rows + p->T > f->wave_rows) {
                 run_wave(&job);
                 rows = 0;
             }
-            f->units[job.n++] = (unit){i, b, blocks, rows};
+            f->units[job.n++] = (unit){i, b, blocks, rows, window};
             rows += p->T;
         }
     }
@@ -363,9 +409,24 @@ static void norm(const forward *f, const float *x, const float *gain, size_t T, 
         f->kern->rms_norm(x + t * f->m->D, gain, f->m->D, f->m->eps, y + t * f->m->D);
 }
 
-static void add(float *x, const float *y, size_t n)
+/* h += y, or its norm where the architecture has one there. y [R,D] is changed. */
+static void add(forward *f, float *y, const float *gain)
 {
-    for (size_t i = 0; i < n; i++) x[i] += y[i];
+    const size_t n = f->rows * f->m->D;
+
+    if (gain) norm(f, y, gain, f->rows, y);
+    for (size_t i = 0; i < n; i++) f->h[i] += y[i];
+}
+
+/* Products with Wq, Wk, Wv of f->x become queries and keys before rotary positions. */
+static void project(forward *f, size_t l)
+{
+    const model_layer *layer = &f->m->layers[l];
+
+    multiply(f, f->x, f->rows,
+             (product[]){{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}}, 3);
+    model_finish_q(f->m, f->kern, l, f->q, f->rows);
+    model_finish_kv(f->m, f->kern, l, f->k, f->v, f->rows);
 }
 
 /* h += Wo attention(norm h) */
@@ -376,13 +437,12 @@ static void attention_layer(forward *f, size_t l)
     size_t row = 0;
 
     norm(f, f->h, layer->attn_norm, f->rows, f->x);
-    multiply(f, f->x, f->rows,
-             (product[]){{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}}, 3);
+    project(f, l);
     for (size_t i = 0; i < f->n_pieces; i++) {
         const forward_piece *p = &f->pieces[i];
 
         for (size_t t = 0; t < p->T; t++)
-            rope_turn(&m->rope, f->kern, f->q + (row + t) * m->H * m->C, m->H, m->C,
+            rope_turn(layer->rope, f->kern, f->q + (row + t) * m->H * m->C, m->H, m->C,
                       p->pos + t);
         p->context->ops->append(p->context, (int)l, f->x + row * m->D, f->k + row * m->E,
                                 f->v + row * m->E, p->T);
@@ -390,20 +450,71 @@ static void attention_layer(forward *f, size_t l)
     }
     attend(f, (int)l);
     multiply(f, f->heads, f->rows, (product[]){{&layer->o, f->x}}, 1);
-    add(f->h, f->x, f->rows * m->D);
+    add(f, f->x, layer->attn_post);
 }
 
-/* h += Wdown (silu(Wgate x) * Wup x), x = norm h. arXiv:2002.05202 */
+/* x [T,D] = Wdown (silu(Wgate x) * Wup x), or GELU's. arXiv:2002.05202 */
+static void run_ffn(forward *f, const model_ffn *ffn, float *x, size_t T)
+{
+    const size_t n = T * f->m->F;
+
+    multiply(f, x, T, (product[]){{&ffn->gate, f->gate}, {&ffn->up, f->up}}, 2);
+    if (f->m->arch->has & ARCH_GELU)
+        f->kern->gelu_mul(f->gate, f->up, n, f->gate);
+    else
+        f->kern->silu_mul(f->gate, f->up, n, f->gate);
+    multiply(f, f->gate, T, (product[]){{&ffn->down, x}}, 1);
+}
+
+/* The rows of x that expert e computes, to picked; returns how many. */
+static size_t pick_rows(forward *f, size_t e)
+{
+    const size_t D = f->m->D, used = f->m->used;
+    size_t n = 0;
+
+    for (size_t t = 0; t < f->rows; t++)
+        for (size_t i = 0; i < used; i++) {
+            const expert_share *s = &f->shares[t * used + i];
+
+            if (s->expert != e) continue;
+            memcpy(f->picked + n * D, f->x + t * D, D * sizeof *f->x);
+            f->picks[n++] = (pick){t, s->weight};
+        }
+    return n;
+}
+
+/* mixed = sum over a row's experts of weight * ffn(x), in ascending order of experts. */
+static void run_experts(forward *f, const model_layer *layer)
+{
+    const model *m = f->m;
+
+    multiply(f, f->x, f->rows, (product[]){{&layer->router, f->route}}, 1);
+    for (size_t t = 0; t < f->rows; t++)
+        experts_choose(f->route + t * m->X, m->X, m->used, f->shares + t * m->used);
+    memset(f->mixed, 0, f->rows * m->D * sizeof *f->mixed);
+    for (size_t e = 0; e < m->X; e++) {
+        const size_t n = pick_rows(f, e);
+
+        if (n) run_ffn(f, &layer->experts[e], f->picked, n);
+        for (size_t i = 0; i < n; i++)
+            for (size_t d = 0; d < m->D; d++)
+                f->mixed[f->picks[i].row * m->D + d] += f->picks[i].weight *
+                                                        f->picked[i * m->D + d];
+    }
+}
+
+/* h += ffn(norm h) */
 static void ffn_layer(forward *f, size_t l)
 {
     const model *m = f->m;
     const model_layer *layer = &m->layers[l];
 
     norm(f, f->h, layer->ffn_norm, f->rows, f->x);
-    multiply(f, f->x, f->rows, (product[]){{&layer->gate, f->gate}, {&layer->up, f->up}}, 2);
-    f->kern->silu_mul(f->gate, f->up, f->rows * m->F, f->gate);
-    multiply(f, f->gate, f->rows, (product[]){{&layer->down, f->x}}, 1);
-    add(f->h, f->x, f->rows * m->D);
+    if (m->X)
+        run_experts(f, layer);
+    else
+        run_ffn(f, &layer->ffn, f->x, f->rows);
+    add(f, m->X ? f->mixed : f->x, layer->ffn_post);
 }
 
 /* --- scores --- */
@@ -413,6 +524,7 @@ static void flush_logits(forward *f, size_t n, float *const *out)
 {
     if (!n) return;
     multiply(f, f->x, n, (product[]){{&f->m->output, f->logits}}, 1);
+    if (f->m->logit_cap > 0) f->kern->soft_cap(f->logits, n * f->m->V, f->m->logit_cap);
     for (size_t i = 0; i < n; i++)
         memcpy(out[i], f->logits + i * f->m->V, f->m->V * sizeof(float));
 }

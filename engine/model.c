@@ -1,183 +1,319 @@
 /* model.c - from a GGUF file to packed weights: every tensor's name, type and shape is
- * checked against one table before anything is allocated for it. */
+ * checked against tables before anything is allocated for it. */
 #include "engine/model.h"
 
 #include <assert.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_CTX = 1 << 24 };
+#include "engine/model_keys.h"
+
+enum { MAX_VOCAB = 1 << 24 };
 
 enum { DEFAULT_CTX = 131072 }; /* longest context that is prepared unasked */
 
-/* One weight matrix of a layer: its name, where it goes, its outputs and inputs. */
-typedef struct layer_weight {
-    const char *name;
-    size_t at; /* of the matrix in model_layer */
-    size_t rows, cols;
-} layer_weight;
+/* What is being read into what. */
+typedef struct loader {
+    model *m;
+    const gguf *g;
+    fault *why;
+    size_t layer;
+    char name[64]; /* of the tensor at hand */
+} loader;
 
-enum { LAYER_WEIGHTS = 7 };
+/* --- tensors --- */
 
-static void list_weights(const model *m, layer_weight list[LAYER_WEIGHTS])
+/* The name "blk.<layer>.<part>". */
+static const char *name_part(loader *o, const char *part)
 {
-    const size_t Q = m->H * m->C;
-    const layer_weight all[LAYER_WEIGHTS] = {
-        {"attn_q", offsetof(model_layer, q), Q, m->D},
-        {"attn_k", offsetof(model_layer, k), m->E, m->D},
-        {"attn_v", offsetof(model_layer, v), m->E, m->D},
-        {"attn_output", offsetof(model_layer, o), m->D, Q},
-        {"ffn_gate", offsetof(model_layer, gate), m->F, m->D},
-        {"ffn_up", offsetof(model_layer, up), m->F, m->D},
-        {"ffn_down", offsetof(model_layer, down), m->D, m->F},
-    };
-
-    memcpy(list, all, sizeof all);
+    snprintf(o->name, sizeof o->name, "blk.%zu.%s", o->layer, part);
+    return o->name;
 }
 
-/* A count from the file: `key` is "<arch>.key". Absent: `otherwise`, or MISSING if 0. */
-static err read_size(const gguf *g, const char *key, size_t otherwise, size_t max, size_t *out,
-                     fault *why)
+/* Find a tensor and hold it against its shape: cols x rows, or a vector if rows is 0; planes of
+ * them, or one. */
+static err find_tensor(const loader *o, const char *name, const size_t shape[3],
+                       const gguf_tensor **out)
 {
-    uint64_t v = otherwise;
-    const err e = gguf_get_u64(g, key, &v);
+    const gguf_tensor *t = gguf_find(o->g, name);
 
-    if (e == ERR_MISSING && !otherwise) return fault_name(why, ERR_MISSING, key);
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(why, e, key);
-    if (v < 1 || v > max) return fault_name(why, ERR_RANGE, key);
-    *out = v;
-    return ERR_OK;
-}
-
-static err read_real(const gguf *g, const char *key, double otherwise, double max, double *out,
-                     fault *why)
-{
-    double v = otherwise;
-    const err e = gguf_get_f64(g, key, &v);
-
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(why, e, key);
-    if (!(v > 0 && v <= max)) return fault_name(why, ERR_RANGE, key);
-    *out = v;
-    return ERR_OK;
-}
-
-static err read_heads(model *m, const gguf *g, fault *why)
-{
-    TRY(read_size(g, "llama.attention.head_count", 0, MAX_WIDTH, &m->H, why));
-    TRY(read_size(g, "llama.attention.head_count_kv", m->H, m->H, &m->G, why));
-    if (m->H % m->G) return fault_name(why, ERR_RANGE, "llama.attention.head_count_kv");
-    if (m->D % m->H) {
-        TRY(read_size(g, "llama.attention.key_length", 0, MAX_WIDTH, &m->C, why));
-    } else {
-        TRY(read_size(g, "llama.attention.key_length", m->D / m->H, MAX_WIDTH, &m->C, why));
-    }
-    if (m->C % 2) return fault_name(why, ERR_RANGE, "llama.attention.key_length");
-    m->E = m->G * m->C;
-    return ERR_OK;
-}
-
-static err read_sizes(model *m, const gguf *g, size_t *rope_n, double *rope_base, fault *why)
-{
-    gguf_text arch;
-    double eps;
-    const err e = gguf_get_text(g, "general.architecture", &arch);
-
-    if (e != ERR_OK) return fault_name(why, e, "general.architecture");
-    if (arch.n != 5 || memcmp(arch.at, "llama", 5) != 0)
-        return fault_name(why, ERR_ARCH, "general.architecture");
-    TRY(read_size(g, "llama.block_count", 0, MAX_LAYERS, &m->L, why));
-    TRY(read_size(g, "llama.embedding_length", 0, MAX_WIDTH, &m->D, why));
-    TRY(read_size(g, "llama.feed_forward_length", 0, MAX_WIDTH, &m->F, why));
-    TRY(read_size(g, "llama.context_length", 0, MAX_CTX, &m->ctx_train, why));
-    TRY(read_heads(m, g, why));
-    TRY(read_real(g, "llama.attention.layer_norm_rms_epsilon", 1e-5, 1, &eps, why));
-    TRY(read_real(g, "llama.rope.freq_base", 10000, 1e12, rope_base, why));
-    TRY(read_size(g, "llama.rope.dimension_count", m->C, m->C, rope_n, why));
-    if (*rope_n % 2) return fault_name(why, ERR_RANGE, "llama.rope.dimension_count");
-    m->eps = (float)eps;
-    return ERR_OK;
-}
-
-/* Find a tensor and hold it against its shape: cols x rows, or a vector if rows is 0. */
-static err find_tensor(const gguf *g, const char *name, size_t cols, size_t rows,
-                       const gguf_tensor **out, fault *why)
-{
-    const gguf_tensor *t = gguf_find(g, name);
-
-    if (!t) return fault_name(why, ERR_MISSING, name);
-    if (t->dim[0] != cols || t->dim[1] != (rows ? rows : 1) || t->dim[2] != 1 || t->dim[3] != 1)
-        return fault_name(why, ERR_SHAPE, name);
-    if (!matrix_knows(t->type)) return fault_name(why, ERR_TENSORTYPE, name);
+    if (!t) return fault_name(o->why, ERR_MISSING, name);
+    for (int i = 0; i < GGUF_MAX_DIMS; i++)
+        if (t->dim[i] != (i < 3 && shape[i] ? shape[i] : 1))
+            return fault_name(o->why, ERR_SHAPE, name);
+    if (!matrix_knows(t->type)) return fault_name(o->why, ERR_TENSORTYPE, name);
     *out = t;
     return ERR_OK;
 }
 
-static err read_gain(const gguf *g, const char *name, size_t D, float *gain, fault *why)
+/* Rows first .. first+rows-1 of a tensor, all planes counted through, as one of their own. */
+static gguf_tensor rows_of(const gguf_tensor *t, size_t first, size_t rows)
 {
-    const gguf_tensor *t = NULL;
+    const size_t row_bytes = t->bytes / (t->dim[1] * t->dim[2]);
+    gguf_tensor part = *t;
 
-    TRY(find_tensor(g, name, D, 0, &t, why));
-    return matrix_read_row(t, 0, gain);
+    part.dim[1] = rows;
+    part.dim[2] = 1;
+    part.n_dims = 2;
+    part.data = (const char *)t->data + first * row_bytes;
+    part.bytes = rows * row_bytes;
+    return part;
 }
 
-static err open_matrix(model *m, matrix *w, const gguf_tensor *t, const char *name, fault *why)
+static err open_matrix(loader *o, matrix *w, const gguf_tensor *t, const char *name)
 {
     const err e = matrix_open(w, t);
 
-    if (e != ERR_OK) return fault_name(why, e, name);
-    m->weight_bytes += w->panels * w->panel_bytes;
+    if (e != ERR_OK) return fault_name(o->why, e, name);
+    o->m->weight_bytes += w->panels * w->panel_bytes;
     return ERR_OK;
 }
 
-static err open_layer(model *m, const gguf *g, size_t l, fault *why)
+/* --- vectors --- */
+
+/* A norm's gain or a bias of a layer: its name, where it goes, its length, and the feature that
+ * must have it; 0: every model must. Others have it where the file does. */
+typedef struct layer_vector {
+    const char *name;
+    size_t at; /* of the pointer in model_layer */
+    size_t n;
+    unsigned feature;
+} layer_vector;
+
+/* Room for n floats among the model's vectors. */
+static float *take(model *m, size_t n)
 {
-    model_layer *layer = &m->layers[l];
-    layer_weight list[LAYER_WEIGHTS];
+    float *p = m->vectors + m->vector_floats;
+
+    m->vector_floats += n;
+    return p;
+}
+
+static err read_vector(loader *o, const char *name, size_t n, float **out)
+{
     const gguf_tensor *t = NULL;
-    char name[64];
+    float *v;
 
-    layer->attn_norm = m->gains + 2 * l * m->D;
-    layer->ffn_norm = layer->attn_norm + m->D;
-    snprintf(name, sizeof name, "blk.%zu.attn_norm.weight", l);
-    TRY(read_gain(g, name, m->D, layer->attn_norm, why));
-    snprintf(name, sizeof name, "blk.%zu.ffn_norm.weight", l);
-    TRY(read_gain(g, name, m->D, layer->ffn_norm, why));
-    list_weights(m, list);
-    for (int i = 0; i < LAYER_WEIGHTS; i++) {
-        snprintf(name, sizeof name, "blk.%zu.%s.weight", l, list[i].name);
-        TRY(find_tensor(g, name, list[i].cols, list[i].rows, &t, why));
-        TRY(open_matrix(m, (matrix *)((char *)layer + list[i].at), t, name, why));
-        if (list[i].at == offsetof(model_layer, k)) layer->k_file = t;
-        if (list[i].at == offsetof(model_layer, v)) layer->v_file = t;
+    TRY(find_tensor(o, name, (const size_t[3]){n, 0, 0}, &t));
+    v = take(o->m, n);
+    TRY(matrix_read_row(t, 0, v));
+    *out = v;
+    return ERR_OK;
+}
+
+static err read_vectors(loader *o)
+{
+    const model *m = o->m;
+    const size_t Q = m->H * m->C;
+    model_layer *layer = &m->layers[o->layer];
+    const layer_vector all[] = {
+        {"attn_norm.weight", offsetof(model_layer, attn_norm), m->D, 0},
+        {"ffn_norm.weight", offsetof(model_layer, ffn_norm), m->D, 0},
+        {"post_attention_norm.weight", offsetof(model_layer, attn_post), m->D, ARCH_POST_NORMS},
+        {"post_ffw_norm.weight", offsetof(model_layer, ffn_post), m->D, ARCH_POST_NORMS},
+        {"attn_q_norm.weight", offsetof(model_layer, q_norm), m->C, ARCH_HEAD_NORM},
+        {"attn_k_norm.weight", offsetof(model_layer, k_norm), m->C, ARCH_HEAD_NORM},
+        {"attn_q.bias", offsetof(model_layer, q_bias), Q, ARCH_BIAS},
+        {"attn_k.bias", offsetof(model_layer, k_bias), m->E, ARCH_BIAS},
+        {"attn_v.bias", offsetof(model_layer, v_bias), m->E, ARCH_BIAS},
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        const char *name = name_part(o, all[i].name);
+
+        if (all[i].feature && !(m->arch->has & all[i].feature) && !gguf_find(o->g, name))
+            continue;
+        TRY(read_vector(o, name, all[i].n, (float **)(void *)((char *)layer + all[i].at)));
     }
     return ERR_OK;
 }
 
-static err open_ends(model *m, const gguf *g, fault *why)
+/* Floats that all vectors of a model take at most. */
+static size_t count_vectors(const model *m)
 {
-    const gguf_tensor *output = m->embedding;
-    const char *name = "token_embd.weight";
-
-    if (gguf_find(g, "output.weight")) {
-        name = "output.weight";
-        TRY(find_tensor(g, name, m->D, m->V, &output, why));
-    }
-    TRY(open_matrix(m, &m->output, output, name, why));
-    m->output_norm = m->gains + 2 * m->L * m->D;
-    return read_gain(g, "output_norm.weight", m->D, m->output_norm, why);
+    return m->D + m->L * (4 * m->D + 2 * m->C + m->H * m->C + 2 * m->E);
 }
 
-static err find_embedding(model *m, const gguf *g, fault *why)
+/* --- weights of a layer --- */
+
+/* One weight matrix: where it is, where it goes, its outputs and inputs. */
+typedef struct layer_weight {
+    const char *name;
+    matrix *to;
+    size_t rows, cols;
+} layer_weight;
+
+static err open_weights(loader *o, const layer_weight *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *name = name_part(o, list[i].name);
+        const gguf_tensor *t = NULL;
+
+        TRY(find_tensor(o, name, (const size_t[3]){list[i].cols, list[i].rows, 0}, &t));
+        TRY(open_matrix(o, list[i].to, t, name));
+    }
+    return ERR_OK;
+}
+
+/* Consecutive rows of one tensor, as matrices. */
+static err open_fused(loader *o, const char *part, const layer_weight *list, size_t n)
+{
+    const char *name = name_part(o, part);
+    const gguf_tensor *t = NULL;
+    size_t rows = 0, first = 0;
+
+    for (size_t i = 0; i < n; i++) rows += list[i].rows;
+    TRY(find_tensor(o, name, (const size_t[3]){list[0].cols, rows, 0}, &t));
+    for (size_t i = 0; i < n; i++) {
+        const gguf_tensor one = rows_of(t, first, list[i].rows);
+
+        TRY(open_matrix(o, list[i].to, &one, name));
+        first += list[i].rows;
+    }
+    return ERR_OK;
+}
+
+/* Rows of the file that K and V come from: `first`, then those of V behind them, or a tensor
+ * of its own each. */
+static void note_kv(model_layer *layer, const gguf_tensor *k, const gguf_tensor *v,
+                    size_t first, size_t E)
+{
+    layer->kv[0] = rows_of(k, first, E);
+    layer->kv[1] = rows_of(v, first ? first + E : 0, E);
+    layer->k_file = &layer->kv[0];
+    layer->v_file = &layer->kv[1];
+}
+
+static err open_attention(loader *o)
+{
+    model *m = o->m;
+    model_layer *layer = &m->layers[o->layer];
+    const size_t Q = m->H * m->C;
+    const layer_weight qkv[] = {{"attn_q.weight", &layer->q, Q, m->D},
+                                {"attn_k.weight", &layer->k, m->E, m->D},
+                                {"attn_v.weight", &layer->v, m->E, m->D}};
+    const layer_weight out = {"attn_output.weight", &layer->o, m->D, Q};
+    const gguf_tensor *k;
+
+    if (m->arch->has & ARCH_FUSED) {
+        TRY(open_fused(o, "attn_qkv.weight", qkv, 3));
+        k = gguf_find(o->g, o->name);
+        note_kv(layer, k, k, Q, m->E);
+    } else {
+        TRY(open_weights(o, qkv, 3));
+        k = gguf_find(o->g, name_part(o, qkv[1].name));
+        note_kv(layer, k, gguf_find(o->g, name_part(o, qkv[2].name)), 0, m->E);
+    }
+    return open_weights(o, &out, 1);
+}
+
+static err open_ffn(loader *o)
+{
+    model *m = o->m;
+    model_ffn *ffn = &m->layers[o->layer].ffn;
+    const layer_weight list[] = {{"ffn_gate.weight", &ffn->gate, m->F, m->D},
+                                 {"ffn_up.weight", &ffn->up, m->F, m->D}};
+    const layer_weight down = {"ffn_down.weight", &ffn->down, m->D, m->F};
+
+    if (m->arch->has & ARCH_FUSED)
+        TRY(open_fused(o, "ffn_up.weight", list, 2));
+    else
+        TRY(open_weights(o, list, 2));
+    return open_weights(o, &down, 1);
+}
+
+/* One kind of the experts' matrices: planes of a tensor [X,rows,cols]. */
+static err open_planes(loader *o, const char *part, size_t at, size_t rows, size_t cols)
+{
+    model *m = o->m;
+    const char *name = name_part(o, part);
+    const gguf_tensor *t = NULL;
+
+    TRY(find_tensor(o, name, (const size_t[3]){cols, rows, m->X}, &t));
+    for (size_t i = 0; i < m->X; i++) {
+        const gguf_tensor one = rows_of(t, i * rows, rows);
+        model_ffn *to = &m->layers[o->layer].experts[i];
+
+        TRY(open_matrix(o, (matrix *)(void *)((char *)to + at), &one, name));
+    }
+    return ERR_OK;
+}
+
+static err open_experts(loader *o)
+{
+    model *m = o->m;
+    model_layer *layer = &m->layers[o->layer];
+    const layer_weight router = {"ffn_gate_inp.weight", &layer->router, m->X, m->D};
+
+    layer->experts = calloc(m->X, sizeof *layer->experts);
+    if (!layer->experts) return ERR_NOMEM;
+    TRY(open_weights(o, &router, 1));
+    TRY(open_planes(o, "ffn_gate_exps.weight", offsetof(model_ffn, gate), m->F, m->D));
+    TRY(open_planes(o, "ffn_up_exps.weight", offsetof(model_ffn, up), m->F, m->D));
+    return open_planes(o, "ffn_down_exps.weight", offsetof(model_ffn, down), m->D, m->F);
+}
+
+/* Parts that exist in the wild and would be passed over in silence. */
+static err refuse_others(loader *o)
+{
+    static const char *const parts[] = {
+        "attn_qkv.bias", "attn_output.bias", "attn_sinks.weight", "ffn_gate.bias",
+        "ffn_up.bias",   "ffn_down.bias",    "attn_norm.bias",    "ffn_norm.bias"};
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (gguf_find(o->g, name_part(o, parts[i])))
+            return fault_name(o->why, ERR_PART, o->name);
+    return ERR_OK;
+}
+
+/* --- the whole --- */
+
+static err open_ends(loader *o)
+{
+    static const char *const names[] = {"output.weight", "token_embd.weight"};
+    model *m = o->m;
+    const bool tied = !gguf_find(o->g, names[0]);
+    const gguf_tensor *t = NULL;
+    gguf_tensor output = m->embedding;
+
+    if (!tied) {
+        t = gguf_find(o->g, names[0]);
+        TRY(find_tensor(o, names[0],
+                        (const size_t[3]){m->D, t->dim[1] > m->V ? t->dim[1] : m->V, 0}, &t));
+        output = rows_of(t, 0, m->V);
+    }
+    if (gguf_find(o->g, "output.bias")) return fault_name(o->why, ERR_PART, "output.bias");
+    TRY(open_matrix(o, &m->output, &output, names[tied]));
+    return read_vector(o, "output_norm.weight", m->D, &m->output_norm);
+}
+
+/* Rows past the last token are padding. */
+static err find_embedding(loader *o)
 {
     static const char name[] = "token_embd.weight";
-    const gguf_tensor *t = gguf_find(g, name);
+    const gguf_tensor *t = gguf_find(o->g, name);
+    gguf_array tokens;
+    model *m = o->m;
 
-    if (!t) return fault_name(why, ERR_MISSING, name);
-    if (t->dim[1] > MAX_VOCAB) return fault_name(why, ERR_RANGE, name);
+    if (!t) return fault_name(o->why, ERR_MISSING, name);
+    if (t->dim[1] > MAX_VOCAB) return fault_name(o->why, ERR_RANGE, name);
+    TRY(find_tensor(o, name, (const size_t[3]){m->D, t->dim[1], 0}, &t));
     m->V = t->dim[1];
-    return find_tensor(g, name, m->D, m->V, &m->embedding, why);
+    if (gguf_get_array(o->g, "tokenizer.ggml.tokens", &tokens) == ERR_OK && tokens.n &&
+        tokens.n < m->V)
+        m->V = tokens.n;
+    m->embedding = rows_of(t, 0, m->V);
+    return ERR_OK;
+}
+
+static err open_layer(loader *o)
+{
+    TRY(read_vectors(o));
+    TRY(open_attention(o));
+    TRY(o->m->X ? open_experts(o) : open_ffn(o));
+    return refuse_others(o);
 }
 
 static size_t choose_ctx(const model *m, size_t ctx)
@@ -188,13 +324,15 @@ static size_t choose_ctx(const model *m, size_t ctx)
 /* What all matrices take packed. The embedding is packed only where it is the output too. */
 static size_t measure_weights(const model *m, const gguf *g)
 {
-    const bool tied = !gguf_find(g, "output.weight");
-    size_t bytes = 0;
+    const gguf_tensor *embedding = gguf_find(g, "token_embd.weight");
+    const gguf_tensor *output = gguf_find(g, "output.weight");
+    const gguf_tensor last = output ? rows_of(output, 0, m->V) : m->embedding;
+    size_t bytes = matrix_bytes(&last);
 
     for (size_t i = 0; i < gguf_tensors(g); i++) {
         const gguf_tensor *t = gguf_tensor_at(g, i);
 
-        if (tied || t != m->embedding) bytes += matrix_bytes(t);
+        if (t != embedding && t != output) bytes += matrix_bytes(t);
     }
     return bytes;
 }
@@ -202,11 +340,13 @@ static size_t measure_weights(const model *m, const gguf *g)
 err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
 {
     model m = {0};
-    size_t rope_n = 0;
-    double rope_base = 0;
+    loader o = {.m = &m, .g = g, .why = why};
+    arch_keys keys = {.g = g, .why = why};
 
-    TRY(read_sizes(&m, g, &rope_n, &rope_base, why));
-    TRY(find_embedding(&m, g, why));
+    TRY(arch_of(g, &keys.arch, why));
+    m.arch = keys.arch;
+    TRY(model_read_sizes(&m, &keys));
+    TRY(find_embedding(&o));
     m.ctx = choose_ctx(&m, ctx);
     m.weight_bytes = measure_weights(&m, g);
     *out = m;
@@ -238,20 +378,22 @@ static const char *find_weight_type(const gguf *g)
 
 static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
 {
-    size_t rope_n = 0;
-    double rope_base = 0;
+    loader o = {.m = m, .g = g, .why = why};
+    arch_keys keys = {.g = g, .why = why};
 
-    TRY(read_sizes(m, g, &rope_n, &rope_base, why));
-    TRY(find_embedding(m, g, why));
-    if (gguf_tensors(g) < m->L) return fault_name(why, ERR_RANGE, "llama.block_count");
+    TRY(arch_of(g, &keys.arch, why));
+    m->arch = keys.arch;
+    TRY(model_read_sizes(m, &keys));
+    TRY(find_embedding(&o));
+    if (gguf_tensors(g) < m->L) return arch_fault(&keys, ERR_RANGE, "block_count");
     m->layers = calloc(m->L, sizeof *m->layers);
-    m->gains = malloc((2 * m->L + 1) * m->D * sizeof *m->gains);
-    if (!m->layers || !m->gains) return ERR_NOMEM;
-    TRY(open_ends(m, g, why));
-    for (size_t l = 0; l < m->L; l++) TRY(open_layer(m, g, l, why));
+    m->vectors = malloc(count_vectors(m) * sizeof *m->vectors);
+    if (!m->layers || !m->vectors) return ERR_NOMEM;
+    TRY(open_ends(&o));
+    for (; o.layer < m->L; o.layer++) TRY(open_layer(&o));
     m->weight_type = find_weight_type(g);
     m->ctx = choose_ctx(m, ctx);
-    return rope_open(&m->rope, rope_base, rope_n, m->ctx);
+    return model_read_positions(m, &keys);
 }
 
 err model_open(model **out, const gguf *g, size_t ctx, fault *why)
@@ -269,20 +411,34 @@ err model_open(model **out, const gguf *g, size_t ctx, fault *why)
     return ERR_OK;
 }
 
+static void close_ffn(model_ffn *f)
+{
+    matrix_close(&f->gate);
+    matrix_close(&f->up);
+    matrix_close(&f->down);
+}
+
+static void close_layer(model_layer *layer, size_t X)
+{
+    matrix_close(&layer->q);
+    matrix_close(&layer->k);
+    matrix_close(&layer->v);
+    matrix_close(&layer->o);
+    matrix_close(&layer->router);
+    close_ffn(&layer->ffn);
+    for (size_t i = 0; layer->experts && i < X; i++) close_ffn(&layer->experts[i]);
+    free(layer->experts);
+}
+
 void model_close(model *m)
 {
     if (!m) return;
-    for (size_t l = 0; m->layers && l < m->L; l++) {
-        layer_weight list[LAYER_WEIGHTS];
-
-        list_weights(m, list);
-        for (int i = 0; i < LAYER_WEIGHTS; i++)
-            matrix_close((matrix *)((char *)&m->layers[l] + list[i].at));
-    }
+    for (size_t l = 0; m->layers && l < m->L; l++) close_layer(&m->layers[l], m->X);
     matrix_close(&m->output);
-    rope_close(&m->rope);
+    rope_close(&m->ropes[0]);
+    rope_close(&m->ropes[1]);
     free(m->layers);
-    free(m->gains);
+    free(m->vectors);
     free(m);
 }
 
@@ -294,11 +450,45 @@ bool model_is_mha(const model *m)
 void model_embed(const model *m, int32_t id, float *x)
 {
     assert(id >= 0 && (size_t)id < m->V);
-    (void)matrix_read_row(m->embedding, (size_t)id, x); /* the type was checked at load */
+    (void)matrix_read_row(&m->embedding, (size_t)id, x); /* the type was checked at load */
+    for (size_t d = 0; m->embed_scale != 1 && d < m->D; d++) x[d] *= m->embed_scale;
 }
 
 void model_read_kv(const gguf_tensor *file, float *w)
 {
     for (size_t e = 0; e < file->dim[1]; e++)
         (void)matrix_read_row(file, e, w + e * file->dim[0]);
+}
+
+/* x [rows,width] += bias [width], where there is one. */
+static void add_bias(float *x, const float *bias, size_t rows, size_t width)
+{
+    for (size_t t = 0; bias && t < rows; t++)
+        for (size_t i = 0; i < width; i++) x[t * width + i] += bias[i];
+}
+
+/* Each of `heads` [C] by itself, where there is a gain. */
+static void norm_heads(const model *m, const kern *hot, float *x, const float *gain,
+                       size_t heads)
+{
+    for (size_t h = 0; gain && h < heads; h++)
+        hot->rms_norm(x + h * m->C, gain, m->C, m->eps, x + h * m->C);
+}
+
+void model_finish_kv(const model *m, const kern *hot, size_t layer, float *k, float *v,
+                     size_t T)
+{
+    const model_layer *of = &m->layers[layer];
+
+    add_bias(k, of->k_bias, T, m->E);
+    add_bias(v, of->v_bias, T, m->E);
+    norm_heads(m, hot, k, of->k_norm, T * m->G);
+}
+
+void model_finish_q(const model *m, const kern *hot, size_t layer, float *q, size_t T)
+{
+    const model_layer *of = &m->layers[layer];
+
+    add_bias(q, of->q_bias, T, m->H * m->C);
+    norm_heads(m, hot, q, of->q_norm, T * m->H);
 }

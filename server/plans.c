@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/arch.h"
 #include "server/document.h"
 #include "server/folders.h"
 #include "server/progress.h"
@@ -141,9 +142,11 @@ static char *find_plan(const char *model_path, size_t D, double ratio, plan_pred
 
 static size_t model_width(const gguf *g)
 {
-    uint64_t D = 0;
+    arch_keys keys = {.g = g};
+    size_t D = 0;
 
-    return gguf_get_u64(g, "llama.embedding_length", &D) == ERR_OK ? D : 0;
+    if (arch_of(g, &keys.arch, NULL) != ERR_OK) return 0;
+    return arch_count(&keys, "embedding_length", SIZE_MAX, &D) == ERR_OK ? D : 0;
 }
 
 /* Open what was found for `mode` (NULL: nothing was); frees path. */

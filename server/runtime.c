@@ -240,7 +240,7 @@ static err leave_file(runtime *r, fault *why)
 
 static err prefault(runtime *r, fault *why)
 {
-    const gguf_tensor *rows = r->weights->embedding;
+    const gguf_tensor *rows = &r->weights->embedding;
 
     pages_read(rows->data, rows->bytes);
     return cache_fill(r->cache) ? fault_name(why, ERR_NOMEM, "--prefault") : ERR_OK;

@@ -121,13 +121,21 @@ void codec_close(codec_state *s)
     s->codec = NULL;
 }
 
-void codec_turn(const codec_state *s, const codec_place *place, kv_tile *out)
+void codec_turn(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     const codec_scratch *from = place->scratch;
-    const remat_turned to = {from->kt, s->block_tokens};
+    const remat_turned to = {s->m->layers[layer].rope, from->kt, s->block_tokens};
 
     remat_turn(s->m, s->kern, from->k, s->block_tokens, place->first, &to);
     *out = (kv_tile){.format = KV_FLOAT, .k = from->kt, .v = from->v};
+}
+
+void codec_finish(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
+{
+    const codec_scratch *to = place->scratch;
+
+    model_finish_kv(s->m, s->kern, (size_t)layer, to->k, to->v, s->block_tokens);
+    codec_turn(s, layer, place, out);
 }
 
 bool codec_mode(size_t i, char mode[16])

@@ -142,7 +142,11 @@ err codec_measure(codec_state *out, const codec_options *o, const model *m);
 
 /* The end of a rebuild: keys in scratch k get their rotary positions and go to kt, in a tile's
  * order; *out is kt and v. */
-void codec_turn(const codec_state *s, const codec_place *place, kv_tile *out);
+void codec_turn(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
+
+/* The same where scratch k and v are products with Wk and Wv: biases and norms of heads come
+ * first. */
+void codec_finish(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
 
 /* Mode i of codec.def that needs no plan, in its order, for help and tests; false past the
  * last. */

@@ -42,7 +42,7 @@ static void decode_kivi(const codec_state *s, int layer, const codec_place *plac
 
     field_decode(&fk, s->kern, place->codes, place->scales, to->k, to->v);
     field_decode(&fv, s->kern, place->codes + k.codes, place->scales + k.scales, to->v, NULL);
-    codec_turn(s, place, out);
+    codec_turn(s, layer, place, out);
 }
 
 const codec codec_kivi = {.keeps_raw_k = true,

@@ -143,7 +143,7 @@ static void expand_klt(const codec_state *s, int layer, const codec_place *place
 
     remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
     remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
-    codec_turn(s, place, out);
+    codec_finish(s, layer, place, out);
 }
 
 /* The first half of decode: the layer's input in place.state. */

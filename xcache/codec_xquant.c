@@ -168,7 +168,7 @@ static void decode_xquant(const codec_state *s, int layer, const codec_place *pl
     } else {
         decode_latents(s, layer, place);
     }
-    codec_turn(s, place, out);
+    codec_finish(s, layer, place, out);
 }
 
 const codec codec_xquant = {.keeps_x = true,

@@ -161,7 +161,7 @@ static void decode_loop(const codec_state *s, int layer, const codec_place *plac
     remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
     remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
     carry(s, place);
-    codec_turn(s, place, out);
+    codec_finish(s, layer, place, out);
 }
 
 const codec codec_xquant_cl = {.keeps_x = true,

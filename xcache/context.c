@@ -18,7 +18,8 @@ static void append(context *c, int layer, const float *in, const float *k, const
     const codec_state *s = &x->shared->codec;
     const model *m = s->m;
     const size_t B = s->block_tokens, at = x->n_tokens % B;
-    const remat_turned to = {x->page->k + (size_t)layer * B * m->E + at, B};
+    const remat_turned to = {m->layers[layer].rope, x->page->k + (size_t)layer * B * m->E + at,
+                             B};
     float *turned = x->shared->turned;
 
     assert(at + T <= B && T == x->pushed);

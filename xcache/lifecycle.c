@@ -240,12 +240,15 @@ static xcontext *new_context(cache *c, size_t tokens)
     xcontext *x = calloc(1, sizeof *x);
 
     if (!x) return NULL;
-    *x = (xcontext){.base = {&xcontext_ops, B},
-                    .cache = c,
-                    .shared = &c->shared,
-                    .reserved = tokens / B,
-                    .root = c->root,
-                    .sealing = PREFIX_NONE};
+    *x = (xcontext){
+        .base = {.ops = &xcontext_ops,
+                 .block_tokens = B,
+                 .every_tile = c->shared.codec.codec->carries && !c->shared.workspace},
+        .cache = c,
+        .shared = &c->shared,
+        .reserved = tokens / B,
+        .root = c->root,
+        .sealing = PREFIX_NONE};
     x->blocks = malloc((x->reserved + 1) * sizeof *x->blocks);
     if (x->blocks) return x;
     free(x);

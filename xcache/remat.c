@@ -20,7 +20,7 @@ void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t f
                 const remat_turned *to)
 {
     for (size_t t = 0; t < rows; t++)
-        rope_turn(&m->rope, hot, k + t * m->E, m->G, m->C, first + t);
+        rope_turn(to->rope, hot, k + t * m->E, m->G, m->C, first + t);
     for (size_t g = 0; g < m->G; g++)
         hot->transpose(k + g * m->C, m->E, rows, m->C, to->kt + g * m->C * to->stride,
                        to->stride);

@@ -16,8 +16,10 @@
 void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, size_t outputs,
                     float *y, int add);
 
-/* Where turned keys go: [G,C,rows], `stride` floats from channel to channel. */
+/* By which angles keys turn, and where they go: [G,C,rows], `stride` floats from channel to
+ * channel. */
 typedef struct remat_turned {
+    const rope *rope;
     float *kt;
     size_t stride;
 } remat_turned;
