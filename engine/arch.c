@@ -25,20 +25,26 @@ static const char *const texts[] = {
 
 typedef char key_name[128];
 
+const architecture *arch_named(gguf_text name)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strlen(rows[i].name) == name.n && memcmp(rows[i].name, name.at, name.n) == 0)
+            return &rows[i];
+    return NULL;
+}
+
 err arch_of(const gguf *g, const architecture **out, fault *why)
 {
     static const char key[] = "general.architecture";
+    const architecture *row;
     gguf_text name;
     const err e = gguf_get_text(g, key, &name);
 
     if (e != ERR_OK) return fault_name(why, e, key);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (strlen(rows[i].name) != name.n || memcmp(rows[i].name, name.at, name.n) != 0)
-            continue;
-        *out = &rows[i];
-        return ERR_OK;
-    }
-    return fault_name(why, ERR_ARCH, key);
+    row = arch_named(name);
+    if (!row) return fault_name(why, ERR_ARCH, key);
+    *out = row;
+    return ERR_OK;
 }
 
 const char *arch_feature_text(size_t i)

@@ -39,6 +39,9 @@ typedef struct arch_keys {
     fault *why; /* may be NULL */
 } arch_keys;
 
+/* The row of that name; NULL: none. */
+const architecture *arch_named(gguf_text name);
+
 /* The architecture of a file. ERR_MISSING, ERR_KEYTYPE, ERR_ARCH. */
 err arch_of(const gguf *g, const architecture **out, fault *why);
 

@@ -1,0 +1,538 @@
+/* random.c - keys, tensors and weights of a random model. */
+#include "tests/random.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/kern.h"
+
+enum { U32 = 4, F32 = 6, BOOL = 7, TEXT = 8, ARRAY = 9 }; /* value types */
+enum { ALIGN = 32, UNUSED = 5, LAYER_TENSORS = 18, OTHER_TENSORS = 5, MAX_WORDS = 64 };
+
+typedef struct tensor {
+    char name[64];
+    size_t cols, rows, planes; /* rows 0: a vector */
+    double mean, deviation;
+} tensor;
+
+/* The keys, written to memory first: their number stands before them. */
+typedef struct key_list {
+    FILE *f;
+    char *bytes;
+    size_t size, n;
+    const char *arch;
+} key_list;
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "random model: %s\n", what);
+    exit(1);
+}
+
+/* --- values --- */
+
+static void put(FILE *f, const void *bytes, size_t n)
+{
+    if (n && fwrite(bytes, 1, n, f) != n) fail("cannot write");
+}
+
+static void put_u32(FILE *f, size_t v)
+{
+    put(f, &(uint32_t){(uint32_t)v}, sizeof(uint32_t));
+}
+
+static void put_u64(FILE *f, size_t v)
+{
+    put(f, &(uint64_t){v}, sizeof(uint64_t));
+}
+
+static void put_text(FILE *f, const char *text, size_t n)
+{
+    put_u64(f, n);
+    put(f, text, n);
+}
+
+static void put_key(key_list *k, const char *key, uint32_t type)
+{
+    put_text(k->f, key, strlen(key));
+    put_u32(k->f, type);
+    k->n++;
+}
+
+/* "<arch>.key" */
+static void put_arch_key(key_list *k, const char *key, uint32_t type)
+{
+    char name[128];
+
+    snprintf(name, sizeof name, "%s.%s", k->arch, key);
+    put_key(k, name, type);
+}
+
+static void put_size(key_list *k, const char *key, size_t value)
+{
+    put_arch_key(k, key, U32);
+    put_u32(k->f, value);
+}
+
+static void put_real(key_list *k, const char *key, float value)
+{
+    put_arch_key(k, key, F32);
+    put(k->f, &value, sizeof value);
+}
+
+static void put_word(key_list *k, const char *key, const char *text)
+{
+    put_arch_key(k, key, TEXT);
+    put_text(k->f, text, strlen(text));
+}
+
+/* --- the tokenizer, from another model --- */
+
+static gguf_array array_of(const gguf *g, const char *key)
+{
+    gguf_array a;
+
+    if (gguf_get_array(g, key, &a) != ERR_OK) fail(key);
+    return a;
+}
+
+static void copy_text(key_list *k, const gguf *g, const char *key)
+{
+    gguf_text text;
+
+    if (gguf_get_text(g, key, &text) != ERR_OK) fail(key);
+    put_key(k, key, TEXT);
+    put_text(k->f, text.at, text.n);
+}
+
+static void copy_number(key_list *k, const gguf *g, const char *key)
+{
+    uint64_t value;
+
+    if (gguf_get_u64(g, key, &value) != ERR_OK) fail(key);
+    put_key(k, key, U32);
+    put_u32(k->f, value);
+}
+
+static void copy_bool(key_list *k, const gguf *g, const char *key)
+{
+    bool value;
+
+    if (gguf_get_bool(g, key, &value) != ERR_OK) fail(key);
+    put_key(k, key, BOOL);
+    put(k->f, &(uint8_t){value}, 1);
+}
+
+static void put_array(key_list *k, const char *key, uint32_t type, const gguf_array *a,
+                      size_t n)
+{
+    put_key(k, key, ARRAY);
+    put_u32(k->f, type);
+    put_u64(k->f, n);
+    put(k->f, a->data, (size_t)((const char *)a->end - (const char *)a->data));
+}
+
+static void copy_vocabulary(key_list *k, const gguf *g, size_t V)
+{
+    const gguf_array tokens = array_of(g, "tokenizer.ggml.tokens");
+    const gguf_array types = array_of(g, "tokenizer.ggml.token_type");
+    const gguf_array merges = array_of(g, "tokenizer.ggml.merges");
+
+    if (tokens.n > V) fail("--vocab is smaller than the tokenizer's");
+    put_array(k, "tokenizer.ggml.tokens", TEXT, &tokens, V);
+    for (size_t i = tokens.n; i < V; i++) {
+        char name[32];
+        const int n = snprintf(name, sizeof name, "<|unused_%zu|>", i);
+
+        put_text(k->f, name, (size_t)n);
+    }
+    put_array(k, "tokenizer.ggml.token_type", types.type, &types, V);
+    for (size_t i = types.n; i < V; i++) put_u32(k->f, UNUSED);
+    put_array(k, "tokenizer.ggml.merges", TEXT, &merges, merges.n);
+}
+
+static void copy_tokenizer(key_list *k, const gguf *g, size_t V)
+{
+    copy_text(k, g, "tokenizer.ggml.model");
+    copy_text(k, g, "tokenizer.ggml.pre");
+    copy_vocabulary(k, g, V);
+    copy_number(k, g, "tokenizer.ggml.bos_token_id");
+    copy_number(k, g, "tokenizer.ggml.eos_token_id");
+    copy_number(k, g, "tokenizer.ggml.eot_token_id");
+    copy_bool(k, g, "tokenizer.ggml.add_bos_token");
+    copy_bool(k, g, "tokenizer.ggml.add_eos_token");
+}
+
+/* --- keys --- */
+
+/* Small caps, so that a small model's scores reach them. */
+static void put_features(key_list *k, const random_wish *w)
+{
+    if (w->arch->has & ARCH_CAPS) {
+        put_real(k, "attn_logit_softcapping", 2);
+        put_real(k, "final_logit_softcapping", 3);
+    }
+    if (w->window) put_size(k, "attention.sliding_window", w->window);
+    if (w->experts) {
+        put_size(k, "expert_count", w->experts);
+        put_size(k, "expert_used_count", w->used);
+        put_size(k, "expert_feed_forward_length", w->ffn);
+    }
+}
+
+static void put_rope(key_list *k, const random_wish *w)
+{
+    put_size(k, "rope.dimension_count", w->turning);
+    put_real(k, "rope.freq_base", w->arch->has & ARCH_LOCAL_ROPE ? 1e6f : 10000);
+    if (w->rope == RANDOM_LINEAR) {
+        put_word(k, "rope.scaling.type", "linear");
+        put_real(k, "rope.scaling.factor", 2.5f);
+    }
+    if (w->rope == RANDOM_YARN) {
+        put_word(k, "rope.scaling.type", "yarn");
+        put_real(k, "rope.scaling.factor", 4);
+    }
+    if (w->rope == RANDOM_LONG) put_real(k, "rope.scaling.attn_factor", 1.19f);
+    if (w->rope == RANDOM_YARN || w->rope == RANDOM_LONG)
+        put_size(k, "rope.scaling.original_context_length", w->ctx / 4);
+}
+
+static void put_keys(key_list *k, const random_wish *w, const gguf *g)
+{
+    put_key(k, "general.architecture", TEXT);
+    put_text(k->f, k->arch, strlen(k->arch));
+    put_key(k, "general.name", TEXT);
+    put_text(k->f, "random", 6);
+    put_size(k, "context_length", w->ctx);
+    put_size(k, "embedding_length", w->d);
+    put_size(k, "block_count", w->layers);
+    put_size(k, "feed_forward_length", w->ffn);
+    put_size(k, "attention.head_count", w->heads);
+    put_size(k, "attention.head_count_kv", w->kv_heads);
+    put_size(k, "attention.key_length", w->head_dim);
+    put_size(k, "attention.value_length", w->head_dim);
+    put_real(k, "attention.layer_norm_rms_epsilon", 1e-5f);
+    put_rope(k, w);
+    put_features(k, w);
+    copy_tokenizer(k, g, w->vocab);
+}
+
+/* --- tensors --- */
+
+/* An entry of a layer: which architectures have it. */
+typedef struct part {
+    const char *name;
+    size_t cols, rows, planes;
+    bool wanted;
+} part;
+
+static void add(tensor **at, const char *name, const part *p)
+{
+    tensor *t = (*at)++;
+    const bool gain = strstr(name, "norm") != NULL;
+
+    snprintf(t->name, sizeof t->name, "%s", name);
+    t->cols = p->cols;
+    t->rows = p->rows;
+    t->planes = p->planes ? p->planes : 1;
+    t->mean = gain;
+    t->deviation = p->rows ? 1 / sqrt((double)p->cols) : gain ? 0.2 : 0.5;
+}
+
+static void add_layer(tensor **at, const random_wish *w, size_t l)
+{
+    const unsigned has = w->arch->has;
+    const size_t D = w->d, C = w->head_dim, Q = w->heads * C, E = w->kv_heads * C, F = w->ffn;
+    const bool fused = has & ARCH_FUSED, dense = !w->experts, norms = has & ARCH_POST_NORMS;
+    const part parts[] = {{"attn_norm.weight", D, 0, 0, true},
+                          {"attn_q.weight", D, Q, 0, !fused},
+                          {"attn_k.weight", D, E, 0, !fused},
+                          {"attn_v.weight", D, E, 0, !fused},
+                          {"attn_qkv.weight", D, Q + 2 * E, 0, fused},
+                          {"attn_q.bias", Q, 0, 0, has & ARCH_BIAS},
+                          {"attn_k.bias", E, 0, 0, has & ARCH_BIAS},
+                          {"attn_v.bias", E, 0, 0, has & ARCH_BIAS},
+                          {"attn_q_norm.weight", C, 0, 0, has & ARCH_HEAD_NORM},
+                          {"attn_k_norm.weight", C, 0, 0, has & ARCH_HEAD_NORM},
+                          {"attn_output.weight", Q, D, 0, true},
+                          {"post_attention_norm.weight", D, 0, 0, norms},
+                          {"ffn_norm.weight", D, 0, 0, true},
+                          {"ffn_gate.weight", D, F, 0, dense && !fused},
+                          {"ffn_up.weight", D, fused ? 2 * F : F, 0, dense},
+                          {"ffn_down.weight", F, D, 0, dense},
+                          {"ffn_gate_inp.weight", D, w->experts, 0, !dense},
+                          {"ffn_gate_exps.weight", D, F, w->experts, !dense},
+                          {"ffn_up_exps.weight", D, F, w->experts, !dense},
+                          {"ffn_down_exps.weight", F, D, w->experts, !dense},
+                          {"post_ffw_norm.weight", D, 0, 0, norms}};
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char name[64];
+
+        snprintf(name, sizeof name, "blk.%zu.%s", l, parts[i].name);
+        if (parts[i].wanted) add(at, name, &parts[i]);
+    }
+}
+
+/* All tensors; *n how many. The caller frees. */
+static tensor *list_tensors(const random_wish *w, size_t *n)
+{
+    tensor *list = calloc(LAYER_TENSORS * w->layers + OTHER_TENSORS, sizeof *list), *at = list;
+    const bool scaled = w->arch->has & ARCH_EMBED_SCALE; /* and tied */
+    const part table = {.cols = w->d, .rows = w->vocab}, gain = {.cols = w->d};
+    const part factors = {.cols = w->turning / 2};
+
+    if (!list) fail("out of memory");
+    add(&at, "token_embd.weight", &table);
+    at[-1].deviation = scaled ? 1 / sqrt((double)w->d) : 1;
+    for (size_t l = 0; l < w->layers; l++) add_layer(&at, w, l);
+    add(&at, "output_norm.weight", &gain);
+    if (!scaled) add(&at, "output.weight", &table);
+    if (w->rope == RANDOM_FACTORS) add(&at, "rope_freqs.weight", &factors);
+    if (w->rope == RANDOM_LONG) {
+        add(&at, "rope_factors_long.weight", &factors);
+        add(&at, "rope_factors_short.weight", &factors);
+    }
+    *n = (size_t)(at - list);
+    return list;
+}
+
+static size_t tensor_bytes(const random_wish *w, const tensor *t)
+{
+    const size_t element = t->rows && w->type != GGUF_F32 ? 2 : 4;
+
+    return t->cols * (t->rows ? t->rows : 1) * t->planes * element;
+}
+
+static size_t aligned(size_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static void put_tensors(FILE *f, const random_wish *w, const tensor *list, size_t n)
+{
+    size_t offset = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const tensor *t = &list[i];
+
+        put_text(f, t->name, strlen(t->name));
+        put_u32(f, t->planes > 1 ? 3 : t->rows ? 2 : 1);
+        put_u64(f, t->cols);
+        if (t->rows) put_u64(f, t->rows);
+        if (t->planes > 1) put_u64(f, t->planes);
+        put_u32(f, t->rows ? (size_t)w->type : GGUF_F32);
+        put_u64(f, offset);
+        offset += aligned(tensor_bytes(w, t));
+    }
+}
+
+static void pad(FILE *f, size_t at)
+{
+    static const char zeros[ALIGN];
+
+    put(f, zeros, aligned(at) - at);
+}
+
+/* Uniform, of variance 1. */
+static float next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(*state >> 32) * (float)(1.7320508075688772 / 2147483648.0);
+}
+
+static uint16_t to_half(gguf_type type, float x)
+{
+    uint32_t bits;
+
+    if (type == GGUF_F16) return kern_half(x);
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* bf16, nearest even */
+}
+
+static void put_row(FILE *f, gguf_type type, const float *row, size_t n)
+{
+    for (size_t i = 0; i < n && type != GGUF_F32; i++)
+        put(f, &(uint16_t){to_half(type, row[i])}, sizeof(uint16_t));
+    if (type == GGUF_F32) put(f, row, n * sizeof *row);
+}
+
+/* How large channel c of the residual stream is beside others: every seventh of the first. */
+static float size_of_channel(const random_wish *w, size_t c)
+{
+    return c % 7 == 3 && c / 7 < w->massive ? 100.0f : 1.0f;
+}
+
+/* What a weight is multiplied by for massive channels: those that write to the stream. */
+static float loudness(const random_wish *w, const tensor *t, size_t row, size_t col)
+{
+    if (strstr(t->name, "token_embd")) return size_of_channel(w, col);
+    if (strstr(t->name, "attn_output") || strstr(t->name, "ffn_down"))
+        return size_of_channel(w, row % w->d);
+    return 1;
+}
+
+/* Factors rise from pair to pair, the long ones fast. */
+static bool fill_factors(const tensor *t, float *row)
+{
+    const float slope = strstr(t->name, "short") ? 0.02f : 0.4f;
+
+    if (strncmp(t->name, "rope_f", 6) != 0) return false;
+    for (size_t i = 0; i < t->cols; i++) row[i] = 1 + slope * (float)i;
+    return true;
+}
+
+static void put_data(FILE *f, const random_wish *w, const tensor *t, uint64_t state)
+{
+    const size_t rows = (t->rows ? t->rows : 1) * t->planes;
+    float *row = malloc(t->cols * sizeof *row);
+
+    if (!row) fail("out of memory");
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < t->cols && !fill_factors(t, row); i++)
+            row[i] = ((float)t->mean + (float)t->deviation * next_random(&state)) *
+                     loudness(w, t, r, i);
+        put_row(f, t->rows ? w->type : GGUF_F32, row, t->cols);
+    }
+    pad(f, tensor_bytes(w, t));
+    free(row);
+}
+
+void random_write(const random_wish *asked, FILE *f)
+{
+    random_wish w = *asked;
+    key_list keys = {.arch = w.arch->name};
+    fault why = {{0}};
+    tensor *list;
+    gguf *g;
+    size_t n;
+
+    if (gguf_open(&g, w.tokens, &why) != ERR_OK) fail(w.tokens);
+    if (!w.vocab) w.vocab = array_of(g, "tokenizer.ggml.tokens").n;
+    list = list_tensors(&w, &n);
+    keys.f = open_memstream(&keys.bytes, &keys.size);
+    if (!keys.f) fail("out of memory");
+    put_keys(&keys, &w, g);
+    fclose(keys.f);
+    put(f, "GGUF", 4);
+    put_u32(f, 3);
+    put_u64(f, n);
+    put_u64(f, keys.n);
+    put(f, keys.bytes, keys.size);
+    put_tensors(f, &w, list, n);
+    pad(f, (size_t)ftello(f));
+    for (size_t i = 0; i < n; i++) put_data(f, &w, &list[i], w.seed << 32 | i);
+    free(keys.bytes);
+    free(list);
+    gguf_close(g);
+}
+
+/* --- the command line --- */
+
+static bool read_number(const char *text, size_t *out)
+{
+    char *end;
+
+    *out = strtoul(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && *out >= 1 && *out <= 1 << 24;
+}
+
+/* Index of a word in a list that ends with NULL; -1: none. */
+static int find_word(const char *const *words, const char *text)
+{
+    for (int i = 0; words[i]; i++)
+        if (strcmp(words[i], text) == 0) return i;
+    return -1;
+}
+
+static bool read_word(random_wish *w, const char *option, const char *text)
+{
+    static const char *const types[] = {"f16", "f32", "bf16", NULL};
+    static const gguf_type ids[] = {GGUF_F16, GGUF_F32, GGUF_BF16};
+    static const char *const ropes[] = {"plain", "linear", "yarn", "factors", "long", NULL};
+    const bool type = strcmp(option, "type") == 0;
+    const int i = find_word(type ? types : ropes, text);
+
+    if (strcmp(option, "tokens") == 0) {
+        w->tokens = text;
+    } else if (strcmp(option, "arch") == 0) {
+        w->arch = arch_named((gguf_text){text, strlen(text)});
+    } else if (i >= 0 && type) {
+        w->type = ids[i];
+    } else if (i >= 0) {
+        w->rope = (random_rope)i;
+    } else {
+        return false;
+    }
+    return w->arch != NULL;
+}
+
+bool random_parse(random_wish *w, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"d", 1, NULL, 0},        {"layers", 1, NULL, 1},   {"heads", 1, NULL, 2},
+        {"kv-heads", 1, NULL, 3}, {"head-dim", 1, NULL, 4}, {"ffn", 1, NULL, 5},
+        {"vocab", 1, NULL, 6},    {"ctx", 1, NULL, 7},      {"seed", 1, NULL, 8},
+        {"turning", 1, NULL, 9},  {"window", 1, NULL, 10},  {"experts", 1, NULL, 11},
+        {"used", 1, NULL, 12},    {"massive", 1, NULL, 13}, {"arch", 1, NULL, 14},
+        {"type", 1, NULL, 14},    {"rope", 1, NULL, 14},    {"tokens", 1, NULL, 14},
+        {NULL, 0, NULL, 0}};
+    size_t *const numbers[] = {&w->d,      &w->layers,  &w->heads, &w->kv_heads, &w->head_dim,
+                               &w->ffn,    &w->vocab,   &w->ctx,   &w->seed,     &w->turning,
+                               &w->window, &w->experts, &w->used,  &w->massive};
+    int at = 0;
+
+    optind = 0; /* a new list of arguments, for glibc */
+    for (int i; (i = getopt_long(argc, argv, "", options, &at)) != -1;) {
+        if (i == 14 && !read_word(w, options[at].name, optarg)) return false;
+        if (i < 0 || i > 14 || (i < 14 && !read_number(optarg, numbers[i]))) return false;
+    }
+    if (optind + 1 != argc || w->heads % w->kv_heads || w->d % 32) return false;
+    w->out = argv[optind];
+    if (!w->head_dim) w->head_dim = w->d / w->heads;
+    if (!w->turning) w->turning = w->head_dim;
+    return w->head_dim % 2 == 0 && w->turning % 2 == 0 && !w->experts == !w->used;
+}
+
+char *random_make(const char *arguments)
+{
+    random_wish w = {.arch = arch_named((gguf_text){"llama", 5}),
+                     .d = 64,
+                     .layers = 2,
+                     .heads = 4,
+                     .kv_heads = 2,
+                     .ffn = 96,
+                     .ctx = 512,
+                     .seed = 1,
+                     .type = GGUF_F32,
+                     .tokens = "models/seedling-32m-mha-q8_0.gguf"};
+    char *text = strdup(arguments), *words[MAX_WORDS] = {"random_model"}, *rest = NULL;
+    char folder[] = "/tmp/xquantd-random-XXXXXX", *path;
+    int n = 1;
+    FILE *f;
+
+    for (char *at = strtok_r(text, " ", &rest); at && n + 1 < MAX_WORDS;
+         at = strtok_r(NULL, " ", &rest))
+        words[n++] = at;
+    if (!mkdtemp(folder) || asprintf(&path, "%s/model.gguf", folder) < 0) fail("no folder");
+    words[n++] = path;
+    if (!random_parse(&w, n, words)) fail(arguments);
+    f = fopen(path, "wb");
+    if (!f) fail(path);
+    random_write(&w, f);
+    if (fclose(f) != 0) fail("cannot write");
+    free(text);
+    return path;
+}
+
+void random_remove(char *path)
+{
+    unlink(path);
+    *strrchr(path, '/') = 0;
+    rmdir(path);
+    free(path);
+}

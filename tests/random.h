@@ -1,0 +1,54 @@
+/* random.h - models of any architecture and shape with random weights, as GGUF files.
+ *
+ * Weights are uniform with variance 1 / inputs, so that activations keep their size from layer
+ * to layer; gains lie around 1, biases around 0. The tokenizer is another model's, filled up to
+ * the vocabulary's size with tokens that no text becomes. */
+#ifndef TESTS_RANDOM_H
+#define TESTS_RANDOM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "engine/arch.h"
+#include "engine/gguf.h"
+
+/* How angles are made: `random_model --rope`. */
+typedef enum random_rope {
+    RANDOM_PLAIN,
+    RANDOM_LINEAR,  /* all scaled */
+    RANDOM_YARN,    /* the slow ones */
+    RANDOM_FACTORS, /* one list of factors */
+    RANDOM_LONG     /* two lists, for short and for long contexts */
+} random_rope;
+
+typedef struct random_wish {
+    const architecture *arch;
+    size_t d, layers, heads, kv_heads, head_dim, ffn, vocab, ctx, seed;
+    size_t turning;       /* elements of a head with rotary positions; 0: all */
+    size_t window;        /* 0: as the architecture has it */
+    size_t experts, used; /* 0: none */
+    size_t massive;       /* channels of the residual stream 100 times as large as others */
+    gguf_type type;       /* F16, F32, BF16 */
+    random_rope rope;
+    const char *tokens, *out;
+} random_wish;
+
+#define RANDOM_USAGE                                                                 \
+    "[--arch NAME] [--d N] [--layers N] [--heads N] [--kv-heads N] [--head-dim N]\n" \
+    "  [--ffn N] [--vocab N] [--ctx N] [--type f16|f32|bf16] [--seed N]\n"           \
+    "  [--rope plain|linear|yarn|factors|long] [--turning N] [--window N]\n"         \
+    "  [--experts N --used N] [--massive N] [--tokens MODEL.gguf] OUT.gguf"
+
+/* Read a command line; false if it makes no sense. */
+bool random_parse(random_wish *w, int argc, char **argv);
+
+/* Write the file. Ends the process when it cannot. */
+void random_write(const random_wish *w, FILE *f);
+
+/* Write a model by arguments in one text, without OUT, to a file of its own in a temporary
+ * folder; its path, malloc'd. random_remove deletes both and frees it. */
+char *random_make(const char *arguments);
+void random_remove(char *path);
+
+#endif
