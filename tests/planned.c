@@ -7,6 +7,7 @@
 
 #include "engine/cpu.h"
 #include "server/threads.h"
+#include "tests/random.h"
 #include "tests/tiny.h"
 
 enum { ROWS = 6, ROW = 256, HELD = 1 };
@@ -34,21 +35,15 @@ static void add_layer(tiny *t)
     }
 }
 
-void planned_open(planned *p, int threads)
+/* Calibrate what is in p->file. */
+static void learn(planned *p, int threads)
 {
     const stage none = {0};
     reader_model parts;
-    reader_text learn, held;
-    tiny *t = tiny_new();
+    reader_text text, held;
     uint32_t state = 1;
-    size_t n;
 
-    *p = (planned){0};
-    add_layer(t);
-    p->bytes = tiny_write(t, &n, NULL, NULL);
-    tiny_free(t);
     kern_init(&p->kern, cpu_flags());
-    must(gguf_open_memory(&p->file, p->bytes, n, NULL));
     must(model_open(&p->m, p->file, 0, NULL));
     must(threads_open(&p->team, threads));
     p->ids = malloc((ROWS + HELD) * ROW * sizeof *p->ids);
@@ -57,9 +52,32 @@ void planned_open(planned *p, int threads)
         p->ids[i] = (int32_t)((state >> 8) % p->m->V);
     }
     parts = (reader_model){p->m, &p->kern, p->team};
-    learn = (reader_text){p->ids, ROWS, ROW};
+    text = (reader_text){p->ids, ROWS, ROW};
     held = (reader_text){p->ids + ROWS * ROW, HELD, ROW};
-    must(calibrate_open(&p->calibration, p->file, &parts, &learn, &held, &none));
+    must(calibrate_open(&p->calibration, p->file, &parts, &text, &held, &none));
+}
+
+void planned_open(planned *p, int threads)
+{
+    tiny *t = tiny_new();
+    size_t n;
+
+    *p = (planned){0};
+    add_layer(t);
+    p->bytes = tiny_write(t, &n, NULL, NULL);
+    tiny_free(t);
+    must(gguf_open_memory(&p->file, p->bytes, n, NULL));
+    learn(p, threads);
+}
+
+void planned_open_random(planned *p, const char *arguments, int threads)
+{
+    char *path = random_make(arguments);
+
+    *p = (planned){0};
+    must(gguf_open(&p->file, path, NULL));
+    random_remove(path); /* it stays mapped */
+    learn(p, threads);
 }
 
 void planned_close(planned *p)

@@ -1,4 +1,5 @@
-/* planned.h - the tiny model, one layer deeper, with plans calibrated for it, for tests. */
+/* planned.h - the tiny model, one layer deeper, or a random one, with plans calibrated for it,
+ * for tests. */
 #ifndef TESTS_PLANNED_H
 #define TESTS_PLANNED_H
 
@@ -10,7 +11,7 @@
 #include "xcache/calibrate.h"
 
 typedef struct planned {
-    unsigned char *bytes; /* the model's file */
+    unsigned char *bytes; /* the tiny model's file */
     gguf *file;
     model *m;
     kern kern;
@@ -22,6 +23,9 @@ typedef struct planned {
 /* Open the model and let `threads` threads learn from random ids. Ends the process when
  * something fails. */
 void planned_open(planned *p, int threads);
+
+/* The same with a random model (random.h). */
+void planned_open_random(planned *p, const char *arguments, int threads);
 void planned_close(planned *p);
 
 /* A plan; the caller closes it. */

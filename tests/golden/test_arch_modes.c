@@ -1,0 +1,130 @@
+/* test_arch_modes.c - every architecture in every cache mode: what the codes give stays close
+ * to exact keys and values, biases and norms of heads and all. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/sample.h"
+#include "tests/lab.h"
+#include "tests/planned.h"
+#include "tests/test.h"
+#include "xcache/cache.h"
+#include "xcache/codec.h"
+
+enum { IDS = 330, FROM = 128, TOP = 10 };
+
+/* Largest difference allowed of a log-probability among the ten best, and mean divergence. */
+static const struct {
+    const char *mode;
+    double top, kl;
+} bounds[] = {{"kv32", 0, 0},  {"kv16", 0.01, 1e-5}, {"kivi8", 0.1, 1e-3}, {"xq8", 0.1, 1e-3},
+              {"cl4", 2, 0.2}, {"klt6", 2, 0.2},     {"kivi4", 2, 0.2},    {"xq4", 2, 0.2}};
+
+/* Rows where a small error chooses another expert. */
+static const double flips = 0.05;
+
+static void read_mode(const planned *p, const char *mode, const plan *with, const int32_t *ids,
+                      float *logits)
+{
+    const cache_options o = {.mode = mode,
+                             .plan = with,
+                             .budget_bytes = 64 << 20,
+                             .workspace_bytes = 64 << 20,
+                             .page_format = KV_FLOAT,
+                             .max_running = 1,
+                             .team = p->team,
+                             .ctx_tokens = p->m->ctx};
+    forward *f = NULL;
+    cache *in = NULL;
+    context *c = NULL;
+
+    CHECK(cache_open(&in, p->m, &p->kern, &o) == ERR_OK);
+    CHECK(forward_open(&f, p->m, &p->kern, p->team, CACHE_BLOCK_TOKENS, CACHE_BLOCK_TOKENS) ==
+          ERR_OK);
+    CHECK(cache_begin(in, &(cache_request){.tokens = IDS}, &c) == ERR_OK);
+    for (size_t at = 0, T; at < IDS; at += T) {
+        forward_piece piece = {.context = c, .ids = ids + at, .pos = at, .logits = logits};
+
+        T = IDS - at < CACHE_BLOCK_TOKENS ? IDS - at : CACHE_BLOCK_TOKENS;
+        piece.T = piece.wanted = T;
+        piece.logits = logits + at * p->m->V;
+        cache_push(c, ids + at, T);
+        forward_step(f, &piece, 1);
+        cache_settle(c);
+    }
+    cache_end(c);
+    forward_close(f);
+    cache_close(in);
+}
+
+/* Share of rows where a log-probability of the ten best tokens differs by more than `bound`;
+ * the largest difference goes to *worst. */
+static double share_beyond(const float *exact, const float *coded, size_t V, double bound,
+                           double *worst)
+{
+    size_t beyond = 0;
+
+    *worst = 0;
+    for (size_t t = FROM; t < IDS; t++) {
+        sample_top best[TOP];
+        double most = 0;
+
+        sample_best(exact + t * V, V, TOP, best);
+        for (size_t i = 0; i < TOP; i++)
+            most = fmax(most,
+                        fabs(sample_logprob(coded + t * V, V, best[i].id) - best[i].logprob));
+        beyond += most > bound;
+        *worst = fmax(*worst, most);
+    }
+    return (double)beyond / (IDS - FROM);
+}
+
+static void check_modes(const char *arguments)
+{
+    int32_t ids[IDS];
+    float *exact, *coded;
+    planned p;
+    plan *made;
+    size_t V;
+
+    planned_open_random(&p, arguments, 2);
+    made = planned_make(&p, 6, plan_default_predictor(p.m->D));
+    V = p.m->V;
+    exact = malloc(2 * IDS * V * sizeof *exact);
+    CHECK(exact != NULL);
+    coded = exact + IDS * V;
+    memcpy(ids, p.ids, sizeof ids);
+    read_mode(&p, "kv32", NULL, ids, exact);
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+        double top, kl, beyond;
+
+        read_mode(&p, bounds[i].mode, made, ids, coded);
+        beyond = share_beyond(exact, coded, V, bounds[i].top, &top);
+        kl = lab_kl(exact + FROM * V, coded + FROM * V, IDS - FROM, V);
+        fprintf(stderr, "%s %s: top 10 within %.4f, KL %.1e\n", p.m->arch->name, bounds[i].mode,
+                top, kl);
+        CHECK(beyond <= (p.m->X ? flips : 0));
+        CHECK(kl <= bounds[i].kl);
+    }
+    free(exact);
+    plan_close(made);
+    planned_close(&p);
+}
+
+#define MODES_TEST(id, arguments)       \
+    TEST(modes_are_close_to_exact_##id) \
+    {                                   \
+        check_modes(arguments);         \
+    }
+
+MODES_TEST(in_llama, "--arch llama --layers 3 --rope factors --head-dim 24")
+MODES_TEST(in_mixtral, "--arch llama --layers 3 --experts 4 --used 2 --kv-heads 4")
+MODES_TEST(in_qwen2, "--arch qwen2 --layers 3")
+MODES_TEST(in_qwen2_mha, "--arch qwen2 --layers 3 --kv-heads 4")
+MODES_TEST(in_qwen3, "--arch qwen3 --layers 3 --head-dim 32")
+MODES_TEST(in_qwen3moe, "--arch qwen3moe --layers 3 --experts 8 --used 3 --ffn 64")
+MODES_TEST(in_phi3, "--arch phi3 --layers 3 --rope long --turning 12 --window 200")
+MODES_TEST(in_gemma2, "--arch gemma2 --layers 4 --head-dim 32 --window 100")
+MODES_TEST(in_gemma3,
+           "--arch gemma3 --layers 7 --head-dim 32 --window 70 --kv-heads 1 --rope linear")
