@@ -389,11 +389,12 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
     m->layers = calloc(m->L, sizeof *m->layers);
     m->vectors = malloc(count_vectors(m) * sizeof *m->vectors);
     if (!m->layers || !m->vectors) return ERR_NOMEM;
+    m->ctx = choose_ctx(m, ctx);
+    TRY(model_read_positions(m, &keys));
     TRY(open_ends(&o));
     for (; o.layer < m->L; o.layer++) TRY(open_layer(&o));
     m->weight_type = find_weight_type(g);
-    m->ctx = choose_ctx(m, ctx);
-    return model_read_positions(m, &keys);
+    return ERR_OK;
 }
 
 err model_open(model **out, const gguf *g, size_t ctx, fault *why)

@@ -109,6 +109,22 @@ void tiny_set_text(tiny *m, const char *key, const char *value)
     set(m, key, b);
 }
 
+void tiny_become(tiny *m, const char *arch)
+{
+    static const char from[] = "llama.";
+
+    tiny_set_text(m, "general.architecture", arch);
+    for (size_t i = 0; i < m->keys; i++) {
+        tiny_key *k = &m->key[i];
+        char rest[sizeof k->name];
+
+        if (strncmp(k->name, from, sizeof from - 1) != 0) continue;
+        snprintf(rest, sizeof rest, "%s", k->name + sizeof from - 1);
+        snprintf(k->name, sizeof k->name, "%.16s.%.46s", arch, rest);
+        k->name_bytes = strlen(k->name);
+    }
+}
+
 static buffer array_of(uint32_t type, size_t n)
 {
     buffer b = {0};
@@ -212,8 +228,7 @@ static void add_data(tiny *m, size_t n, bool gain)
     m->data_bytes = b.n;
 }
 
-/* A matrix of random weights; with rows 0, a gain of ones. */
-static void add_tensor(tiny *m, const char *name, size_t cols, size_t rows)
+void tiny_add_tensor(tiny *m, const char *name, size_t cols, size_t rows)
 {
     tiny_tensor *t = &m->tensor[m->tensors++];
     const size_t n = cols * (rows ? rows : 1);
@@ -235,13 +250,13 @@ static void add_layer(tiny *m, int layer)
     char name[64];
 
     snprintf(name, sizeof name, "blk.%d.attn_norm.weight", layer);
-    add_tensor(m, name, 64, 0);
+    tiny_add_tensor(m, name, 64, 0);
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
         snprintf(name, sizeof name, "blk.%d.%s.weight", layer, matrices[i]);
-        add_tensor(m, name, 64, 64);
+        tiny_add_tensor(m, name, 64, 64);
     }
     snprintf(name, sizeof name, "blk.%d.ffn_norm.weight", layer);
-    add_tensor(m, name, 64, 0);
+    tiny_add_tensor(m, name, 64, 0);
 }
 
 /* --- the valid model --- */
@@ -316,9 +331,9 @@ tiny *tiny_new(void)
     m->version = 3;
     m->keep = SIZE_MAX;
     set_keys(m);
-    add_tensor(m, "token_embd.weight", 64, V);
+    tiny_add_tensor(m, "token_embd.weight", 64, V);
     for (int layer = 0; layer < 2; layer++) add_layer(m, layer);
-    add_tensor(m, "output_norm.weight", 64, 0);
+    tiny_add_tensor(m, "output_norm.weight", 64, 0);
     return m;
 }
 

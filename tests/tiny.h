@@ -57,6 +57,9 @@ void tiny_set_numbers(tiny *m, const char *key, const uint32_t *values, size_t n
 void tiny_set_floats(tiny *m, const char *key, const float *values, size_t n);
 void tiny_remove(tiny *m, const char *key);
 
+/* Another architecture: its name, and that of the keys that begin with it. */
+void tiny_become(tiny *m, const char *arch);
+
 /* Overwrite a number inside a value. Offsets of a value: 0 its type; a text's length 4; of
  * an array the elements' type 4, their count 8, the first element 16. */
 void tiny_patch_u32(tiny *m, const char *key, size_t at, uint32_t value);
@@ -66,6 +69,9 @@ void tiny_patch_u64(tiny *m, const char *key, size_t at, uint64_t value);
 tiny_key *tiny_find_key(tiny *m, const char *name);
 tiny_tensor *tiny_find(tiny *m, const char *name);
 void tiny_remove_tensor(tiny *m, const char *name);
+
+/* One more: a matrix of random weights; with rows 0, a vector of ones. */
+void tiny_add_tensor(tiny *m, const char *name, size_t cols, size_t rows);
 
 /* --- malformed files: the rows of bad_gguf.def --- */
 

@@ -76,7 +76,7 @@ static const row *find_row(const char *mode, const char **n)
 /* What `auto` is: the plan that there is, else what the paper has to offer. */
 static const char *choose_mode(const model *m, const struct plan *p, char chosen[16])
 {
-    if (!p) return model_is_mha(m) ? "cl3" : "xq4";
+    if (!p) return model_is_mha(m) || m->E > m->D ? "cl3" : "xq4"; /* xq wants E <= D there */
     snprintf(chosen, 16, "klt%g", plan_read_about(p).ratio);
     return chosen;
 }

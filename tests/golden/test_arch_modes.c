@@ -112,6 +112,29 @@ static void check_modes(const char *arguments)
     planned_close(&p);
 }
 
+/* Grouped heads wider than the model: latents would be wider than layer inputs. */
+TEST(modes_xq_refuses_keys_wider_than_the_model)
+{
+    static const char *const others[] = {"kv16", "kivi4", "cl3", "auto", "klt6"};
+    planned p;
+    plan *made;
+    codec_options o = {.mode = "xq4", .block_tokens = CACHE_BLOCK_TOKENS};
+    codec_state s;
+
+    planned_open_random(&p, "--arch qwen3 --layers 3 --head-dim 48", 2);
+    made = planned_make(&p, 6, plan_default_predictor(p.m->D));
+    CHECK(p.m->E > p.m->D);
+    CHECK(codec_open(&s, &o, p.m, &p.kern) == ERR_MODEMODEL);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        o.mode = others[i];
+        o.plan = i == 4 ? made : NULL;
+        CHECK(codec_open(&s, &o, p.m, &p.kern) == ERR_OK);
+        codec_close(&s);
+    }
+    plan_close(made);
+    planned_close(&p);
+}
+
 #define MODES_TEST(id, arguments)       \
     TEST(modes_are_close_to_exact_##id) \
     {                                   \
