@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "engine/arch.h"
 #include "engine/gguf.h"
 #include "engine/tokenizer.h"
 #include "server/command.h"
@@ -36,6 +37,31 @@ static size_t tensor_bytes(const gguf *g)
     return sum;
 }
 
+/* What the architecture adds to the plain one, `between` two of them. */
+static void add_features(text_builder *t, const architecture *a, const char *between)
+{
+    const char *next = "";
+
+    for (size_t i = 0; i < ARCH_FEATURES; i++) {
+        if (!(a->has >> i & 1)) continue;
+        text_addf(t, "%s%s", next, arch_feature_text(i));
+        next = between;
+    }
+}
+
+static void describe_architecture(text_builder *t, const gguf *g)
+{
+    const architecture *a;
+
+    if (arch_of(g, &a, NULL) != ERR_OK) {
+        text_add_string(t, "\narchitecture is not supported\n");
+        return;
+    }
+    text_addf(t, "\narchitecture %s%s", a->name, a->has ? ": " : "");
+    add_features(t, a, ", ");
+    text_add_string(t, "\n");
+}
+
 static void describe(text_builder *t, const gguf *g, const char *path)
 {
     char value[VALUE_BYTES];
@@ -50,6 +76,7 @@ static void describe(text_builder *t, const gguf *g, const char *path)
         gguf_print_value(g, i, value, sizeof value);
         text_addf(t, " = %s\n", value);
     }
+    describe_architecture(t, g);
     text_addf(t, "\n%zu tensors, %zu bytes\n", gguf_tensors(g), tensor_bytes(g));
     for (size_t i = 0; i < gguf_tensors(g); i++) {
         const gguf_tensor *tensor = gguf_tensor_at(g, i);
@@ -117,6 +144,20 @@ static void json_value(text_builder *t, const gguf *g, size_t i)
         text_add_string(t, value);
 }
 
+/* null: not supported. */
+static void json_architecture(text_builder *t, const gguf *g)
+{
+    const architecture *a;
+
+    if (arch_of(g, &a, NULL) != ERR_OK) {
+        text_add_string(t, "null");
+        return;
+    }
+    text_addf(t, "{\"name\":\"%s\",\"features\":[%s", a->name, a->has ? "\"" : "");
+    add_features(t, a, "\",\"");
+    text_addf(t, "%s]}", a->has ? "\"" : "");
+}
+
 static void describe_json(text_builder *t, const gguf *g, const char *path)
 {
     text_add_string(t, "{\"file\":");
@@ -129,7 +170,9 @@ static void describe_json(text_builder *t, const gguf *g, const char *path)
         text_add_string(t, ":");
         json_value(t, g, i);
     }
-    text_add_string(t, "},\"tensors\":[");
+    text_add_string(t, "},\"architecture\":");
+    json_architecture(t, g);
+    text_add_string(t, ",\"tensors\":[");
     for (size_t i = 0; i < gguf_tensors(g); i++) {
         const gguf_tensor *tensor = gguf_tensor_at(g, i);
 
