@@ -112,6 +112,20 @@ static void check_modes(const char *arguments)
     planned_close(&p);
 }
 
+/* Two channels of the residual stream 100 times as large as the others. */
+TEST(modes_klt_learns_from_massive_activations)
+{
+    planned p;
+    plan *made;
+
+    planned_open_random(&p, "--arch llama --layers 4 --massive 2", 2);
+    made = planned_make(&p, 8, plan_default_predictor(p.m->D));
+    fprintf(stderr, "massive activations: KL %.1e\n", plan_read_about(made).kl);
+    CHECK(plan_read_about(made).kl >= 0 && plan_read_about(made).kl < 1e-5);
+    plan_close(made);
+    planned_close(&p);
+}
+
 /* Grouped heads wider than the model: latents would be wider than layer inputs. */
 TEST(modes_xq_refuses_keys_wider_than_the_model)
 {
