@@ -27,7 +27,7 @@ typedef struct key_list {
     const char *arch;
 } key_list;
 
-static void fail(const char *what)
+_Noreturn static void fail(const char *what)
 {
     fprintf(stderr, "random model: %s\n", what);
     exit(1);
@@ -511,7 +511,7 @@ char *random_make(const char *arguments)
                      .type = GGUF_F32,
                      .tokens = "models/seedling-32m-mha-q8_0.gguf"};
     char *text = strdup(arguments), *words[MAX_WORDS] = {"random_model"}, *rest = NULL;
-    char folder[] = "/tmp/xquantd-random-XXXXXX", *path;
+    char folder[] = "/tmp/xquantd-random-XXXXXX", *path = NULL;
     int n = 1;
     FILE *f;
 

@@ -119,7 +119,7 @@ static err record_row(lane *l, recorder *r, const reader_text *text, size_t row)
 
 err reader_record(const reader_model *r, const reader_text *text, const stage *p, float *x)
 {
-    recorder to = {.base = {&recorder_ops, BLOCK},
+    recorder to = {.base = {.ops = &recorder_ops, .block_tokens = BLOCK},
                    .x = x,
                    .tokens = text->rows * text->row_tokens,
                    .D = r->m->D};
