@@ -380,6 +380,7 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
 {
     loader o = {.m = m, .g = g, .why = why};
     arch_keys keys = {.g = g, .why = why};
+    rope_rule rules[2];
 
     TRY(arch_of(g, &keys.arch, why));
     m->arch = keys.arch;
@@ -390,11 +391,11 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
     m->vectors = malloc(count_vectors(m) * sizeof *m->vectors);
     if (!m->layers || !m->vectors) return ERR_NOMEM;
     m->ctx = choose_ctx(m, ctx);
-    TRY(model_read_positions(m, &keys));
+    TRY(model_read_positions(m, &keys, rules));
     TRY(open_ends(&o));
     for (; o.layer < m->L; o.layer++) TRY(open_layer(&o));
     m->weight_type = find_weight_type(g);
-    return ERR_OK;
+    return model_open_ropes(m, rules);
 }
 
 err model_open(model **out, const gguf *g, size_t ctx, fault *why)

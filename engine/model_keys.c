@@ -20,6 +20,7 @@ static err read_heads(model *m, const arch_keys *k)
     size_t value;
 
     TRY(arch_size(k, "attention.key_length", C, MAX_WIDTH, &m->C));
+    if (m->C > MAX_WIDTH / m->H) return arch_fault(k, ERR_RANGE, "attention.head_count");
     if (m->C % 2) return arch_fault(k, ERR_RANGE, "attention.key_length");
     TRY(arch_size(k, "attention.value_length", m->C, MAX_WIDTH, &value));
     if (value != m->C) return arch_fault(k, ERR_RANGE, "attention.value_length");
@@ -106,6 +107,7 @@ static err read_windows(model *m, const arch_keys *k)
     else
         TRY(arch_count(k, key, SIZE_MAX, &window));
     if (!window) return ERR_OK;
+    if (window > MAX_CTX) window = MAX_CTX; /* no context is longer */
     if (arch_count(&(arch_keys){k->g, k->arch, NULL}, pattern, MAX_LAYERS, &period) ==
         ERR_KEYTYPE)
         return read_list(m, k, pattern, window);
@@ -188,17 +190,24 @@ static err read_rule(const model *m, const arch_keys *k, rope_rule *r)
     return read_factors(m, k, r);
 }
 
-err model_read_positions(model *m, const arch_keys *k)
+err model_read_positions(model *m, const arch_keys *k, rope_rule *rules)
 {
-    const bool local = k->arch->has & ARCH_LOCAL_ROPE;
-    rope_rule rule, own;
+    rope_rule *own = &rules[1];
 
     TRY(read_windows(m, k));
-    TRY(read_rule(m, k, &rule));
-    own = (rope_rule){.n = rule.n, .halves = rule.halves, .scale = 1, .size = 1};
-    TRY(arch_real(k, "rope.freq_base_swa", local ? 10000 : rule.base, max_base, &own.base));
-    TRY(rope_open(&m->ropes[0], &rule, m->ctx));
-    if (local) TRY(rope_open(&m->ropes[1], &own, m->ctx));
+    TRY(read_rule(m, k, &rules[0]));
+    *own = (rope_rule){.halves = rules[0].halves, .scale = 1, .size = 1};
+    if (!(k->arch->has & ARCH_LOCAL_ROPE)) return ERR_OK;
+    own->n = rules[0].n;
+    return arch_real(k, "rope.freq_base_swa", 10000, max_base, &own->base);
+}
+
+err model_open_ropes(model *m, const rope_rule *rules)
+{
+    const bool local = rules[1].n;
+
+    TRY(rope_open(&m->ropes[0], &rules[0], m->ctx));
+    if (local) TRY(rope_open(&m->ropes[1], &rules[1], m->ctx));
     for (size_t l = 0; l < m->L; l++)
         m->layers[l].rope = &m->ropes[local && m->layers[l].window];
     return ERR_OK;
