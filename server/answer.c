@@ -33,6 +33,7 @@ static const answer_row rows[ERR_COUNT] = {
     [ERR_OFFSET] = {500, SERVER, NULL},
     [ERR_TENSORTYPE] = {500, SERVER, NULL},
     [ERR_ARCH] = {500, SERVER, NULL},
+    [ERR_PART] = {500, SERVER, NULL},
     [ERR_TOKENIZER] = {500, SERVER, NULL},
     [ERR_TEMPLATE] = {400, INVALID, "unsupported_parameter"},
     [ERR_MODE] = {500, SERVER, NULL},
