@@ -337,6 +337,18 @@ static size_t measure_weights(const model *m, const gguf *g)
     return bytes;
 }
 
+/* Widths that no tensor has would be measured as if they were true. */
+static err check_widths(loader *o)
+{
+    const model *m = o->m;
+    const bool fused = m->arch->has & ARCH_FUSED;
+    const size_t Q = m->H * m->C, rows = fused ? Q + 2 * m->E : Q;
+    const gguf_tensor *t = NULL;
+
+    return find_tensor(o, name_part(o, fused ? "attn_qkv.weight" : "attn_q.weight"),
+                       (const size_t[3]){m->D, rows, 0}, &t);
+}
+
 err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
 {
     model m = {0};
@@ -347,6 +359,7 @@ err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
     m.arch = keys.arch;
     TRY(model_read_sizes(&m, &keys));
     TRY(find_embedding(&o));
+    TRY(check_widths(&o));
     m.ctx = choose_ctx(&m, ctx);
     m.weight_bytes = measure_weights(&m, g);
     *out = m;
