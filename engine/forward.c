@@ -322,23 +322,27 @@ static void attend_unit(void *arg, int i, int slot_id)
     s->seconds[FORWARD_ATTEND] += now() - ready;
 }
 
-/* Fold one partial result into the running one, from the `first` block that the row sees; the
- * last divides by the sum. */
-static void merge_row(const unit *u, size_t first, size_t C, float *top, float *sum, float *o,
-                      float m, float l, const float *part)
+/* Fold one partial result, a row and head of the wave, into the running one at the row and head
+ * `at`, from the `first` block that the row sees; the last divides by the sum. */
+static void merge_row(const forward *f, const unit *u, size_t first, size_t at, size_t part)
 {
+    const size_t C = f->m->C;
+    const float m = f->part_m[part], *in = f->part_o + part * C;
+    float *top = &f->top[at], *sum = &f->sum[at], *o = f->heads + at * C;
+
     if (u->block < first) return;
     if (u->block == first) {
         *top = m;
-        *sum = l;
-        memcpy(o, part, C * sizeof *o);
+        *sum = f->part_l[part];
+        memcpy(o, in, C * sizeof *o);
     } else {
-        const float best = m > *top ? m : *top;
-        const float old = kern_exp(*top - best), new = kern_exp(m - best);
+        const float best = m > *top ? m : *top; /* exp 0 is 1 */
+        const float old = *top == best ? 1 : kern_exp(*top - best);
+        const float new = m == best ? 1 : kern_exp(m - best);
 
         *top = best;
-        *sum = *sum * old + l * new;
-        for (size_t c = 0; c < C; c++) o[c] = o[c] * old + part[c] * new;
+        *sum = *sum * old + f->part_l[part] * new;
+        f->kern->mix(o, in, C, old, new);
     }
     if (u->block + 1 == u->blocks)
         for (size_t c = 0; c < C; c++) o[c] /= *sum;
@@ -348,7 +352,7 @@ static void merge_head(void *arg, int h, int slot_id)
 {
     const attend_job *job = arg;
     const forward *f = job->f;
-    const size_t H = f->m->H, C = f->m->C;
+    const size_t H = f->m->H;
 
     (void)slot_id;
     for (size_t i = 0; i < job->n; i++) {
@@ -360,8 +364,7 @@ static void merge_head(void *arg, int h, int slot_id)
             const size_t at = (row + t) * H + (size_t)h, part = (u->row + t) * H + (size_t)h;
             const size_t first = first_seen(p->pos + t, u->window) / f->block_tokens;
 
-            merge_row(u, first, C, &f->top[at], &f->sum[at], f->heads + at * C, f->part_m[part],
-                      f->part_l[part], f->part_o + part * C);
+            merge_row(f, u, first, at, part);
         }
     }
 }

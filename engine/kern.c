@@ -27,6 +27,7 @@ void kern_init(kern *k, unsigned flags)
     k->silu_mul = kern_silu_mul_avx2;
     k->gelu_mul = kern_gelu_mul_avx2;
     k->soft_cap = kern_soft_cap_avx2;
+    k->mix = kern_mix_avx2;
     k->attend_float = kern_attend_float_avx2;
     k->attend_half = kern_attend_half_avx2;
     k->attend_int8 = kern_attend_int8_avx2;

@@ -40,6 +40,17 @@ void kern_rotate_halves_avx2(float *x, const float *cosine, const float *sine, s
     }
 }
 
+void kern_mix_avx2(float *y, const float *x, size_t n, float keep, float take)
+{
+    const __m256 k = _mm256_set1_ps(keep), t = _mm256_set1_ps(take);
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(y + i), k),
+                                              _mm256_mul_ps(_mm256_loadu_ps(x + i), t)));
+    kern_mix_ref(y + i, x + i, n - i, keep, take);
+}
+
 INLINE void transpose8(const float *x, size_t stride, float *y, size_t y_stride)
 {
     __m256 r[8], u[8];

@@ -235,6 +235,12 @@ void kern_soft_cap_ref(float *x, size_t n, float cap)
     for (size_t i = 0; i < n; i++) x[i] = kern_cap_one(x[i], cap, 2.0f / cap);
 }
 
+/* y = y * keep + x * take: two products, then their sum. */
+void kern_mix_ref(float *y, const float *x, size_t n, float keep, float take)
+{
+    for (size_t i = 0; i < n; i++) y[i] = y[i] * keep + x[i] * take;
+}
+
 /* y[c, j] = x[j, c], j = 0 .. n-1: moves, no arithmetic. */
 void kern_transpose_ref(const float *x, size_t stride, size_t n, size_t width, float *y,
                         size_t y_stride)

@@ -115,6 +115,24 @@ bool check_soft_cap(const kern *k)
     return same;
 }
 
+bool check_mix(const kern *k)
+{
+    float x[MAX_N];
+    bool same = true;
+
+    check_floats(x, MAX_N, 16);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 17);
+        check_floats(p.b, MAX_N, 17);
+        kern_mix_ref(p.a, x, n, 0.3f, 1.7f);
+        k->mix(p.b, x, n, 0.3f, 1.7f);
+        same = pair_same("mix", &p);
+    }
+    return same;
+}
+
 bool check_silu_mul(const kern *k)
 {
     float gate[MAX_N], up[MAX_N];
