@@ -102,7 +102,7 @@ static bool is_painted(const pool *p, pool_block b, int colour)
 TEST(pool_keeps_two_halves_where_one_block_was)
 {
     const uint8_t bytes[64] = {7};
-    pool_block a, b, c;
+    pool_block a = 0, b = 0, c;
     pool *p = NULL;
 
     CHECK(pool_open(&p, 2 * 128, 100, true) == ERR_OK);
