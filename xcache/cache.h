@@ -186,7 +186,7 @@ void cache_drop_pages(cache *c);
 typedef struct cache_stats {
     const char *mode, *degraded_mode; /* NULL: blocks are not degraded */
     size_t block_tokens, block_bytes;
-    size_t block_numbers; /* of blocks are less than that */
+    size_t block_numbers; /* every block has a number below it */
     uint64_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
     size_t capacity_tokens;
     size_t active_tokens, idle_tokens; /* sealed; a shared block counts once */
