@@ -22,25 +22,28 @@ typedef struct context {
 typedef enum kv_format { KV_FLOAT, KV_HALF, KV_INT8 } kv_format;
 
 /* Keys and values of n tokens as attention reads them in place, whatever n: keys 0 .. n-1
- * count, all B can be read. The number of an int8 is scale * int. */
+ * count, all B can be read. The number of an int8 is scale * int. What one head reads lies
+ * together, but for values just rebuilt. */
 typedef struct kv_tile {
     kv_format format;
-    const void *k;                     /* [G,C,B] keys transposed inside each head */
-    const void *v;                     /* [n,G,C] */
+    const void *k;                     /* [G,B/16,C,16] 16 keys of a channel side by side */
+    const void *v;                     /* [G,B,C], or [B,G,C]; in numbers: */
+    size_t v_stride, v_head;           /* from token to token, from head to head */
     const uint16_t *k_scale, *v_scale; /* [G,B] halves, KV_INT8 only; else NULL */
 } kv_tile;
 
 typedef struct context_ops {
-    /* Add T tokens to one layer of the open block, which has room for them. Layers come
-     * in order, 0 first, T the same for all. One thread; the owner seals between steps.
+    /* Add tokens first .. first+T-1 of this step's to one layer of the open block, which has
+     * room for them. Layers come in order, 0 first, the tokens in any order. Any worker, others
+     * at once with other tokens; the owner seals between steps.
      *
      *   x [T,D]       in  float32, input of the layer's K and V projections
      *   k, v [T,G,C]  in  float32, exact, biases and norms of heads applied (model_finish_kv);
-     * k before rotary positions. All borrowed
+     * k before rotary positions, which are applied in place. All borrowed
      *
      * Cannot fail: the scheduler reserved the room. Cost: O(T*D). Does not allocate. */
-    void (*append)(context *c, int layer, const float *x, const float *k, const float *v,
-                   size_t T);
+    void (*append)(context *c, int layer, size_t first, const float *x, float *k,
+                   const float *v, size_t T);
 
     /* Keys and values of block b of one layer, rebuilt from the codes if need be.
      * All workers may call it at once between two appends, each with its own slot.

@@ -1,64 +1,18 @@
 /* forward.c - the network, one function a layer, top to bottom.
  *
- * Work is shared as (panels of a matrix) and (block of a piece) tasks. Attention runs in
- * waves: the partial results of a few blocks are made by any worker, then merged per head
- * in ascending block order, so the split never shows in the result. */
+ * Products are shared as tasks of some panels of a matrix; attention.c has the rest. */
 #include "engine/forward.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "engine/experts.h"
+#include "engine/forward_state.h"
 
 enum { LOGIT_ROWS = 16 }; /* rows of the output product at a time */
 
-/* One block of one piece: attention's unit of work. */
-typedef struct unit {
-    size_t piece, block, blocks; /* blocks: of its piece, in all */
-    size_t row;                  /* first of its rows in the partial buffers */
-    size_t window;               /* of the layer; 0: none */
-} unit;
-
-/* A row that an expert computes, and how much it counts there. */
-typedef struct pick {
-    size_t row;
-    float weight;
-} pick;
-
-typedef struct slot {
-    double seconds[FORWARD_PHASES];
-    char pad[64]; /* slots never share a cache line */
-} slot;
-
-struct forward {
-    const model *m;
-    const kern *kern;
-    team *team;
-    size_t max_rows, block_tokens, wave_rows, n_units, bytes;
-    char *memory;             /* all of the below, one allocation */
-    float *h, *x, *q, *k, *v; /* [R,D] [R,widest] [R,H*C] [R,E] [R,E] */
-    float *heads, *gate, *up; /* [R,H*C] [R,F] [R,F] */
-    float *top, *sum;         /* [R,H] running maximum and sum of attention */
-    float *part_m, *part_l;   /* [wave_rows,H] */
-    float *part_o;            /* [wave_rows,H,C] */
-    float *logits;            /* [LOGIT_ROWS,V] */
-    float *route;             /* [R,X] scores of experts */
-    expert_share *shares;     /* [R,used] */
-    pick *picks;              /* [R] rows of the expert at hand... */
-    float *picked, *mixed;    /* [R,D] these rows; [R,D] what all experts make */
-    int8_t *q8;               /* [R,widest] */
-    float *q8_scale;
-    kern_sums *q8_sum; /* [R,widest/32] */
-    unit *units;       /* [wave_rows] */
-    slot *slots;
-    const forward_piece *pieces; /* of the step that runs */
-    size_t n_pieces, rows;
-};
-
-static double now(void)
+double forward_now(void)
 {
     struct timespec t;
 
@@ -85,7 +39,8 @@ static size_t larger(size_t a, size_t b)
 static size_t lay_out(forward *f)
 {
     const model *m = f->m;
-    const size_t R = f->max_rows, W = f->wave_rows, Q = m->H * m->C, f4 = sizeof(float);
+    const size_t R = f->max_rows, W = f->wave_rows + (size_t)f->team->slots, Q = m->H * m->C,
+                 f4 = sizeof(float);
     const size_t widest = larger(larger(m->D, Q), m->F);
     const size_t groups = (widest + KERN_GROUP - 1) / KERN_GROUP;
     char *p = f->memory;
@@ -113,6 +68,8 @@ static size_t lay_out(forward *f)
     f->q8 = carve(p, &at, R * widest);
     f->q8_scale = carve(p, &at, R * groups * f4);
     f->q8_sum = carve(p, &at, R * groups * f4);
+    f->parts = carve(p, &at, R * sizeof *f->parts);
+    f->strips = carve(p, &at, R * sizeof *f->strips);
     f->units = carve(p, &at, W * sizeof *f->units);
     f->slots = carve(p, &at, (size_t)f->team->slots * sizeof *f->slots);
     return at;
@@ -166,7 +123,7 @@ typedef struct multiply_job {
 static void multiply_chunk(void *arg, int i, int s)
 {
     const multiply_job *job = arg;
-    const double start = now();
+    const double start = forward_now();
     size_t first = (size_t)i * job->chunk, left = job->chunk;
 
     for (int j = 0; j < job->n && left; j++) {
@@ -182,7 +139,7 @@ static void multiply_chunk(void *arg, int i, int s)
         left -= last - first;
         first = 0;
     }
-    job->f->slots[s].seconds[FORWARD_GEMM] += now() - start;
+    job->f->slots[s].seconds[FORWARD_GEMM] += forward_now() - start;
 }
 
 /* y = x W^T for up to three matrices that share their input x [T,D]. */
@@ -207,200 +164,6 @@ static void multiply(forward *f, const float *x, size_t T, const product *list, 
     tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
     job.chunk = (panels + tasks - 1) / tasks;
     f->team->run(f->team, multiply_chunk, &job, (int)((panels + job.chunk - 1) / job.chunk));
-}
-
-/* --- attention --- */
-
-typedef struct attend_job {
-    forward *f;
-    int layer;
-    size_t n; /* units of this wave */
-} attend_job;
-
-static size_t first_row(const forward *f, size_t piece)
-{
-    size_t row = 0;
-
-    for (size_t i = 0; i < piece; i++) row += f->pieces[i].T;
-    return row;
-}
-
-typedef void attend_call(const kern_attend *a);
-
-static attend_call *call_for(const kern *k, kv_format format)
-{
-    attend_call *const calls[] = {
-        [KV_FLOAT] = k->attend_float, [KV_HALF] = k->attend_half, [KV_INT8] = k->attend_int8};
-
-    return calls[format];
-}
-
-/* The first position that a query at `pos` sees. */
-static size_t first_seen(size_t pos, size_t window)
-{
-    return window && pos + 1 > window ? pos + 1 - window : 0;
-}
-
-/* Where the keys and values of head g are. They are read in place: widening them first was
- * tried, and gains 4 % of attention at 96 rows but loses as much at 24. */
-static void point_at_head(const forward *f, const kv_tile *tile, size_t g, kern_attend *a)
-{
-    static const size_t bytes[] = {[KV_FLOAT] = 4, [KV_HALF] = 2, [KV_INT8] = 1};
-    const size_t C = f->m->C, B = f->block_tokens, number = bytes[tile->format];
-
-    a->kt = (const char *)tile->k + g * C * B * number;
-    a->v = (const char *)tile->v + g * C * number;
-    a->k_scale = tile->k_scale ? tile->k_scale + g * B : NULL;
-    a->v_scale = tile->v_scale ? tile->v_scale + g * B : NULL;
-}
-
-/* Partial attention of the query heads of one piece that share keys and values g. All heads
- * of a single row see the same keys, so they can be the kernel's rows. */
-static void attend_group(const forward *f, const unit *u, size_t g, attend_call *call,
-                         kern_attend *a)
-{
-    const model *m = f->m;
-    const size_t each = m->H / m->G, Q = m->H * m->C, T = f->pieces[u->piece].T;
-    const size_t heads = T == 1 ? each : 1; /* of one call */
-
-    a->T = T * heads;
-    a->q_stride = a->o_stride = T == 1 ? m->C : Q;
-    a->ml_stride = T == 1 ? 1 : m->H;
-    a->slide = u->window && T > 1; /* heads of one row look from one place */
-    for (size_t h = g * each; h < (g + 1) * each; h += heads) {
-        a->q = f->q + first_row(f, u->piece) * Q + h * m->C;
-        a->m = f->part_m + u->row * m->H + h;
-        a->l = f->part_l + u->row * m->H + h;
-        a->o = f->part_o + u->row * Q + h * m->C;
-        call(a);
-    }
-}
-
-/* Block b of a piece as its queries see it. */
-static kern_attend view(const forward *f, const unit *u, size_t n)
-{
-    const model *m = f->m;
-    const size_t pos = f->pieces[u->piece].pos, own = pos / f->block_tokens;
-    const ptrdiff_t start = (ptrdiff_t)(u->block * f->block_tokens);
-
-    return (kern_attend){.kt_stride = f->block_tokens,
-                         .v_stride = m->E,
-                         .C = m->C,
-                         .n = n,
-                         .first = u->block == own ? pos % f->block_tokens + 1 : n,
-                         .low = u->window ? (ptrdiff_t)(pos + 1) - (ptrdiff_t)u->window - start
-                                          : 0,
-                         .scale = m->score_scale,
-                         .cap = m->score_cap};
-}
-
-/* Partial attention of all heads of one piece over one block; nothing but the tile is asked for
- * where none of its rows sees the block. */
-static void attend_unit(void *arg, int i, int slot_id)
-{
-    const attend_job *job = arg;
-    const forward *f = job->f;
-    const model *m = f->m;
-    const unit *u = &f->units[i];
-    const forward_piece *piece = &f->pieces[u->piece];
-    const context_ops *ops = piece->context->ops;
-    slot *s = &f->slots[slot_id];
-    const bool seen = first_seen(piece->pos, u->window) / f->block_tokens <= u->block;
-    const double start = now();
-    double ready;
-    kv_tile tile;
-    const size_t n = ops->tile(piece->context, job->layer, u->block, slot_id, &tile);
-    kern_attend a = view(f, u, n);
-
-    ready = now();
-    s->seconds[FORWARD_TILE] += ready - start;
-    for (size_t g = 0; seen && g < m->G; g++) {
-        point_at_head(f, &tile, g, &a);
-        attend_group(f, u, g, call_for(f->kern, tile.format), &a);
-    }
-    ops->release(piece->context, slot_id);
-    s->seconds[FORWARD_ATTEND] += now() - ready;
-}
-
-/* Fold one partial result, a row and head of the wave, into the running one at the row and head
- * `at`, from the `first` block that the row sees; the last divides by the sum. */
-static void merge_row(const forward *f, const unit *u, size_t first, size_t at, size_t part)
-{
-    const size_t C = f->m->C;
-    const float m = f->part_m[part], *in = f->part_o + part * C;
-    float *top = &f->top[at], *sum = &f->sum[at], *o = f->heads + at * C;
-
-    if (u->block < first) return;
-    if (u->block == first) {
-        *top = m;
-        *sum = f->part_l[part];
-        memcpy(o, in, C * sizeof *o);
-    } else {
-        const float best = m > *top ? m : *top; /* exp 0 is 1 */
-        const float old = *top == best ? 1 : kern_exp(*top - best);
-        const float new = m == best ? 1 : kern_exp(m - best);
-
-        *top = best;
-        *sum = *sum * old + f->part_l[part] * new;
-        f->kern->mix(o, in, C, old, new);
-    }
-    if (u->block + 1 == u->blocks)
-        for (size_t c = 0; c < C; c++) o[c] /= *sum;
-}
-
-static void merge_head(void *arg, int h, int slot_id)
-{
-    const attend_job *job = arg;
-    const forward *f = job->f;
-    const size_t H = f->m->H;
-
-    (void)slot_id;
-    for (size_t i = 0; i < job->n; i++) {
-        const unit *u = &f->units[i];
-        const forward_piece *p = &f->pieces[u->piece];
-        const size_t row = first_row(f, u->piece);
-
-        for (size_t t = 0; t < p->T; t++) {
-            const size_t at = (row + t) * H + (size_t)h, part = (u->row + t) * H + (size_t)h;
-            const size_t first = first_seen(p->pos + t, u->window) / f->block_tokens;
-
-            merge_row(f, u, first, at, part);
-        }
-    }
-}
-
-static void run_wave(attend_job *job)
-{
-    forward *f = job->f;
-
-    f->team->run(f->team, attend_unit, job, (int)job->n);
-    f->team->run(f->team, merge_head, job, (int)f->m->H);
-    job->n = 0;
-}
-
-/* heads [R,H,C] = softmax(q K^T scale) V, every row over its own context, or the window that
- * slides over it. */
-static void attend(forward *f, int layer)
-{
-    attend_job job = {.f = f, .layer = layer};
-    const size_t window = f->m->layers[layer].window;
-    size_t rows = 0;
-
-    for (size_t i = 0; i < f->n_pieces; i++) {
-        const forward_piece *p = &f->pieces[i];
-        const size_t blocks = p->pos / f->block_tokens + 1;
-        const size_t first = first_seen(p->pos, window) / f->block_tokens;
-
-        for (size_t b = p->context->every_tile ? 0 : first; b < blocks; b++) {
-            if (rows + p->T > f->wave_rows) {
-                run_wave(&job);
-                rows = 0;
-            }
-            f->units[job.n++] = (unit){i, b, blocks, rows, window};
-            rows += p->T;
-        }
-    }
-    run_wave(&job);
 }
 
 /* --- layers --- */
@@ -435,23 +198,11 @@ static void project(forward *f, size_t l)
 /* h += Wo attention(norm h) */
 static void attention_layer(forward *f, size_t l)
 {
-    const model *m = f->m;
-    const model_layer *layer = &m->layers[l];
-    size_t row = 0;
+    const model_layer *layer = &f->m->layers[l];
 
     norm(f, f->h, layer->attn_norm, f->rows, f->x);
     project(f, l);
-    for (size_t i = 0; i < f->n_pieces; i++) {
-        const forward_piece *p = &f->pieces[i];
-
-        for (size_t t = 0; t < p->T; t++)
-            rope_turn(layer->rope, f->kern, f->q + (row + t) * m->H * m->C, m->H, m->C,
-                      p->pos + t);
-        p->context->ops->append(p->context, (int)l, f->x + row * m->D, f->k + row * m->E,
-                                f->v + row * m->E, p->T);
-        row += p->T;
-    }
-    attend(f, (int)l);
+    attention_run(f, (int)l);
     multiply(f, f->heads, f->rows, (product[]){{&layer->o, f->x}}, 1);
     add(f, f->x, layer->attn_post);
 }
@@ -536,35 +287,41 @@ static void scores(forward *f)
 {
     const model *m = f->m;
     float *out[LOGIT_ROWS];
-    size_t n = 0, row = 0;
+    size_t n = 0;
 
-    for (size_t i = 0; i < f->n_pieces; i++) {
-        const forward_piece *p = &f->pieces[i];
+    for (size_t i = 0; i < f->n_parts; i++) {
+        const forward_piece *p = f->parts[i].piece;
 
         for (size_t w = 0; w < p->wanted; w++) {
-            norm(f, f->h + (row + p->T - p->wanted + w) * m->D, m->output_norm, 1,
+            norm(f, f->h + (f->parts[i].row + p->T - p->wanted + w) * m->D, m->output_norm, 1,
                  f->x + n * m->D);
             out[n++] = p->logits + w * m->V;
             if (n < LOGIT_ROWS) continue;
             flush_logits(f, n, out);
             n = 0;
         }
-        row += p->T;
     }
     flush_logits(f, n, out);
 }
 
+/* The pieces become the step's parts; h = the embeddings of all their rows. */
+static void take(forward *f, const forward_piece *pieces, size_t n)
+{
+    f->n_parts = n;
+    f->rows = 0;
+    for (size_t i = 0; i < n; i++) {
+        f->parts[i] = (part){.piece = &pieces[i], .row = f->rows};
+        assert(f->rows + pieces[i].T <= f->max_rows);
+        for (size_t t = 0; t < pieces[i].T; t++)
+            model_embed(f->m, pieces[i].ids[t], f->h + f->rows++ * f->m->D);
+    }
+    assert(f->rows > 0);
+}
+
 void forward_step(forward *f, const forward_piece *pieces, size_t n)
 {
-    size_t row = 0;
-
-    f->pieces = pieces;
-    f->n_pieces = n;
-    f->rows = first_row(f, n);
-    assert(f->rows > 0 && f->rows <= f->max_rows);
-    for (size_t i = 0; i < n; i++)
-        for (size_t t = 0; t < pieces[i].T; t++)
-            model_embed(f->m, pieces[i].ids[t], f->h + row++ * f->m->D);
+    take(f, pieces, n);
+    attention_plan(f);
     for (size_t l = 0; l < f->m->L; l++) {
         attention_layer(f, l);
         ffn_layer(f, l);

@@ -39,7 +39,7 @@ typedef struct kern_panel {
 
 /* One head's attention over one block of keys, T rows of queries; kt and v are floats, halves
  * or int8 by the kernel's name, and widen exactly:
- *   s[j] = (sum over c of q[t,c] kt[c,j]) * k_scale[j] * scale   c ascending, one fmaf each
+ *   s[j] = (sum over c of q[t,c] kt[j,c]) * k_scale[j] * scale   c ascending, one fmaf each
  *   s[j] = what soft_cap makes of it, where there is a cap
  *   m = max s;  p[j] = exp(s[j] - m);  l = sum p   16 sums, j in sum j % 16, folded in halves
  *   o[c] = sum over j of (p[j] * v_scale[j]) v[j,c]              j ascending, one fmaf each
@@ -47,13 +47,13 @@ typedef struct kern_panel {
  * low + t * slide: their p is 0. A row that sees none has m -inf, l and o 0. */
 typedef struct kern_attend {
     const float *q; /* [T,C], q_stride floats from row to row */
-    const void *kt; /* [C,n] keys transposed, kt_stride numbers a row, a multiple of 16,
-                       readable to it */
+    const void *kt; /* [n/16,C,16] keys transposed in panels, the last readable to its end */
     const void *v;  /* [n,C], v_stride numbers from key to key */
-    const uint16_t *k_scale, *v_scale; /* [n] halves, readable to kt_stride; NULL: all 1 */
-    float *m, *l;                      /* [T], ml_stride floats from row to row */
-    float *o;                          /* [T,C], o_stride floats from row to row */
-    size_t q_stride, kt_stride, v_stride, ml_stride, o_stride;
+    const uint16_t *k_scale,
+        *v_scale; /* [n] halves, readable to a multiple of 16; NULL: all 1 */
+    float *m, *l; /* [T], ml_stride floats from row to row */
+    float *o;     /* [T,C], o_stride floats from row to row */
+    size_t q_stride, v_stride, ml_stride, o_stride;
     size_t T, C, n; /* n <= KERN_KEYS */
     size_t first;
     ptrdiff_t

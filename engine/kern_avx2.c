@@ -339,6 +339,12 @@ INLINE size_t keys_of(const kern_attend *a, size_t t)
     return a->first + t < a->n ? a->first + t : a->n;
 }
 
+/* Where channel c of key j, a multiple of 8, is in its panel of 16. */
+INLINE size_t key_at(const kern_attend *a, size_t c, size_t j)
+{
+    return (j / 16 * a->C + c) * 16 + j % 16;
+}
+
 /* p = q k of `vectors` times 8 keys from j on. */
 INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vectors,
                    enum number kind, float *p)
@@ -351,7 +357,7 @@ INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vecto
         __m256 k[8];
 
         for (int i = 0; i < vectors; i++)
-            k[i] = load_numbers(a->kt, c * a->kt_stride + j + 8 * (size_t)i, kind);
+            k[i] = load_numbers(a->kt, key_at(a, c, j + 8 * (size_t)i), kind);
         for (int r = 0; r < rows; r++) {
             const __m256 b = _mm256_broadcast_ss(a->q + (t + (size_t)r) * a->q_stride + c);
 
@@ -524,22 +530,21 @@ INLINE void store_codes(int8_t *q, __m256 x, __m256 reciprocal)
     _mm_storel_epi64((__m128i *)(void *)q, _mm_packs_epi16(words, words));
 }
 
-void kern_int8_keys_avx2(const float *kt, size_t stride, size_t C, size_t n, int8_t *q,
-                         uint16_t *scale)
+void kern_int8_keys_avx2(const float *kt, size_t C, size_t n, int8_t *q, uint16_t *scale)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
 
     for (size_t j = 0; j < n; j += 8) {
+        const size_t at = j / 16 * 16 * C + j % 16;
         __m256 top = _mm256_setzero_ps(), reciprocal;
         __m128i halves;
 
         for (size_t c = 0; c < C; c++)
-            top = _mm256_max_ps(top,
-                                _mm256_andnot_ps(sign, _mm256_loadu_ps(kt + c * stride + j)));
+            top = _mm256_max_ps(top, _mm256_andnot_ps(sign, _mm256_loadu_ps(kt + at + 16 * c)));
         reciprocal = int8_steps(top, &halves);
         _mm_storeu_si128((__m128i *)(void *)(scale + j), halves);
         for (size_t c = 0; c < C; c++)
-            store_codes(q + c * stride + j, _mm256_loadu_ps(kt + c * stride + j), reciprocal);
+            store_codes(q + at + 16 * c, _mm256_loadu_ps(kt + at + 16 * c), reciprocal);
     }
 }
 
@@ -552,7 +557,7 @@ void kern_int8_values_avx2(const float *v, size_t stride, size_t n, size_t C, in
         kern_int8_values_ref(v, stride, n, C, q, scale);
         return;
     }
-    for (size_t j = 0; j < n; j++, v += stride, q += stride) {
+    for (size_t j = 0; j < n; j++, v += stride, q += C) {
         __m256 top = _mm256_setzero_ps(), reciprocal;
         __m128i halves;
 

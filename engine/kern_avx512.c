@@ -254,7 +254,7 @@ INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vecto
         __m512 k[8];
 
         for (int i = 0; i < vectors; i++)
-            k[i] = load_numbers(a->kt, c * a->kt_stride + j + 16 * (size_t)i, kind);
+            k[i] = load_numbers(a->kt, (j + 16 * (size_t)i) * a->C + 16 * c, kind);
         for (int r = 0; r < rows; r++) {
             const __m512 b = _mm512_set1_ps(a->q[(t + (size_t)r) * a->q_stride + c]);
 
@@ -423,27 +423,26 @@ INLINE __m128i int8_codes(__m512 x, __m512 reciprocal)
     return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(y));
 }
 
-void kern_int8_keys_avx512(const float *kt, size_t stride, size_t C, size_t n, int8_t *q,
-                           uint16_t *scale)
+void kern_int8_keys_avx512(const float *kt, size_t C, size_t n, int8_t *q, uint16_t *scale)
 {
-    for (size_t j = 0; j < n; j += 16) {
+    for (size_t j = 0; j < n; j += 16, kt += 16 * C, q += 16 * C) {
         __m512 top = _mm512_setzero_ps(), reciprocal;
         __m256i halves;
 
         for (size_t c = 0; c < C; c++)
-            top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(kt + c * stride + j)));
+            top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(kt + 16 * c)));
         reciprocal = int8_steps(top, &halves);
         _mm256_storeu_si256((__m256i *)(void *)(scale + j), halves);
         for (size_t c = 0; c < C; c++)
-            _mm_storeu_si128((__m128i *)(void *)(q + c * stride + j),
-                             int8_codes(_mm512_loadu_ps(kt + c * stride + j), reciprocal));
+            _mm_storeu_si128((__m128i *)(void *)(q + 16 * c),
+                             int8_codes(_mm512_loadu_ps(kt + 16 * c), reciprocal));
     }
 }
 
 void kern_int8_values_avx512(const float *v, size_t stride, size_t n, size_t C, int8_t *q,
                              uint16_t *scale)
 {
-    for (size_t j = 0; j < n; j++, v += stride, q += stride) {
+    for (size_t j = 0; j < n; j++, v += stride, q += C) {
         __m512 top = _mm512_setzero_ps(), reciprocal;
         __m256i halves;
 

@@ -271,19 +271,25 @@ static float read_scale(const uint16_t *scale, size_t j)
     return scale ? kern_float(scale[j]) : 1.0f;
 }
 
+/* Where channel c of key j is among keys in panels. */
+static size_t key_at(size_t c, size_t j, size_t C)
+{
+    return (j / KERN_PANEL * C + c) * KERN_PANEL + j % KERN_PANEL;
+}
+
 /* The score of key j for one row's query. */
 static float score(const kern_attend *a, const float *q, size_t j, read_number *read)
 {
     float s = 0.0f;
 
-    for (size_t c = 0; c < a->C; c++) s = fmaf(q[c], read(a->kt, c * a->kt_stride + j), s);
+    for (size_t c = 0; c < a->C; c++) s = fmaf(q[c], read(a->kt, key_at(c, j, a->C)), s);
     s = s * read_scale(a->k_scale, j) * a->scale;
     return a->cap > 0.0f ? kern_cap_one(s, a->cap, 2.0f / a->cap) : s;
 }
 
 static void attend(const kern_attend *a, read_number *read)
 {
-    assert(a->n <= KERN_KEYS && a->first >= 1 && a->kt_stride % 16 == 0);
+    assert(a->n <= KERN_KEYS && a->first >= 1);
     for (size_t t = 0; t < a->T; t++) {
         const float *q = a->q + t * a->q_stride;
         const size_t n = a->first + t < a->n ? a->first + t : a->n;
@@ -343,24 +349,23 @@ static int8_t int8_code(float x, float reciprocal)
     return (int8_t)lrintf(fminf(fmaxf(x * reciprocal, -127.0f), 127.0f));
 }
 
-/* One head's keys, transposed: kt and q [C,n], `stride` numbers a row of both, n a multiple
- * of 16; scale [n] halves, one a key. */
-void kern_int8_keys_ref(const float *kt, size_t stride, size_t C, size_t n, int8_t *q,
-                        uint16_t *scale)
+/* One head's keys in panels: kt and q [n/16,C,16], n a multiple of 16; scale [n] halves, one
+ * a key. */
+void kern_int8_keys_ref(const float *kt, size_t C, size_t n, int8_t *q, uint16_t *scale)
 {
     assert(n % 16 == 0);
     for (size_t j = 0; j < n; j++) {
         float top = 0.0f, reciprocal;
 
-        for (size_t c = 0; c < C; c++) top = fmaxf(top, fabsf(kt[c * stride + j]));
+        for (size_t c = 0; c < C; c++) top = fmaxf(top, fabsf(kt[key_at(c, j, C)]));
         reciprocal = int8_step(top, &scale[j]);
         for (size_t c = 0; c < C; c++)
-            q[c * stride + j] = int8_code(kt[c * stride + j], reciprocal);
+            q[key_at(c, j, C)] = int8_code(kt[key_at(c, j, C)], reciprocal);
     }
 }
 
-/* One head's values: v and q [n,C], `stride` numbers from token to token of both; scale [n]
- * halves, one a token. */
+/* One head's values: v [n,C], `stride` numbers from token to token; q [n,C]; scale [n] halves,
+ * one a token. */
 void kern_int8_values_ref(const float *v, size_t stride, size_t n, size_t C, int8_t *q,
                           uint16_t *scale)
 {
@@ -369,7 +374,6 @@ void kern_int8_values_ref(const float *v, size_t stride, size_t n, size_t C, int
 
         for (size_t c = 0; c < C; c++) top = fmaxf(top, fabsf(v[j * stride + c]));
         reciprocal = int8_step(top, &scale[j]);
-        for (size_t c = 0; c < C; c++)
-            q[j * stride + c] = int8_code(v[j * stride + c], reciprocal);
+        for (size_t c = 0; c < C; c++) q[j * C + c] = int8_code(v[j * stride + c], reciprocal);
     }
 }

@@ -114,7 +114,6 @@ static err open_all(cache *c, const model *m, const kern *k, const cache_options
     TRY(scratch_open(&c->scratch, &s->codec, o->max_running, o->team->slots,
                      s->workspace ? 0 : count_stream(&s->codec, o)));
     s->slots = c->scratch.slots;
-    s->turned = c->scratch.turned;
     s->rebuilt = &c->rebuilt;
     return ERR_OK;
 }

@@ -121,13 +121,26 @@ void codec_close(codec_state *s)
     s->codec = NULL;
 }
 
+kv_tile codec_stored_tile(const codec_state *s, kv_format format, const void *k, const void *v)
+{
+    return (kv_tile){.format = format,
+                     .k = k,
+                     .v = v,
+                     .v_stride = s->m->C,
+                     .v_head = s->block_tokens * s->m->C};
+}
+
 void codec_turn(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     const codec_scratch *from = place->scratch;
-    const remat_turned to = {s->m->layers[layer].rope, from->kt, s->block_tokens};
+    const remat_turned to = {s->m->layers[layer].rope, from->kt, s->block_tokens, 0};
 
     remat_turn(s->m, s->kern, from->k, s->block_tokens, place->first, &to);
-    *out = (kv_tile){.format = KV_FLOAT, .k = from->kt, .v = from->v};
+    *out = (kv_tile){.format = KV_FLOAT,
+                     .k = from->kt,
+                     .v = from->v,
+                     .v_stride = s->m->E,
+                     .v_head = s->m->C};
 }
 
 void codec_finish(const codec_state *s, int layer, const codec_place *place, kv_tile *out)

@@ -19,15 +19,15 @@
 typedef struct codec_rows {
     const float *x;     /* [B,D], only where the codec says keeps_x; else NULL */
     const float *raw_k; /* [B,E] k before rotary positions, only with keeps_raw_k */
-    const float *k;     /* [G,C,B] with rotary positions applied */
-    const float *v;     /* [B,E] */
+    const float *k;     /* [G,B/16,C,16] with rotary positions applied */
+    const float *v;     /* [G,B,C] */
 } codec_rows;
 
 /* Where a tile may be rebuilt: one per worker. Aligned to 64 bytes. */
 typedef struct codec_scratch {
     float *x;     /* [B,D] */
     float *k, *v; /* [B,E], v right after k */
-    float *kt;    /* [G,C,B] what a tile's keys are in */
+    float *kt;    /* [G,B/16,C,16] what a tile's keys are in */
     float *temp;  /* [codec_state.temp_floats] */
     float *state; /* [B,D] for codec_place.state where a whole block is done at once */
 } codec_scratch;
@@ -139,6 +139,9 @@ void codec_close(codec_state *s);
 /* The same for a model of which nothing is known but its sizes: *out can only be asked for
  * sizes, and need not be closed. */
 err codec_measure(codec_state *out, const codec_options *o, const model *m);
+
+/* Keys and values that are stored as numbers, in the order of an open page. */
+kv_tile codec_stored_tile(const codec_state *s, kv_format format, const void *k, const void *v);
 
 /* The end of a rebuild: keys in scratch k get their rotary positions and go to kt, in a tile's
  * order; *out is kt and v. */

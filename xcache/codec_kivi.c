@@ -1,6 +1,8 @@
 /* codec_kivi.c - kivi<b>: keys before rotary positions per channel over a block's tokens,
  * values per token; the first layers at 4 bits or more. Source: arXiv:2402.02750, made
  * stronger as arXiv:2508.10395 (section 4) does for its baseline. */
+#include <string.h>
+
 #include "xcache/codec.h"
 #include "xcache/field.h"
 
@@ -24,6 +26,16 @@ static codec_size size_kivi(const codec_state *s, int layer)
     return (codec_size){k.codes + v.codes, k.scales + v.scales};
 }
 
+/* v [G,B,C] to [B,G,C]. */
+static void gather_values(const codec_state *s, const float *v, float *out)
+{
+    const size_t B = s->block_tokens, G = s->m->G, C = s->m->C;
+
+    for (size_t t = 0; t < B; t++)
+        for (size_t g = 0; g < G; g++)
+            memcpy(out + (t * G + g) * C, v + (g * B + t) * C, C * sizeof *v);
+}
+
 static void encode_kivi(const codec_state *s, int layer, const codec_rows *in,
                         const codec_place *place)
 {
@@ -31,7 +43,9 @@ static void encode_kivi(const codec_state *s, int layer, const codec_rows *in,
     const codec_size k = field_size(&fk);
 
     field_encode(&fk, s->kern, in->raw_k, place->codes, place->scales, place->scratch->k);
-    field_encode(&fv, s->kern, in->v, place->codes + k.codes, place->scales + k.scales, NULL);
+    gather_values(s, in->v, place->scratch->v);
+    field_encode(&fv, s->kern, place->scratch->v, place->codes + k.codes,
+                 place->scales + k.scales, NULL);
 }
 
 static void decode_kivi(const codec_state *s, int layer, const codec_place *place, kv_tile *out)

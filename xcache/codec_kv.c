@@ -34,9 +34,8 @@ static void encode_kv32(const codec_state *s, int layer, const codec_rows *in,
 static void decode_kv32(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     (void)layer;
-    *out = (kv_tile){.format = KV_FLOAT,
-                     .k = place->codes,
-                     .v = place->codes + s->block_tokens * s->m->E * sizeof(float)};
+    *out = codec_stored_tile(s, KV_FLOAT, place->codes,
+                             place->codes + s->block_tokens * s->m->E * sizeof(float));
 }
 
 static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
@@ -52,9 +51,8 @@ static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
 static void decode_kv16(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     (void)layer;
-    *out = (kv_tile){.format = KV_HALF,
-                     .k = place->codes,
-                     .v = place->codes + s->block_tokens * s->m->E * sizeof(uint16_t)};
+    *out = codec_stored_tile(s, KV_HALF, place->codes,
+                             place->codes + s->block_tokens * s->m->E * sizeof(uint16_t));
 }
 
 const codec codec_kv32 = {.size = size_kv32, .encode = encode_kv32, .decode = decode_kv32};

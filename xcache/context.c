@@ -11,25 +11,26 @@ static const xcontext *of(const context *c)
     return (const xcontext *)(const void *)c;
 }
 
-static void append(context *c, int layer, const float *in, const float *k, const float *v,
-                   size_t T)
+static void append(context *c, int layer, size_t first, const float *in, float *k,
+                   const float *v, size_t T)
 {
     const xcontext *x = of(c);
     const codec_state *s = &x->shared->codec;
     const model *m = s->m;
-    const size_t B = s->block_tokens, at = x->n_tokens % B;
-    const remat_turned to = {m->layers[layer].rope, x->page->k + (size_t)layer * B * m->E + at,
-                             B};
-    float *turned = x->shared->turned;
+    const size_t B = s->block_tokens, at = x->n_tokens % B + first;
+    const remat_turned to = {m->layers[layer].rope, x->page->k + (size_t)layer * B * m->E, B,
+                             at};
+    float *values = x->page->v + (size_t)layer * B * m->E;
 
-    assert(at + T <= B && T == x->pushed);
-    memcpy(turned, k, T * m->E * sizeof *k);
-    remat_turn(m, s->kern, turned, T, x->n_tokens, &to);
-    memcpy(x->page->v + ((size_t)layer * B + at) * m->E, v, T * m->E * sizeof *v);
+    assert(at + T <= B && first + T <= x->pushed);
+    for (size_t t = 0; t < T; t++)
+        for (size_t g = 0; g < m->G; g++)
+            memcpy(values + (g * B + at + t) * m->C, v + t * m->E + g * m->C, m->C * sizeof *v);
     if (x->page->raw_k)
         memcpy(x->page->raw_k + ((size_t)layer * B + at) * m->E, k, T * m->E * sizeof *k);
     if (x->page->x)
         memcpy(x->page->x + ((size_t)layer * B + at) * m->D, in, T * m->D * sizeof *in);
+    remat_turn(m, s->kern, k, T, x->n_tokens + first, &to);
 }
 
 const block_format *context_format(const context_shared *s, pool_block b)
@@ -71,7 +72,7 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
     const size_t B = s->codec.block_tokens, at = (size_t)layer * B * s->codec.m->E;
 
     if (b == x->n_blocks) {
-        *out = (kv_tile){.format = KV_FLOAT, .k = x->page->k + at, .v = x->page->v + at};
+        *out = codec_stored_tile(&s->codec, KV_FLOAT, x->page->k + at, x->page->v + at);
         return x->n_tokens % B + x->pushed;
     }
     assert(b < x->n_blocks);

@@ -22,7 +22,6 @@ typedef struct context_shared {
     pool *pool;
     workspace *workspace; /* NULL: tiles are read in place, or rebuilt when read */
     const codec_scratch *slots;
-    float *turned;          /* [B,E] of an append */
     atomic_ullong *rebuilt; /* token-layers rebuilt */
 } context_shared;
 

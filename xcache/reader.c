@@ -75,13 +75,13 @@ static recorder *of(context *c)
     return (recorder *)(void *)c;
 }
 
-static void append(context *c, int layer, const float *x, const float *k, const float *v,
-                   size_t T)
+static void append(context *c, int layer, size_t first, const float *x, float *k,
+                   const float *v, size_t T)
 {
     const recorder *r = of(c);
 
-    memcpy(r->x + ((size_t)layer * r->tokens + r->at) * r->D, x, T * r->D * sizeof *x);
-    r->inner->ops->append(r->inner, layer, x, k, v, T);
+    memcpy(r->x + ((size_t)layer * r->tokens + r->at + first) * r->D, x, T * r->D * sizeof *x);
+    r->inner->ops->append(r->inner, layer, first, x, k, v, T);
 }
 
 static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)

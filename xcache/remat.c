@@ -21,9 +21,14 @@ void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t f
 {
     for (size_t t = 0; t < rows; t++)
         rope_turn(to->rope, hot, k + t * m->E, m->G, m->C, first + t);
-    for (size_t g = 0; g < m->G; g++)
-        hot->transpose(k + g * m->C, m->E, rows, m->C, to->kt + g * m->C * to->stride,
-                       to->stride);
+    for (size_t t = 0, n; t < rows; t += n) {
+        const size_t at = to->at + t, in = at % KERN_PANEL;
+
+        n = rows - t < KERN_PANEL - in ? rows - t : KERN_PANEL - in;
+        for (size_t g = 0; g < m->G; g++)
+            hot->transpose(k + t * m->E + g * m->C, m->E, n, m->C,
+                           to->kt + (g * to->block_tokens + at - in) * m->C + in, KERN_PANEL);
+    }
 }
 
 size_t remat_weight_bytes(const model *m)

@@ -16,16 +16,15 @@
 void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, size_t outputs,
                     float *y, int add);
 
-/* By which angles keys turn, and where they go: [G,C,rows], `stride` floats from channel to
- * channel. */
+/* By which angles keys turn, and where they go: from key `at` on of a block's. */
 typedef struct remat_turned {
     const rope *rope;
-    float *kt;
-    size_t stride;
+    float *kt; /* [G,B/16,C,16] */
+    size_t block_tokens, at;
 } remat_turned;
 
-/* Apply rotary positions first .. first+rows-1 to keys k [rows,E], and transpose them inside
- * each head. */
+/* Apply rotary positions first .. first+rows-1 to keys k [rows,E], and transpose them in
+ * panels of each head. */
 void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first,
                 const remat_turned *to);
 

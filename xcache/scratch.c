@@ -57,7 +57,6 @@ static size_t lay_out(scratch *s, const codec_state *c, size_t stream_blocks)
     }
     for (int i = 0; i < s->n_slots && c->codec->rebuilds; i++)
         lay_out_slot(s, &at, c, &s->slots[i]);
-    s->turned = carve(s, &at, B * c->m->E * sizeof(float));
     return at;
 }
 

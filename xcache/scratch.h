@@ -11,8 +11,8 @@
 
 /* Room for the newest block_tokens tokens of one context. */
 typedef struct open_page {
-    float *k;     /* [L,G,C,B] with rotary positions applied, transposed */
-    float *v;     /* [L,B,E] */
+    float *k;     /* [L,G,B/16,C,16] with rotary positions applied */
+    float *v;     /* [L,G,B,C] */
     float *x;     /* [L,B,D]; NULL where the codec keeps none */
     float *raw_k; /* [L,B,E] before rotary positions; NULL where the codec keeps none */
     float
@@ -32,7 +32,6 @@ typedef struct scratch {
     int n_free;
     codec_scratch *slots; /* [n_slots]; NULL members where nothing is rebuilt */
     int n_slots;
-    float *turned; /* [B,E] keys on their way into a page */
 } scratch;
 
 /* Bytes of all of it; arguments as below. 0: out of memory. */

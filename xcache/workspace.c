@@ -28,7 +28,7 @@ struct workspace {
 static const size_t number_bytes[] = {
     [KV_FLOAT] = sizeof(float), [KV_HALF] = sizeof(uint16_t), [KV_INT8] = sizeof(int8_t)};
 
-/* K, V, then for int8 the scales of K, of V. */
+/* K [G,B/16,C,16], V [G,B,C], then for int8 the scales of K, of V. */
 static size_t layer_bytes(const model *m, size_t B, kv_format format)
 {
     const size_t scales = format == KV_INT8 ? 2 * m->G * B * sizeof(uint16_t) : 0;
@@ -148,7 +148,11 @@ void workspace_read(const workspace *w, pool_block b, int layer, kv_tile *out)
     const size_t bytes = w->m->E * w->block_tokens * number_bytes[w->format];
     const uint8_t *at = layer_of(w, b, layer);
 
-    *out = (kv_tile){.format = w->format, .k = at, .v = at + bytes};
+    *out = (kv_tile){.format = w->format,
+                     .k = at,
+                     .v = at + bytes,
+                     .v_stride = w->m->C,
+                     .v_head = w->block_tokens * w->m->C};
     if (w->format != KV_INT8) return;
     out->k_scale = (const uint16_t *)(const void *)(at + 2 * bytes);
     out->v_scale = out->k_scale + w->m->G * w->block_tokens;
@@ -163,25 +167,36 @@ static void write_int8(const workspace *w, uint8_t *at, const kv_tile *from)
     const float *keys = from->k, *values = from->v;
 
     for (size_t g = 0; g < m->G; g++) {
-        w->kern->int8_keys(keys + g * m->C * B, B, m->C, B, k + g * m->C * B, k_scale + g * B);
-        w->kern->int8_values(values + g * m->C, m->E, B, m->C, v + g * m->C, v_scale + g * B);
+        w->kern->int8_keys(keys + g * m->C * B, m->C, B, k + g * m->C * B, k_scale + g * B);
+        w->kern->int8_values(values + g * from->v_head, from->v_stride, B, m->C,
+                             v + g * m->C * B, v_scale + g * B);
     }
+}
+
+/* Row i of values [G,B,C]. */
+static const float *value_row(const workspace *w, const kv_tile *from, size_t i)
+{
+    return (const float *)from->v + i / w->block_tokens * from->v_head +
+           i % w->block_tokens * from->v_stride;
 }
 
 void workspace_write(workspace *w, pool_block b, int layer, const kv_tile *from)
 {
-    const size_t n = w->m->E * w->block_tokens;
+    const size_t n = w->m->E * w->block_tokens, C = w->m->C, rows = n / C;
     uint8_t *at = layer_of(w, b, layer);
 
     assert(from->format == KV_FLOAT);
     switch (w->format) {
     case KV_FLOAT:
         memcpy(at, from->k, n * sizeof(float));
-        memcpy(at + n * sizeof(float), from->v, n * sizeof(float));
+        for (size_t i = 0; i < rows; i++)
+            memcpy((float *)(void *)at + n + i * C, value_row(w, from, i), C * sizeof(float));
         return;
     case KV_HALF:
         w->kern->float_to_half(from->k, n, (uint16_t *)(void *)at);
-        w->kern->float_to_half(from->v, n, (uint16_t *)(void *)at + n);
+        for (size_t i = 0; i < rows; i++)
+            w->kern->float_to_half(value_row(w, from, i), C,
+                                   (uint16_t *)(void *)at + n + i * C);
         return;
     case KV_INT8:
         write_int8(w, at, from);

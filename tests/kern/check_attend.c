@@ -12,7 +12,7 @@ typedef void attend_call(const kern_attend *a);
 /* Keys and values of one head in one format, as floats too, and scales. */
 typedef struct head {
     attend_call *ref;
-    void *kt, *v;              /* [MAX_C,KERN_KEYS] [KERN_KEYS,MAX_C+1] */
+    void *kt, *v;              /* [KERN_KEYS/16,MAX_C,16] [KERN_KEYS,MAX_C+1] */
     float *kt_float, *v_float; /* the same numbers */
     uint16_t *k_scale, *v_scale;
     float *q;
@@ -53,7 +53,6 @@ static bool same_attend(const head *h, const kern *k, attend_call *twin, kern_at
     a.k_scale = h->k_scale;
     a.v_scale = h->v_scale;
     a.q_stride = a.C + LEFT;
-    a.kt_stride = a.n <= 128 ? (a.n + 15) / 16 * 16 : KERN_KEYS;
     a.v_stride = a.C + 1;
     a.scale = 0.37f;
     widened = a;
