@@ -1,6 +1,7 @@
 /* threads.c - parallel-for with a spin-then-sleep barrier. */
 #include "server/threads.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,27 +10,43 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { SPINS = 4000 }; /* of a pause each: some 50 to 100 us */
+enum {
+    SPINS = 4000,   /* of a pause each: some 50 to 100 us */
+    LINE = 128,     /* two lines of 64 bytes come together */
+    INDEX_BITS = 20 /* of a ticket; the rest counts rounds */
+};
 
-/* A ticket is (round, next index) in one word, so that a worker which comes late can never
- * take an index of a round it has not seen: its exchange fails. A round is odd while the
- * job is being written, and even while it may be worked on. The caller waits for the
- * indices that were taken, not for workers that slept through it. */
+/* What a slot has to do and has done, on a line of its own. An index belongs to the same slot
+ * whenever as many are run, so what it reads stays in that core's caches; who is through with
+ * its own takes others'. A ticket is (round, next index) in one word. Whoever takes the first
+ * index of a lane in a round moves it on to that round; a worker that comes late finds the
+ * lane used up, or in a later round, for a round only ends when every index was taken. */
+typedef struct lane {
+    _Alignas(LINE) _Atomic uint64_t ticket;
+    _Atomic uint64_t done; /* (round, indices through); the owner's */
+} lane;
+
+/* What is to be run. The round is odd while the rest is being written. */
+typedef struct job {
+    _Atomic uint64_t round;
+    _Atomic(team_task *) task;
+    _Atomic(void *) arg;
+    atomic_int n;
+} job;
+
 typedef struct threads {
     team base;
     pthread_t *ids; /* [slots-1] */
+    lane *lanes;    /* [slots] */
     int started;
-    _Atomic uint64_t ticket;
-    atomic_int done;           /* indices of the round that are through */
-    _Atomic(team_task *) task; /* the round's job */
-    _Atomic(void *) arg;
-    atomic_uint n;
-    atomic_bool stop;
-    atomic_int sleeping;
     atomic_int next_slot;
+    atomic_bool stop;
     pthread_mutex_t lock; /* only for sleeping */
     pthread_cond_t wake;
+    _Alignas(LINE) job job;
+    _Alignas(LINE) atomic_int sleeping;
 } threads;
 
 static void pause_cpu(void)
@@ -41,36 +58,69 @@ static void pause_cpu(void)
 #endif
 }
 
-static uint32_t round_of(const threads *t)
+/* A job as it was at one time. */
+typedef struct order {
+    uint64_t round;
+    team_task *task;
+    void *arg;
+    int n;
+} order;
+
+/* False: the job is being written. */
+static bool read_job(const threads *t, order *o)
 {
-    return (uint32_t)(atomic_load(&t->ticket) >> 32);
+    o->round = atomic_load(&t->job.round);
+    o->task = atomic_load(&t->job.task);
+    o->arg = atomic_load(&t->job.arg);
+    o->n = atomic_load(&t->job.n);
+    return o->round % 2 == 0 && atomic_load(&t->job.round) == o->round;
 }
 
-static void work(threads *t, int slot)
+/* The first index of a lane, or the end of the one before it. */
+static uint64_t lane_start(const threads *t, int slot, int n)
 {
-    for (;;) {
-        uint64_t ticket = atomic_load(&t->ticket);
-        team_task *const task = atomic_load(&t->task);
-        void *const arg = atomic_load(&t->arg);
-        const uint32_t i = (uint32_t)ticket;
+    return (uint64_t)n * (uint64_t)slot / (uint64_t)t->base.slots;
+}
 
-        if (ticket >> 32 & 1 || i >= atomic_load(&t->n)) return;
-        if (!atomic_compare_exchange_strong(&t->ticket, &ticket, ticket + 1)) continue;
-        task(arg, (int)i, slot); /* the exchange held: this is the job of that round */
-        atomic_fetch_add(&t->done, 1);
+/* The next index of a slot's lane; -1: all are taken. */
+static int take_index(threads *t, int slot, const order *o)
+{
+    lane *l = &t->lanes[slot];
+    const uint64_t first = lane_start(t, slot, o->n), end = lane_start(t, slot + 1, o->n);
+    const uint64_t start = o->round << INDEX_BITS;
+    uint64_t ticket = atomic_load(&l->ticket);
+
+    for (;;) {
+        const uint64_t next = ticket < start ? start + first : ticket;
+
+        if (next >= start + end) return -1;
+        if (atomic_compare_exchange_weak(&l->ticket, &ticket, next + 1))
+            return (int)(next - start);
     }
 }
 
+static void work(threads *t, int slot, const order *o)
+{
+    lane *own = &t->lanes[slot];
+    uint64_t done = o->round << INDEX_BITS;
+
+    for (int k = 0, i; k < t->base.slots; k++)
+        while ((i = take_index(t, (slot + k) % t->base.slots, o)) >= 0) {
+            o->task(o->arg, i, slot);
+            atomic_store(&own->done, ++done);
+        }
+}
+
 /* Wait until the round is no longer `seen`: spin, then sleep. */
-static void wait_round(threads *t, uint32_t seen)
+static void wait_round(threads *t, uint64_t seen)
 {
     for (int i = 0; i < SPINS; i++) {
-        if (round_of(t) != seen) return;
+        if (atomic_load(&t->job.round) != seen) return;
         pause_cpu();
     }
     pthread_mutex_lock(&t->lock);
     atomic_fetch_add(&t->sleeping, 1);
-    while (round_of(t) == seen) pthread_cond_wait(&t->wake, &t->lock);
+    while (atomic_load(&t->job.round) == seen) pthread_cond_wait(&t->wake, &t->lock);
     atomic_fetch_sub(&t->sleeping, 1);
     pthread_mutex_unlock(&t->lock);
 }
@@ -79,12 +129,12 @@ static void *worker(void *arg)
 {
     threads *t = arg;
     const int slot = atomic_fetch_add(&t->next_slot, 1);
-    uint32_t round = 0;
+    order o;
 
     while (!atomic_load(&t->stop)) {
-        work(t, slot);
-        wait_round(t, round);
-        round = round_of(t);
+        if (!read_job(t, &o)) continue;
+        work(t, slot, &o);
+        wait_round(t, o.round);
     }
     return NULL;
 }
@@ -99,30 +149,48 @@ static void wake_sleepers(threads *t)
     pthread_mutex_unlock(&t->lock);
 }
 
-static void start_round(threads *t, team_task *task, void *arg, int n)
+/* Returns the order that was given. */
+static order start_round(threads *t, team_task *task, void *arg, int n)
 {
-    const uint32_t round = round_of(t) + 1;
+    const order o = {atomic_load(&t->job.round) + 2, task, arg, n};
 
-    atomic_store(&t->ticket, (uint64_t)round << 32);
-    atomic_store(&t->task, task);
-    atomic_store(&t->arg, arg);
-    atomic_store(&t->n, (unsigned)n);
-    atomic_store(&t->done, 0);
-    atomic_store(&t->ticket, (uint64_t)(round + 1) << 32);
+    assert(n >= 0 && n < 1 << INDEX_BITS);
+    atomic_store(&t->job.round, o.round - 1);
+    atomic_store(&t->job.task, task);
+    atomic_store(&t->job.arg, arg);
+    atomic_store(&t->job.n, n);
+    atomic_store(&t->job.round, o.round);
     wake_sleepers(t);
+    return o;
 }
 
+/* Indices of the round that are through. */
+static int count_done(const threads *t, const order *o)
+{
+    const uint64_t start = o->round << INDEX_BITS;
+    uint64_t n = 0;
+
+    for (int s = 0; s < t->base.slots; s++) {
+        const uint64_t done = atomic_load(&t->lanes[s].done);
+
+        if (done > start) n += done - start;
+    }
+    return (int)n;
+}
+
+/* The caller waits for the indices, not for workers that slept through the round. */
 static void run(team *base, team_task *task, void *arg, int n)
 {
     threads *t = (threads *)(void *)base;
+    order o;
 
     if (n <= 1 || !t->started) {
         for (int i = 0; i < n; i++) task(arg, i, 0);
         return;
     }
-    start_round(t, task, arg, n);
-    work(t, 0);
-    for (int spins = 0; atomic_load(&t->done) < n; spins++) {
+    o = start_round(t, task, arg, n);
+    work(t, 0, &o);
+    for (int spins = 0; count_done(t, &o) < n; spins++) {
         pause_cpu();
         if (spins > SPINS) sched_yield(); /* the cores are shared with others */
     }
@@ -130,19 +198,22 @@ static void run(team *base, team_task *task, void *arg, int n)
 
 err threads_open(team **out, int n)
 {
-    threads *t = calloc(1, sizeof *t);
+    threads *t = aligned_alloc(LINE, sizeof *t);
     sigset_t all, old;
 
     if (!t) return ERR_NOMEM;
+    memset(t, 0, sizeof *t);
     t->base = (team){.slots = n, .run = run};
     atomic_store(&t->next_slot, 1);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
     t->ids = calloc((size_t)n, sizeof *t->ids);
-    if (!t->ids) {
+    t->lanes = aligned_alloc(LINE, (size_t)n * sizeof *t->lanes);
+    if (!t->ids || !t->lanes) {
         threads_close(&t->base);
         return ERR_NOMEM;
     }
+    memset(t->lanes, 0, (size_t)n * sizeof *t->lanes);
     sigfillset(&all); /* signals are the loop's */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     while (t->started < n - 1 && !pthread_create(&t->ids[t->started], NULL, worker, t))
@@ -167,6 +238,7 @@ void threads_close(team *base)
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->lock);
     free(t->ids);
+    free(t->lanes);
     free(t);
 }
 

@@ -52,6 +52,37 @@ TEST(threads_call_every_index_once_and_never_share_a_slot)
     check_rounds(5, 1000);
 }
 
+typedef struct chain {
+    atomic_int through; /* indices */
+    int n;
+    int slot_of[4];
+} chain;
+
+/* Index 0 ends only when all others are through, wherever they were to run. */
+static void wait_for_others(void *arg, int i, int slot)
+{
+    chain *c = arg;
+
+    c->slot_of[i] = slot;
+    while (i == 0 && atomic_load(&c->through) < c->n - 1) continue;
+    atomic_fetch_add(&c->through, 1);
+}
+
+TEST(threads_take_over_what_a_busy_slot_was_to_run)
+{
+    team *crew = NULL;
+
+    CHECK(threads_open(&crew, 2) == ERR_OK);
+    for (int round = 0; round < 50; round++) {
+        chain c = {.n = 4};
+
+        crew->run(crew, wait_for_others, &c, c.n);
+        CHECK(atomic_load(&c.through) == c.n);
+        for (int i = 1; i < c.n; i++) CHECK(c.slot_of[i] != c.slot_of[0]);
+    }
+    threads_close(crew);
+}
+
 TEST(threads_close_when_nothing_ever_ran)
 {
     team *crew = NULL;
