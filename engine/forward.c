@@ -10,7 +10,10 @@
 
 #include "engine/forward_state.h"
 
-enum { LOGIT_ROWS = 16 }; /* rows of the output product at a time */
+enum {
+    LOGIT_ROWS = 16, /* rows of the output product at a time */
+    ROWS = 8         /* of a task that does the same to each row */
+};
 
 double forward_now(void)
 {
@@ -104,6 +107,88 @@ void forward_close(forward *f)
     free(f);
 }
 
+/* --- rows --- */
+
+/* What is done to each row of x [T,width] by itself. */
+typedef struct row_job {
+    forward *f;
+    size_t T, width;
+    const float *x, *gain;
+    float *y;
+} row_job;
+
+static void over_rows(team_task *task, row_job *job)
+{
+    team *t = job->f->team;
+
+    t->run(t, task, job, (int)((job->T + ROWS - 1) / ROWS));
+}
+
+static size_t rows_end(const row_job *job, int i)
+{
+    const size_t end = (size_t)(i + 1) * ROWS;
+
+    return end < job->T ? end : job->T;
+}
+
+static void quantize_rows(void *arg, int i, int slot_id)
+{
+    const row_job *job = arg;
+    const forward *f = job->f;
+    const size_t D = job->width, groups = D / KERN_GROUP;
+
+    (void)slot_id;
+    for (size_t t = (size_t)i * ROWS; t < rows_end(job, i); t++)
+        f->kern->quantize_q8(job->x + t * D, D, f->q8 + t * D, f->q8_scale + t * groups,
+                             f->q8_sum + t * groups);
+}
+
+static void norm_rows(void *arg, int i, int slot_id)
+{
+    const row_job *job = arg;
+    const size_t D = job->width;
+
+    (void)slot_id;
+    for (size_t t = (size_t)i * ROWS; t < rows_end(job, i); t++)
+        job->f->kern->rms_norm(job->x + t * D, job->gain, D, job->f->m->eps, job->y + t * D);
+}
+
+static void add_rows(void *arg, int i, int slot_id)
+{
+    const row_job *job = arg;
+    const size_t end = rows_end(job, i) * job->width;
+
+    (void)slot_id;
+    for (size_t at = (size_t)i * ROWS * job->width; at < end; at++) job->y[at] += job->x[at];
+}
+
+/* gate = silu(gate) * up, or GELU's. */
+static void activate_rows(void *arg, int i, int slot_id)
+{
+    const row_job *job = arg;
+    const forward *f = job->f;
+    const size_t at = (size_t)i * ROWS * job->width, n = rows_end(job, i) * job->width - at;
+
+    (void)slot_id;
+    if (f->m->arch->has & ARCH_GELU)
+        f->kern->gelu_mul(f->gate + at, f->up + at, n, f->gate + at);
+    else
+        f->kern->silu_mul(f->gate + at, f->up + at, n, f->gate + at);
+}
+
+/* y[t,d] = g[d] * x[t,d] / sqrt(mean over d of x[t,d]^2 + eps). arXiv:1910.07467 */
+static void norm(forward *f, const float *x, const float *gain, size_t T, float *y)
+{
+    over_rows(norm_rows, &(row_job){f, T, f->m->D, x, gain, y});
+}
+
+/* h += y, or its norm where the architecture has one there. y [R,D] is changed. */
+static void add(forward *f, float *y, const float *gain)
+{
+    if (gain) norm(f, y, gain, f->rows, y);
+    over_rows(add_rows, &(row_job){f, f->rows, f->m->D, y, NULL, f->h});
+}
+
 /* --- products --- */
 
 typedef struct product {
@@ -156,10 +241,7 @@ static void multiply(forward *f, const float *x, size_t T, const product *list, 
         job.in.q = f->q8;
         job.in.q_scale = f->q8_scale;
         job.in.q_sum = f->q8_sum;
-        for (size_t t = 0; t < T; t++)
-            f->kern->quantize_q8(x + t * D, D, f->q8 + t * D,
-                                 f->q8_scale + t * (D / KERN_GROUP),
-                                 f->q8_sum + t * (D / KERN_GROUP));
+        over_rows(quantize_rows, &(row_job){.f = f, .T = T, .width = D, .x = x});
     }
     tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
     job.chunk = (panels + tasks - 1) / tasks;
@@ -167,22 +249,6 @@ static void multiply(forward *f, const float *x, size_t T, const product *list, 
 }
 
 /* --- layers --- */
-
-/* y[t,d] = g[d] * x[t,d] / sqrt(mean over d of x[t,d]^2 + eps). arXiv:1910.07467 */
-static void norm(const forward *f, const float *x, const float *gain, size_t T, float *y)
-{
-    for (size_t t = 0; t < T; t++)
-        f->kern->rms_norm(x + t * f->m->D, gain, f->m->D, f->m->eps, y + t * f->m->D);
-}
-
-/* h += y, or its norm where the architecture has one there. y [R,D] is changed. */
-static void add(forward *f, float *y, const float *gain)
-{
-    const size_t n = f->rows * f->m->D;
-
-    if (gain) norm(f, y, gain, f->rows, y);
-    for (size_t i = 0; i < n; i++) f->h[i] += y[i];
-}
 
 /* Products with Wq, Wk, Wv of f->x become queries and keys before rotary positions. */
 static void project(forward *f, size_t l)
@@ -210,13 +276,8 @@ static void attention_layer(forward *f, size_t l)
 /* x [T,D] = Wdown (silu(Wgate x) * Wup x), or GELU's. arXiv:2002.05202 */
 static void run_ffn(forward *f, const model_ffn *ffn, float *x, size_t T)
 {
-    const size_t n = T * f->m->F;
-
     multiply(f, x, T, (product[]){{&ffn->gate, f->gate}, {&ffn->up, f->up}}, 2);
-    if (f->m->arch->has & ARCH_GELU)
-        f->kern->gelu_mul(f->gate, f->up, n, f->gate);
-    else
-        f->kern->silu_mul(f->gate, f->up, n, f->gate);
+    over_rows(activate_rows, &(row_job){.f = f, .T = T, .width = f->m->F});
     multiply(f, f->gate, T, (product[]){{&ffn->down, x}}, 1);
 }
 
