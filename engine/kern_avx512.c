@@ -62,11 +62,40 @@ void kern_panel_bf16_avx512(const kern_panel *p)
     panel_float(p, W_BF16);
 }
 
+/* Rows 0 .. 7 from three of them: with a pointer each, registers would not do. Numbers of four
+ * bytes, or bytes read by fours. */
+typedef struct rows8 {
+    const char *first, *third, *sixth;
+    size_t stride; /* bytes */
+} rows8;
+
+INLINE rows8 point_rows(const void *x, size_t t, size_t stride)
+{
+    const char *first = (const char *)x + t * stride;
+
+    return (rows8){first, first + 3 * stride, first + 6 * stride, stride};
+}
+
+/* The four bytes at `at` of row r in all lanes. */
+INLINE __m512i broadcast4(const rows8 *x, int r, size_t at)
+{
+    const char *const row[] = {x->first, x->first + x->stride,     x->first + 2 * x->stride,
+                               x->third, x->first + 4 * x->stride, x->third + 2 * x->stride,
+                               x->sixth, x->third + 4 * x->stride};
+    int32_t four;
+
+    memcpy(&four, row[r] + at, 4);
+    return _mm512_set1_epi32(four);
+}
+
 /* VNNI multiplies unsigned by signed: weights carry + 128, and the sum starts at -128
  * times the sum of the row's codes. */
 INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
 {
     const size_t groups = p->D / KERN_GROUP;
+    const rows8 q = point_rows(p->q, t, p->D), scales = point_rows(p->q_scale, t, groups * 4),
+                sums = point_rows(p->q_sum, t, groups * sizeof(kern_sums));
+    const __m512i bias = _mm512_set1_epi16(-128);
     const uint16_t *scale = p->w;
     const uint8_t *w = (const uint8_t *)p->w + (groups * 32 + 63) / 64 * 64;
     __m512 sum[8];
@@ -76,23 +105,16 @@ INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
         const __m512 ws = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scale));
         __m512i a[8];
 
-        for (int r = 0; r < rows; r++) {
-            const kern_sums sums = p->q_sum[(t + (size_t)r) * groups + g];
-
-            a[r] = _mm512_set1_epi32(-128 * (sums.half[0] + sums.half[1]));
-        }
+        for (int r = 0; r < rows; r++)
+            a[r] = _mm512_madd_epi16(broadcast4(&sums, r, g * 4), bias);
         for (size_t k = 0; k < KERN_GROUP; k += 4) {
             const __m512i v = _mm512_load_si512(w + k * 16);
 
-            for (int r = 0; r < rows; r++) {
-                int32_t four;
-
-                memcpy(&four, p->q + (t + (size_t)r) * p->D + g * KERN_GROUP + k, 4);
-                a[r] = _mm512_dpbusd_epi32(a[r], v, _mm512_set1_epi32(four));
-            }
+            for (int r = 0; r < rows; r++)
+                a[r] = _mm512_dpbusd_epi32(a[r], v, broadcast4(&q, r, g * KERN_GROUP + k));
         }
         for (int r = 0; r < rows; r++) {
-            const __m512 s = _mm512_set1_ps(p->q_scale[(t + (size_t)r) * groups + g]);
+            const __m512 s = _mm512_castsi512_ps(broadcast4(&scales, r, g * 4));
 
             sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a[r]), _mm512_mul_ps(ws, s), sum[r]);
         }
