@@ -12,7 +12,7 @@
 
 enum {
     LOGIT_ROWS = 16, /* rows of the output product at a time */
-    ROWS = 8         /* of a task that does the same to each row */
+    ROWS = 4         /* of a task that does the same to each row */
 };
 
 double forward_now(void)
@@ -109,84 +109,64 @@ void forward_close(forward *f)
 
 /* --- rows --- */
 
-/* What is done to each row of x [T,width] by itself. */
+/* What is done to each row by itself, in this order; what is not asked for is left out. */
 typedef struct row_job {
     forward *f;
-    size_t T, width;
-    const float *x, *gain;
-    float *y;
+    size_t T, width;   /* of x */
+    float *sum;        /* [T,D] h += sum... */
+    const float *post; /* or its norm, where the architecture has one there */
+    const float *gain; /* x = norm of h */
+    float *x;
+    bool gate;   /* x = silu(x) * up, or GELU's */
+    bool codes;  /* q8 = x in eight bits */
+    size_t each; /* rows a task */
 } row_job;
 
-static void over_rows(team_task *task, row_job *job)
+/* y[d] = g[d] * x[d] / sqrt(mean over d of x[d]^2 + eps). arXiv:1910.07467 */
+static void norm(const forward *f, const float *x, const float *gain, float *y)
 {
-    team *t = job->f->team;
-
-    t->run(t, task, job, (int)((job->T + ROWS - 1) / ROWS));
+    f->kern->rms_norm(x, gain, f->m->D, f->m->eps, y);
 }
 
-static size_t rows_end(const row_job *job, int i)
+static void add_row(const forward *f, float *row, const float *post, float *h)
 {
-    const size_t end = (size_t)(i + 1) * ROWS;
-
-    return end < job->T ? end : job->T;
+    if (post) norm(f, row, post, row);
+    for (size_t d = 0; d < f->m->D; d++) h[d] += row[d];
 }
 
-static void quantize_rows(void *arg, int i, int slot_id)
+static void do_row(const row_job *job, size_t t)
 {
-    const row_job *job = arg;
     const forward *f = job->f;
     const size_t D = job->width, groups = D / KERN_GROUP;
+    float *x = job->x + t * D, *h = f->h + t * f->m->D;
 
-    (void)slot_id;
-    for (size_t t = (size_t)i * ROWS; t < rows_end(job, i); t++)
-        f->kern->quantize_q8(job->x + t * D, D, f->q8 + t * D, f->q8_scale + t * groups,
+    if (job->sum) add_row(f, job->sum + t * f->m->D, job->post, h);
+    if (job->gain) norm(f, h, job->gain, x);
+    if (job->gate && f->m->arch->has & ARCH_GELU)
+        f->kern->gelu_mul(x, f->up + t * D, D, x);
+    else if (job->gate)
+        f->kern->silu_mul(x, f->up + t * D, D, x);
+    if (job->codes)
+        f->kern->quantize_q8(x, D, f->q8 + t * D, f->q8_scale + t * groups,
                              f->q8_sum + t * groups);
 }
 
-static void norm_rows(void *arg, int i, int slot_id)
+static void do_rows(void *arg, int i, int slot_id)
 {
     const row_job *job = arg;
-    const size_t D = job->width;
+    const size_t first = (size_t)i * job->each, left = job->T - first;
 
     (void)slot_id;
-    for (size_t t = (size_t)i * ROWS; t < rows_end(job, i); t++)
-        job->f->kern->rms_norm(job->x + t * D, job->gain, D, job->f->m->eps, job->y + t * D);
+    for (size_t t = 0; t < left && t < job->each; t++) do_row(job, first + t);
 }
 
-static void add_rows(void *arg, int i, int slot_id)
+/* A barrier costs as much as the codes of some rows, or all that is done to a few. */
+static void over_rows(row_job job)
 {
-    const row_job *job = arg;
-    const size_t end = rows_end(job, i) * job->width;
+    team *t = job.f->team;
 
-    (void)slot_id;
-    for (size_t at = (size_t)i * ROWS * job->width; at < end; at++) job->y[at] += job->x[at];
-}
-
-/* gate = silu(gate) * up, or GELU's. */
-static void activate_rows(void *arg, int i, int slot_id)
-{
-    const row_job *job = arg;
-    const forward *f = job->f;
-    const size_t at = (size_t)i * ROWS * job->width, n = rows_end(job, i) * job->width - at;
-
-    (void)slot_id;
-    if (f->m->arch->has & ARCH_GELU)
-        f->kern->gelu_mul(f->gate + at, f->up + at, n, f->gate + at);
-    else
-        f->kern->silu_mul(f->gate + at, f->up + at, n, f->gate + at);
-}
-
-/* y[t,d] = g[d] * x[t,d] / sqrt(mean over d of x[t,d]^2 + eps). arXiv:1910.07467 */
-static void norm(forward *f, const float *x, const float *gain, size_t T, float *y)
-{
-    over_rows(norm_rows, &(row_job){f, T, f->m->D, x, gain, y});
-}
-
-/* h += y, or its norm where the architecture has one there. y [R,D] is changed. */
-static void add(forward *f, float *y, const float *gain)
-{
-    if (gain) norm(f, y, gain, f->rows, y);
-    over_rows(add_rows, &(row_job){f, f->rows, f->m->D, y, NULL, f->h});
+    job.each = job.gain || job.gate ? ROWS : 2 * ROWS;
+    t->run(t, do_rows, &job, (int)((job.T + job.each - 1) / job.each));
 }
 
 /* --- products --- */
@@ -227,58 +207,89 @@ static void multiply_chunk(void *arg, int i, int s)
     job->f->slots[s].seconds[FORWARD_GEMM] += forward_now() - start;
 }
 
-/* y = x W^T for up to three matrices that share their input x [T,D]. */
-static void multiply(forward *f, const float *x, size_t T, const product *list, int n)
+/* Rows that a product reads. */
+typedef struct source {
+    float *x; /* [T,D] */
+    size_t T;
+    bool coded; /* q8 is x already */
+} source;
+
+static bool wants_codes(const product *list, int n)
+{
+    for (int j = 0; j < n; j++)
+        if (matrix_wants_int8(list[j].m)) return true;
+    return false;
+}
+
+/* y = x W^T for up to three matrices that share their input x. */
+static void multiply(forward *f, source from, const product *list, int n)
 {
     multiply_job job = {.f = f, .list = list, .n = n};
-    const size_t D = list[0].m->cols;
-    size_t panels = 0, tasks;
+    const size_t D = list[0].m->cols,
+                 tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
+    size_t panels = 0;
 
-    job.in = (matrix_input){.x = x, .T = T, .D = D};
-    for (int j = 0; j < n; j++) {
-        panels += list[j].m->panels;
-        if (!matrix_wants_int8(list[j].m) || job.in.q) continue;
+    job.in = (matrix_input){.x = from.x, .T = from.T, .D = D};
+    if (wants_codes(list, n)) {
+        if (!from.coded)
+            over_rows((row_job){.f = f, .T = from.T, .width = D, .x = from.x, .codes = true});
         job.in.q = f->q8;
         job.in.q_scale = f->q8_scale;
         job.in.q_sum = f->q8_sum;
-        over_rows(quantize_rows, &(row_job){.f = f, .T = T, .width = D, .x = x});
     }
-    tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
+    for (int j = 0; j < n; j++) panels += list[j].m->panels;
     job.chunk = (panels + tasks - 1) / tasks;
     f->team->run(f->team, multiply_chunk, &job, (int)((panels + job.chunk - 1) / job.chunk));
 }
 
 /* --- layers --- */
 
-/* Products with Wq, Wk, Wv of f->x become queries and keys before rotary positions. */
-static void project(forward *f, size_t l)
+/* What half a layer makes, [R,D]: it joins h where the next one begins. */
+static void leave(forward *f, float *made, const float *post)
 {
-    const model_layer *layer = &f->m->layers[l];
+    f->made = made;
+    f->post = post;
+}
 
-    multiply(f, f->x, f->rows,
-             (product[]){{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}}, 3);
-    model_finish_q(f->m, f->kern, l, f->q, f->rows);
-    model_finish_kv(f->m, f->kern, l, f->k, f->v, f->rows);
+/* h += what the half before made; x = norm of h, and its codes for the products of the list. */
+static source enter(forward *f, const float *gain, const product *list, int n)
+{
+    const source x = {f->x, f->rows, wants_codes(list, n)};
+
+    over_rows((row_job){.f = f,
+                        .T = f->rows,
+                        .width = f->m->D,
+                        .sum = f->made,
+                        .post = f->post,
+                        .gain = gain,
+                        .x = f->x,
+                        .codes = x.coded});
+    return x;
 }
 
 /* h += Wo attention(norm h) */
 static void attention_layer(forward *f, size_t l)
 {
     const model_layer *layer = &f->m->layers[l];
+    const product qkv[] = {{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}};
 
-    norm(f, f->h, layer->attn_norm, f->rows, f->x);
-    project(f, l);
+    multiply(f, enter(f, layer->attn_norm, qkv, 3), qkv, 3);
+    model_finish_q(f->m, f->kern, l, f->q, f->rows);
+    model_finish_kv(f->m, f->kern, l, f->k, f->v, f->rows);
     attention_run(f, (int)l);
-    multiply(f, f->heads, f->rows, (product[]){{&layer->o, f->x}}, 1);
-    add(f, f->x, layer->attn_post);
+    multiply(f, (source){f->heads, f->rows, false}, (product[]){{&layer->o, f->x}}, 1);
+    leave(f, f->x, layer->attn_post);
 }
 
 /* x [T,D] = Wdown (silu(Wgate x) * Wup x), or GELU's. arXiv:2002.05202 */
-static void run_ffn(forward *f, const model_ffn *ffn, float *x, size_t T)
+static void run_ffn(forward *f, const product *in, source x, const product *down)
 {
-    multiply(f, x, T, (product[]){{&ffn->gate, f->gate}, {&ffn->up, f->up}}, 2);
-    over_rows(activate_rows, &(row_job){.f = f, .T = T, .width = f->m->F});
-    multiply(f, f->gate, T, (product[]){{&ffn->down, x}}, 1);
+    const bool codes = wants_codes(down, 1);
+
+    multiply(f, x, in, 2);
+    over_rows((row_job){
+        .f = f, .T = x.T, .width = f->m->F, .x = f->gate, .gate = true, .codes = codes});
+    multiply(f, (source){f->gate, x.T, codes}, down, 1);
 }
 
 /* The rows of x that expert e computes, to picked; returns how many. */
@@ -303,15 +314,17 @@ static void run_experts(forward *f, const model_layer *layer)
 {
     const model *m = f->m;
 
-    multiply(f, f->x, f->rows, (product[]){{&layer->router, f->route}}, 1);
     for (size_t t = 0; t < f->rows; t++)
         experts_choose(f->route + t * m->X, m->X, m->used, f->shares + t * m->used);
     memset(f->mixed, 0, f->rows * m->D * sizeof *f->mixed);
     for (size_t e = 0; e < m->X; e++) {
-        const size_t n = pick_rows(f, e);
+        const model_ffn *ffn = &layer->experts[e];
+        const source picked = {f->picked, pick_rows(f, e), false};
 
-        if (n) run_ffn(f, &layer->experts[e], f->picked, n);
-        for (size_t i = 0; i < n; i++)
+        if (picked.T)
+            run_ffn(f, (product[]){{&ffn->gate, f->gate}, {&ffn->up, f->up}}, picked,
+                    &(product){&ffn->down, f->picked});
+        for (size_t i = 0; i < picked.T; i++)
             for (size_t d = 0; d < m->D; d++)
                 f->mixed[f->picks[i].row * m->D + d] += f->picks[i].weight *
                                                         f->picked[i * m->D + d];
@@ -321,15 +334,18 @@ static void run_experts(forward *f, const model_layer *layer)
 /* h += ffn(norm h) */
 static void ffn_layer(forward *f, size_t l)
 {
-    const model *m = f->m;
-    const model_layer *layer = &m->layers[l];
+    const model_layer *layer = &f->m->layers[l];
+    const model_ffn *ffn = &layer->ffn;
+    const product in[] = {{&ffn->gate, f->gate}, {&ffn->up, f->up}},
+                  router = {&layer->router, f->route};
 
-    norm(f, f->h, layer->ffn_norm, f->rows, f->x);
-    if (m->X)
+    if (f->m->X) {
+        multiply(f, enter(f, layer->ffn_norm, &router, 1), &router, 1);
         run_experts(f, layer);
-    else
-        run_ffn(f, &layer->ffn, f->x, f->rows);
-    add(f, m->X ? f->mixed : f->x, layer->ffn_post);
+    } else {
+        run_ffn(f, in, enter(f, layer->ffn_norm, in, 2), &(product){&ffn->down, f->x});
+    }
+    leave(f, f->m->X ? f->mixed : f->x, layer->ffn_post);
 }
 
 /* --- scores --- */
@@ -338,7 +354,7 @@ static void ffn_layer(forward *f, size_t l)
 static void flush_logits(forward *f, size_t n, float *const *out)
 {
     if (!n) return;
-    multiply(f, f->x, n, (product[]){{&f->m->output, f->logits}}, 1);
+    multiply(f, (source){f->x, n, false}, (product[]){{&f->m->output, f->logits}}, 1);
     if (f->m->logit_cap > 0) f->kern->soft_cap(f->logits, n * f->m->V, f->m->logit_cap);
     for (size_t i = 0; i < n; i++)
         memcpy(out[i], f->logits + i * f->m->V, f->m->V * sizeof(float));
@@ -354,7 +370,7 @@ static void scores(forward *f)
         const forward_piece *p = f->parts[i].piece;
 
         for (size_t w = 0; w < p->wanted; w++) {
-            norm(f, f->h + (f->parts[i].row + p->T - p->wanted + w) * m->D, m->output_norm, 1,
+            norm(f, f->h + (f->parts[i].row + p->T - p->wanted + w) * m->D, m->output_norm,
                  f->x + n * m->D);
             out[n++] = p->logits + w * m->V;
             if (n < LOGIT_ROWS) continue;
@@ -383,10 +399,12 @@ void forward_step(forward *f, const forward_piece *pieces, size_t n)
 {
     take(f, pieces, n);
     attention_plan(f);
+    leave(f, NULL, NULL);
     for (size_t l = 0; l < f->m->L; l++) {
         attention_layer(f, l);
         ffn_layer(f, l);
     }
+    enter(f, NULL, NULL, 0);
     scores(f);
 }
 

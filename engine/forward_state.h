@@ -60,6 +60,8 @@ struct forward {
     unit *units;       /* [wave_rows] */
     slot *slots;
     size_t n_parts, n_strips, n_alone, rows;
+    float *made;       /* [R,D] by half a layer, not yet in h; NULL: nothing */
+    const float *post; /* gain of its norm, or NULL */
 };
 
 /* Seconds of a clock that only goes forward. */

@@ -124,20 +124,27 @@ prefix_key cache_next_key(const cache *c, chain after, const int32_t *ids)
     return prefix_next(c->prefixes, before, ids, ids_bytes(c));
 }
 
+/* The block of that key, or of what it is degraded to. */
+static pool_block find_either(const cache *c, prefix_key key, pool_block parent,
+                              const int32_t *ids, bool degraded)
+{
+    const pool_block b = find_key(c, key, parent, ids);
+
+    if (b != PREFIX_NONE || !degraded) return b;
+    return find_key(c, prefix_changed(c->prefixes, key), parent, ids);
+}
+
 /* What was sealed after a block before it was degraded follows the key it had then. */
 pool_block cache_find_block(const cache *c, chain after, const int32_t *ids, bool degraded)
 {
     const prefix_table *t = c->prefixes;
     const bool changed = after.last != PREFIX_NONE && prefix_has_changed(t, after.last);
     prefix_key key = cache_next_key(c, after, ids);
-    pool_block b = find_key(c, key, after.last, ids);
+    const pool_block b = find_either(c, key, after.last, ids, degraded);
 
-    if (b == PREFIX_NONE && degraded) b = find_key(c, prefix_changed(t, key), after.last, ids);
     if (b != PREFIX_NONE || !changed) return b;
     key = prefix_next(t, prefix_changed(t, prefix_of(t, after.last)), ids, ids_bytes(c));
-    b = find_key(c, key, after.last, ids);
-    return b == PREFIX_NONE && degraded ? find_key(c, prefix_changed(t, key), after.last, ids)
-                                        : b;
+    return find_either(c, key, after.last, ids, degraded);
 }
 
 /* --- beginning --- */
