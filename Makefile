@@ -24,7 +24,7 @@ endif
 PKGS  := libmicrohttpd libcjson libuv openblas libpcre2-8 libxxhash inih libcurl libcrypto
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 OPT   := -O2
-KIND  := $(filter-out gcc,$(notdir $(CC)))
+KIND  := $(patsubst --target=%,%,$(filter-out gcc,$(notdir $(CC))))
 ifneq ($(SAN),)
 KIND   += $(SAN)
 CHECKS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -DXQUANTD_DEBUG
@@ -43,13 +43,17 @@ FLAGS := -std=c17 -D_GNU_SOURCE -I. $(OPT) -g -ffp-contract=off $(WARN) $(if $(W
          $(CHECKS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
 LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
 
-# Only the twins of hot loops may use more than the baseline of the architecture.
-ARCH := $(shell uname -m)
+# Only the twins of hot loops may use more than the baseline of the architecture, which is the
+# one that the compiler builds for.
+ARCH := $(or $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null))),$(shell uname -m))
 ifeq ($(ARCH),x86_64)
 AVX2_FLAGS   := -O3 -mavx2 -mfma -mf16c
 AVX512_FLAGS := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 endif
-isa_flags = $(if $(findstring /kern_avx512,$1),$(AVX512_FLAGS),$(if $(findstring /kern_avx2,$1),$(AVX2_FLAGS)))
+ifeq ($(ARCH),aarch64)
+NEON_FLAGS   := -O3 -march=armv8.2-a+dotprod
+endif
+isa_flags = $(if $(findstring /kern_avx512,$1),$(AVX512_FLAGS),$(if $(findstring /kern_avx2,$1),$(AVX2_FLAGS),$(if $(findstring /kern_neon,$1),$(NEON_FLAGS))))
 # Hot loops touch what they are handed and nothing else: ThreadSanitizer watches who hands it.
 kern_flags = $(if $(findstring engine/kern,$1),-fno-sanitize=thread)
 own_flags = $(call kern_flags,$1) $(if $(filter server/%,$1),-DXQUANTD_VERSION='"$(VERSION)"' -DXQUANTD_REVISION='"$(REVISION)"' \

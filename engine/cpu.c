@@ -1,5 +1,10 @@
-/* cpu.c - CPU detection, by the compiler's own (it checks the operating system too). */
+/* cpu.c - CPU detection: by the compiler's own (it checks the operating system too) on x86-64,
+ * by what the kernel says on arm64. */
 #include "engine/cpu.h"
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 unsigned cpu_flags(void)
 {
@@ -13,6 +18,8 @@ unsigned cpu_flags(void)
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni"))
         flags |= CPU_AVX512;
+#elif defined(__aarch64__)
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) flags |= CPU_NEON;
 #endif
     return flags;
 }
@@ -20,5 +27,6 @@ unsigned cpu_flags(void)
 const char *cpu_name(unsigned flags)
 {
     if (flags & CPU_AVX512) return "avx512";
-    return (flags & CPU_AVX2) ? "avx2" : "c";
+    if (flags & CPU_AVX2) return "avx2";
+    return (flags & CPU_NEON) ? "neon" : "c";
 }

@@ -102,10 +102,11 @@ typedef struct kern {
 void kern_init(kern *k, unsigned flags);
 
 /* Every twin's declaration: kern_<name>_<isa>. */
-#define KERN(name, result, args)    \
-    result kern_##name##_ref args;  \
-    result kern_##name##_avx2 args; \
-    result kern_##name##_avx512 args;
+#define KERN(name, result, args)      \
+    result kern_##name##_ref args;    \
+    result kern_##name##_avx2 args;   \
+    result kern_##name##_avx512 args; \
+    result kern_##name##_neon args;
 #include "engine/kern.def"
 #undef KERN
 

@@ -53,7 +53,7 @@ void *check_memory(size_t n)
 
 static bool on_every_isa(bool (*check)(const kern *k))
 {
-    static const unsigned rungs[] = {CPU_AVX2, CPU_AVX512};
+    static const unsigned rungs[] = {CPU_AVX2, CPU_AVX512, CPU_NEON};
     const unsigned have = cpu_flags();
     kern k;
 
