@@ -39,8 +39,10 @@ endif
 EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 BUILD := build$(patsubst %,/%,$(subst $(SPACE),-,$(strip $(KIND))))
-FLAGS := -std=c17 -D_GNU_SOURCE -I. $(OPT) -g -ffp-contract=off $(WARN) $(if $(WERROR),-Werror) \
-         $(CHECKS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
+# With nothing but libc, and with all of PKGS.
+BARE_FLAGS := -std=c17 -D_GNU_SOURCE -I. $(OPT) -g -ffp-contract=off $(WARN) $(if $(WERROR),-Werror) \
+              $(CHECKS) $(CFLAGS)
+FLAGS := $(BARE_FLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
 
 # Only the twins of hot loops may use more than the baseline of the architecture, which is the
@@ -65,28 +67,32 @@ LIB_SRC    := $(filter-out server/main.c $(OTHER_ARCH),$(wildcard config/*.c eng
 TEST_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 HELP_SRC   := $(filter-out $(TEST_SRC),$(wildcard tests/*.c tests/unit/*.c tests/golden/*.c))
 KERN_SRC   := $(wildcard tests/kern/*.c)
+# The check of the twins with nothing but libc: what can be built for another architecture.
+BARE_SRC   := $(KERN_SRC) tests/test_main.c $(wildcard tests/kern/bare/*.c) engine/cpu.c \
+              $(filter-out $(OTHER_ARCH),$(wildcard engine/kern*.c))
 TOOL_SRC   := $(wildcard tests/tools/*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 ALL_SRC    := $(LIB_SRC) server/main.c $(TEST_SRC) $(HELP_SRC) $(KERN_SRC) $(TOOL_SRC) $(FUZZ_SRC)
-FORMATTED  := $(ALL_SRC) $(wildcard config/*.h engine/*.h xcache/*.h server/*.h tests/*.h tests/*/*.h)
+FORMATTED  := $(sort $(ALL_SRC) $(wildcard engine/kern_*.c tests/kern/bare/* config/*.h engine/*.h xcache/*.h server/*.h tests/*.h tests/*/*.h))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$1)
 PROGRAM   := $(BUILD)/xquantd
 LIBRARY   := $(BUILD)/libxquantd.a
 TEST_LIB  := $(BUILD)/libtests.a
 TEST_BIN  := $(TEST_SRC:%.c=$(BUILD)/%) $(if $(KERN_SRC),$(BUILD)/tests/kern/check_all)
+BARE_BIN  := $(BUILD)/bare/check_all
 TOOL_BIN  := $(TOOL_SRC:%.c=$(BUILD)/%)
 FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 # A make of our own, parallel unless the caller chose otherwise.
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help all run install test check-kern check-all lint fmt bench asan ubsan tsan fuzz \
-        bench-sessions bench-returning soak ablations figures image check-image deps compile_commands clean programs fuzz-programs FORCE
+.PHONY: help all run install test check-kern check-arm64 check-all lint fmt bench asan ubsan tsan fuzz \
+        bench-sessions bench-returning soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 help: ## this list
-	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9_-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo '  variables:          CC=clang V=1 WERROR=1 DEBUG=1 SAN=address,undefined PREFIX= DESTDIR= ARGS='
 
 all: $(PROGRAM) ## build/xquantd (CC=clang: build/clang/xquantd)
@@ -114,9 +120,16 @@ check-kern: ## the faster twins of the hot loops against their definition
 	@$(SUB) $(BUILD)/tests/kern/check_all
 	@$(BUILD)/tests/kern/check_all
 
-check-all: ## all there is: gcc, clang, sanitizers, fuzzing, lint, image
+check-arm64: ## the same for arm64: cross-built by gcc and clang, emulated by qemu
+	@deploy/deps.sh arm64 || { echo 'check-arm64: a cross compiler or the emulator cannot be had here' >&2; exit 1; }
+	@$(SUB) bare CC=aarch64-linux-gnu-gcc SAN= DEBUG=
+	@$(SUB) bare CC='clang --target=aarch64-linux-gnu' SAN= DEBUG=
+	@tests/kern/arm64.sh build/aarch64-linux-gnu-gcc build/clang-aarch64-linux-gnu
+
+check-all: ## all there is: gcc, clang, arm64, sanitizers, fuzzing, lint, image
 	@$(SUB) test CC=gcc WERROR=1
 	@$(SUB) test CC=clang WERROR=1
+	@$(SUB) check-arm64 WERROR=1
 	@$(SUB) asan
 	@$(SUB) tsan
 	@$(SUB) fuzz
@@ -196,6 +209,7 @@ clean: ## remove build/
 
 programs: $(PROGRAM) $(TEST_BIN) $(TOOL_BIN)
 fuzz-programs: $(FUZZ_BIN)
+bare: $(BARE_BIN)
 
 $(PROGRAM): $(BUILD)/server/main.o $(LIBRARY)
 	@echo '  LINK  $@'
@@ -212,6 +226,10 @@ $(BUILD)/tests/kern/check_all: $(call objects,$(KERN_SRC)) $(TEST_LIB) $(LIBRARY
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
 
+$(BARE_BIN): $(BARE_SRC:%.c=$(BUILD)/bare/%.o)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CHECKS) -static -o $@ $^ $(LDFLAGS) -lm
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
@@ -219,10 +237,17 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(LIBRARY)
 # The test of memory counts our own calls.
 $(BUILD)/tests/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
+compile = $(CC) $1 -MMD -MP $(call isa_flags,$<) $(call own_flags,$<) -c -o $@ $<
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
-	$(Q)$(CC) $(FLAGS) -MMD -MP $(call isa_flags,$<) $(call own_flags,$<) -c -o $@ $<
+	$(Q)$(call compile,$(FLAGS))
+
+$(BUILD)/bare/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	$(Q)$(call compile,$(BARE_FLAGS) -Itests/kern/bare)
 
 # Revision and prefix are part of some objects: these follow them, the others do not.
 STAMPED := $(shell grep -lE 'XQUANTD_(REVISION|DATADIR)' server/*.c 2>/dev/null)
@@ -233,4 +258,4 @@ $(BUILD)/stamp: FORCE
 	    echo '$(VERSION) $(REVISION) $(PREFIX)' >$@
 FORCE:
 
--include $(patsubst %.c,$(BUILD)/%.d,$(ALL_SRC))
+-include $(patsubst %.c,$(BUILD)/%.d,$(ALL_SRC)) $(patsubst %.c,$(BUILD)/bare/%.d,$(BARE_SRC))

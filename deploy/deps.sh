@@ -19,6 +19,8 @@ packages() {
     test) echo libcmocka-dev clang=clang clang-format=clang-format curl=curl jq=jq git=git \
       python3=python3 nodejs=node npm=npm ;;
     figures) echo gnuplot-nox=gnuplot jq=jq ;;
+    arm64) echo gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc libc6-dev-arm64-cross clang=clang \
+      qemu-user=qemu-aarch64 ;;
     image) echo buildah=buildah debootstrap=debootstrap curl=curl jq=jq ;;
     runtime) echo libmicrohttpd12 libcjson1 libuv1 libopenblas0-pthread libpcre2-8-0 \
       libxxhash0 libinih1 libcurl4 libssl3 ca-certificates ;;
