@@ -87,7 +87,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-arm64 check-all lint fmt bench asan ubsan tsan fuzz \
-        bench-sessions bench-returning soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
+        bench-sessions bench-returning bench-scale soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -168,6 +168,10 @@ bench-sessions: ## 150 sessions at once, 500 dialogues turn by turn, gaps beside
 bench-returning: ## users who come back, at 256 MiB (DATA=FOLDER with dialogues.jsonl, LLAMA_SERVER=BINARY, ARGS="--turns 2000")
 	@$(SUB) all
 	@node tests/bench/returning/run.mjs $(DATA)/dialogues.jsonl $(ARGS)
+
+bench-scale: ## a model of 1.2 B random weights, Q8_0 and Q4_K (FOLDER=ROOM for 5 GB, LLAMA_BENCH=BINARY)
+	@$(SUB) all $(TOOL_BIN)
+	@node tests/bench/scale.mjs $(FOLDER) $(ARGS)
 
 soak: ## 20 minutes of rude clients: leaks, hangs, lost count (MINUTES=20)
 	@$(SUB) all
