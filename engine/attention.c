@@ -6,13 +6,11 @@
  * waves, the partial results of a few blocks are made by any worker, then merged per head.
  * Both ways fold blocks in ascending order with the same roundings, so the split never shows
  * in the result. */
-#include <assert.h>
 #include <string.h>
 
 #include "engine/forward_state.h"
 
 enum {
-    LINE = 64,  /* bytes that come from memory at once */
     STRIP = 16, /* rows placed at a time: a line of transposed keys */
     SHARES = 2  /* no task has more than this part of a worker's work */
 };
@@ -73,14 +71,29 @@ static attend_call *call_for(const kern *k, kv_format format)
 
 static const size_t number_bytes[] = {[KV_FLOAT] = 4, [KV_HALF] = 2, [KV_INT8] = 1};
 
-/* Where the keys and values of head g are. They are read in place: widening them first was
- * tried, and gains 4 % of attention at 96 rows but loses as much at 24. */
-static void point_at_head(const forward *f, const kv_tile *tile, size_t g, kern_attend *a)
+static const char *keys_of(const forward *f, const kv_tile *tile, size_t g)
 {
-    const size_t C = f->m->C, B = f->block_tokens, number = number_bytes[tile->format];
+    return (const char *)tile->k + g * f->m->C * f->block_tokens * number_bytes[tile->format];
+}
 
-    a->kt = (const char *)tile->k + g * C * B * number;
-    a->v = (const char *)tile->v + g * tile->v_head * number;
+static const char *values_of(const kv_tile *tile, size_t g)
+{
+    return (const char *)tile->v + g * tile->v_head * number_bytes[tile->format];
+}
+
+/* Where the keys and values of head g are. They are read in place: widening them first was
+ * tried, and gains 4 % of attention at 96 rows but loses as much at 24. A single row reads them
+ * once, so those of the next head are asked for meanwhile. */
+static void point_at_head(const forward *f, const kv_tile *tile, size_t g, bool once,
+                          kern_attend *a)
+{
+    const size_t B = f->block_tokens;
+    const bool next = once && g + 1 < f->m->G;
+
+    a->kt = keys_of(f, tile, g);
+    a->v = values_of(tile, g);
+    a->next_kt = next ? keys_of(f, tile, g + 1) : NULL;
+    a->next_v = next ? values_of(tile, g + 1) : NULL;
     a->v_stride = tile->v_stride;
     a->k_scale = tile->k_scale ? tile->k_scale + g * B : NULL;
     a->v_scale = tile->v_scale ? tile->v_scale + g * B : NULL;
@@ -125,22 +138,6 @@ static kern_attend view(const attend_job *job, const unit *u, size_t n)
         .cap = f->m->score_cap};
 }
 
-static void fetch(const char *from, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += LINE) __builtin_prefetch(from + at);
-}
-
-/* Ask for the keys and values of head g: a single row reads them once, and would wait. */
-static void fetch_head(const forward *f, const kv_tile *tile, size_t g, size_t n)
-{
-    const size_t C = f->m->C, number = number_bytes[tile->format];
-    const char *k = (const char *)tile->k + g * C * f->block_tokens * number;
-    const char *v = (const char *)tile->v + g * tile->v_head * number;
-
-    fetch(k, (n + KERN_PANEL - 1) / KERN_PANEL * KERN_PANEL * C * number);
-    if (tile->v_stride == C) fetch(v, n * C * number);
-}
-
 /* The first block that a query at `pos` sees. */
 static size_t first_seen(const attend_job *job, size_t pos)
 {
@@ -172,9 +169,7 @@ static void attend_block(const attend_job *job, const unit *u, int slot_id)
     ready = forward_now();
     seconds[FORWARD_TILE] += ready - start;
     for (size_t g = 0; seen && g < f->m->G; g++) {
-        if (piece->T == 1 && g == 0) fetch_head(f, &tile, 0, n);
-        if (piece->T == 1 && g + 1 < f->m->G) fetch_head(f, &tile, g + 1, n);
-        point_at_head(f, &tile, g, &a);
+        point_at_head(f, &tile, g, piece->T == 1, &a);
         attend_group(f, u, g, call_for(f->kern, tile.format), &a);
     }
     ops->release(piece->context, slot_id);

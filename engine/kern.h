@@ -60,7 +60,9 @@ typedef struct kern_attend {
         low;      /* of a sliding window: any number of keys, up to n, before the block's too */
     size_t slide; /* 1: the window moves with the row; 0: it does not */
     float scale;
-    float cap; /* 0: none */
+    float cap;                    /* 0: none */
+    const void *next_kt, *next_v; /* as many keys and values that are attended to next: a twin
+                                     may ask for them while it computes. NULL: none */
 } kern_attend;
 
 enum {

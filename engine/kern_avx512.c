@@ -100,7 +100,10 @@ INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
     const uint8_t *w = (const uint8_t *)p->w + (groups * 32 + 63) / 64 * 64;
     __m512 sum[8];
 
-    for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++) {
+        sum[r] = _mm512_setzero_ps();
+        __builtin_prefetch(p->y + (t + (size_t)r) * p->y_stride, 1); /* others read it last */
+    }
     for (size_t g = 0; g < groups; g++, w += 512, scale += 16) {
         const __m512 ws = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scale));
         __m512i a[8];
@@ -264,6 +267,19 @@ INLINE size_t keys_of(const kern_attend *a, size_t t)
     return a->first + t < a->n ? a->first + t : a->n;
 }
 
+INLINE size_t bytes_of(enum number kind)
+{
+    return kind == FLOAT ? 4 : kind == HALF ? 2 : 1;
+}
+
+/* Ask for what lies where these numbers do, in what comes next. */
+INLINE void ask_next(const void *next, size_t at, size_t n, enum number kind)
+{
+    const char *from = (const char *)next + at * bytes_of(kind);
+
+    for (size_t i = 0; i < n * bytes_of(kind); i += 64) __builtin_prefetch(from + i);
+}
+
 /* p = q k of `vectors` times 16 keys from j on. */
 INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vectors,
                    enum number kind, float *p)
@@ -275,6 +291,9 @@ INLINE void scores(const kern_attend *a, size_t t, int rows, size_t j, int vecto
     for (size_t c = 0; c < a->C; c++) {
         __m512 k[8];
 
+        if (a->next_kt && c * bytes_of(kind) % 4 == 0) /* a line holds 4 channels of int8 */
+            for (int i = 0; i < vectors; i++)
+                ask_next(a->next_kt, (j + 16 * (size_t)i) * a->C + 16 * c, 16, kind);
         for (int i = 0; i < vectors; i++)
             k[i] = load_numbers(a->kt, (j + 16 * (size_t)i) * a->C + 16 * c, kind);
         for (int r = 0; r < rows; r++) {
@@ -346,6 +365,7 @@ INLINE void values(const kern_attend *a, size_t t, int rows, size_t n, size_t c,
     for (size_t j = 0; j < n; j++) {
         __m512 v[8];
 
+        if (a->next_v) ask_next(a->next_v, j * a->v_stride + c, 16 * (size_t)vectors, kind);
         for (int i = 0; i < vectors; i++)
             v[i] = load_some(a->v, j * a->v_stride + c + 16 * (size_t)i,
                              i == vectors - 1 ? last : 0xffff, kind);
