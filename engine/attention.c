@@ -69,16 +69,15 @@ static attend_call *call_for(const kern *k, kv_format format)
     return calls[format];
 }
 
-static const size_t number_bytes[] = {[KV_FLOAT] = 4, [KV_HALF] = 2, [KV_INT8] = 1};
-
 static const char *keys_of(const forward *f, const kv_tile *tile, size_t g)
 {
-    return (const char *)tile->k + g * f->m->C * f->block_tokens * number_bytes[tile->format];
+    return (const char *)tile->k +
+           g * f->m->C * f->block_tokens * kv_number_bytes(tile->format);
 }
 
 static const char *values_of(const kv_tile *tile, size_t g)
 {
-    return (const char *)tile->v + g * tile->v_head * number_bytes[tile->format];
+    return (const char *)tile->v + g * tile->v_head * kv_number_bytes(tile->format);
 }
 
 /* Where the keys and values of head g are. They are read in place: widening them first was

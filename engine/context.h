@@ -21,6 +21,11 @@ typedef struct context {
 /* Number formats of a tile. */
 typedef enum kv_format { KV_FLOAT, KV_HALF, KV_INT8 } kv_format;
 
+static inline size_t kv_number_bytes(kv_format f)
+{
+    return f == KV_FLOAT ? sizeof(float) : f == KV_HALF ? sizeof(uint16_t) : sizeof(int8_t);
+}
+
 /* Keys and values of n tokens as attention reads them in place, whatever n: keys 0 .. n-1
  * count, all B can be read. The number of an int8 is scale * int. What one head reads lies
  * together, but for values just rebuilt. */
@@ -31,6 +36,14 @@ typedef struct kv_tile {
     size_t v_stride, v_head;           /* from token to token, from head to head */
     const uint16_t *k_scale, *v_scale; /* [G,B] halves, KV_INT8 only; else NULL */
 } kv_tile;
+
+/* The tile of k and v as open pages, pages of the workspace and kv modes store them. No scales.
+ */
+static inline kv_tile kv_stored_tile(kv_format format, const void *k, const void *v, size_t C,
+                                     size_t B)
+{
+    return (kv_tile){.format = format, .k = k, .v = v, .v_stride = C, .v_head = B * C};
+}
 
 typedef struct context_ops {
     /* Add tokens first .. first+T-1 of this step's to one layer of the open block, which has

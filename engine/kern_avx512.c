@@ -62,29 +62,29 @@ void kern_panel_bf16_avx512(const kern_panel *p)
     panel_float(p, W_BF16);
 }
 
-/* Rows 0 .. 7 from three of them: with a pointer each, registers would not do. Numbers of four
+/* Up to 8 rows from three of them: with a pointer each, registers would not do. Numbers of four
  * bytes, or bytes read by fours. */
 typedef struct rows8 {
     const char *first, *third, *sixth;
     size_t stride; /* bytes */
 } rows8;
 
-INLINE rows8 point_rows(const void *x, size_t t, size_t stride)
+INLINE rows8 point_rows(const void *x, size_t t, size_t stride, int rows)
 {
     const char *first = (const char *)x + t * stride;
 
-    return (rows8){first, first + 3 * stride, first + 6 * stride, stride};
+    return (rows8){first, rows > 3 ? first + 3 * stride : NULL,
+                   rows > 6 ? first + 6 * stride : NULL, stride};
 }
 
 /* The four bytes at `at` of row r in all lanes. */
 INLINE __m512i broadcast4(const rows8 *x, int r, size_t at)
 {
-    const char *const row[] = {x->first, x->first + x->stride,     x->first + 2 * x->stride,
-                               x->third, x->first + 4 * x->stride, x->third + 2 * x->stride,
-                               x->sixth, x->third + 4 * x->stride};
+    static const size_t further[] = {0, 1, 2, 0, 4, 2, 0, 4}; /* rows from that pointer */
+    const char *from = r < 3 || r == 4 ? x->first : r == 6 ? x->sixth : x->third;
     int32_t four;
 
-    memcpy(&four, row[r] + at, 4);
+    memcpy(&four, from + further[r] * x->stride + at, 4);
     return _mm512_set1_epi32(four);
 }
 
@@ -93,8 +93,9 @@ INLINE __m512i broadcast4(const rows8 *x, int r, size_t at)
 INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
 {
     const size_t groups = p->D / KERN_GROUP;
-    const rows8 q = point_rows(p->q, t, p->D), scales = point_rows(p->q_scale, t, groups * 4),
-                sums = point_rows(p->q_sum, t, groups * sizeof(kern_sums));
+    const rows8 q = point_rows(p->q, t, p->D, rows),
+                scales = point_rows(p->q_scale, t, groups * 4, rows),
+                sums = point_rows(p->q_sum, t, groups * sizeof(kern_sums), rows);
     const __m512i bias = _mm512_set1_epi16(-128);
     const uint16_t *scale = p->w;
     const uint8_t *w = (const uint8_t *)p->w + (groups * 32 + 63) / 64 * 64;

@@ -121,15 +121,6 @@ void codec_close(codec_state *s)
     s->codec = NULL;
 }
 
-kv_tile codec_stored_tile(const codec_state *s, kv_format format, const void *k, const void *v)
-{
-    return (kv_tile){.format = format,
-                     .k = k,
-                     .v = v,
-                     .v_stride = s->m->C,
-                     .v_head = s->block_tokens * s->m->C};
-}
-
 void codec_turn(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     const codec_scratch *from = place->scratch;

@@ -140,9 +140,6 @@ void codec_close(codec_state *s);
  * sizes, and need not be closed. */
 err codec_measure(codec_state *out, const codec_options *o, const model *m);
 
-/* Keys and values that are stored as numbers, in the order of an open page. */
-kv_tile codec_stored_tile(const codec_state *s, kv_format format, const void *k, const void *v);
-
 /* The end of a rebuild: keys in scratch k get their rotary positions and go to kt, in a tile's
  * order; *out is kt and v. */
 void codec_turn(const codec_state *s, int layer, const codec_place *place, kv_tile *out);

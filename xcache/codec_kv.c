@@ -4,6 +4,14 @@
 
 #include "xcache/codec.h"
 
+static kv_tile stored(const codec_state *s, kv_format format, const codec_place *place)
+{
+    const size_t B = s->block_tokens;
+
+    return kv_stored_tile(format, place->codes,
+                          place->codes + B * s->m->E * kv_number_bytes(format), s->m->C, B);
+}
+
 static codec_size size_of(const codec_state *s, size_t element)
 {
     return (codec_size){.codes = 2 * s->block_tokens * s->m->E * element};
@@ -34,8 +42,7 @@ static void encode_kv32(const codec_state *s, int layer, const codec_rows *in,
 static void decode_kv32(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     (void)layer;
-    *out = codec_stored_tile(s, KV_FLOAT, place->codes,
-                             place->codes + s->block_tokens * s->m->E * sizeof(float));
+    *out = stored(s, KV_FLOAT, place);
 }
 
 static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
@@ -51,8 +58,7 @@ static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
 static void decode_kv16(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     (void)layer;
-    *out = codec_stored_tile(s, KV_HALF, place->codes,
-                             place->codes + s->block_tokens * s->m->E * sizeof(uint16_t));
+    *out = stored(s, KV_HALF, place);
 }
 
 const codec codec_kv32 = {.size = size_kv32, .encode = encode_kv32, .decode = decode_kv32};

@@ -72,7 +72,7 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
     const size_t B = s->codec.block_tokens, at = (size_t)layer * B * s->codec.m->E;
 
     if (b == x->n_blocks) {
-        *out = codec_stored_tile(&s->codec, KV_FLOAT, x->page->k + at, x->page->v + at);
+        *out = kv_stored_tile(KV_FLOAT, x->page->k + at, x->page->v + at, s->codec.m->C, B);
         return x->n_tokens % B + x->pushed;
     }
     assert(b < x->n_blocks);

@@ -24,16 +24,12 @@ struct workspace {
     uint64_t evicted;
 };
 
-/* Bytes of a number of each format. */
-static const size_t number_bytes[] = {
-    [KV_FLOAT] = sizeof(float), [KV_HALF] = sizeof(uint16_t), [KV_INT8] = sizeof(int8_t)};
-
 /* K [G,B/16,C,16], V [G,B,C], then for int8 the scales of K, of V. */
 static size_t layer_bytes(const model *m, size_t B, kv_format format)
 {
     const size_t scales = format == KV_INT8 ? 2 * m->G * B * sizeof(uint16_t) : 0;
 
-    return (2 * m->E * B * number_bytes[format] + scales + 63) / 64 * 64;
+    return (2 * m->E * B * kv_number_bytes(format) + scales + 63) / 64 * 64;
 }
 
 size_t workspace_page_bytes(const model *m, size_t block_tokens, kv_format format)
@@ -145,14 +141,10 @@ static uint8_t *layer_of(const workspace *w, pool_block b, int layer)
 
 void workspace_read(const workspace *w, pool_block b, int layer, kv_tile *out)
 {
-    const size_t bytes = w->m->E * w->block_tokens * number_bytes[w->format];
+    const size_t bytes = w->m->E * w->block_tokens * kv_number_bytes(w->format);
     const uint8_t *at = layer_of(w, b, layer);
 
-    *out = (kv_tile){.format = w->format,
-                     .k = at,
-                     .v = at + bytes,
-                     .v_stride = w->m->C,
-                     .v_head = w->block_tokens * w->m->C};
+    *out = kv_stored_tile(w->format, at, at + bytes, w->m->C, w->block_tokens);
     if (w->format != KV_INT8) return;
     out->k_scale = (const uint16_t *)(const void *)(at + 2 * bytes);
     out->v_scale = out->k_scale + w->m->G * w->block_tokens;

@@ -157,10 +157,10 @@ let rate = Number(o.share) * fastest(servers);
 for (const s of servers) await measure(s, o.turns);
 const peer = process.env.LLAMA_SERVER && await bestPeer(servers[0].rss_above_weights);
 if (peer) {
-    const faster = fastest([peer]) > fastest(servers);
-
-    if (faster) rate = Number(o.share) * fastest([peer]);
-    if (faster) for (const s of servers) await measure(s, o.turns);
+    if (fastest([peer]) > fastest(servers)) {
+        rate = Number(o.share) * fastest([peer]);
+        for (const s of servers) await measure(s, o.turns);
+    }
     await measure(peer, fastest([peer]) < rate ? o["peer-turns"] ?? o.turns : o.turns);
     servers.push(peer);
 }
