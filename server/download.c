@@ -174,7 +174,7 @@ static err get_files(hub_name *h, char *path, size_t n, char *why, size_t why_by
     const unsigned many = count_files(h->file, &at);
 
     for (unsigned i = many; i > 0; i--) { /* the first, whose path is the answer, at last */
-        char number[16]; /* DIGITS are used */
+        char number[16];                  /* DIGITS are used */
 
         snprintf(number, sizeof number, "%05u", i);
         if (many > 1) memcpy(h->file + at, number, DIGITS);
