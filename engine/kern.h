@@ -28,14 +28,26 @@ typedef struct kern_sums {
  * fmaf a block with its half scale (and one with its half minimum), blocks ascending. */
 typedef struct kern_panel {
     const void *w;          /* packed as matrix.h says; 64-byte aligned */
+    const void *second;     /* panel_q8 only: one more, whose outputs follow; NULL: none */
     const float *x;         /* [T,D], float types */
     const int8_t *q;        /* [T,D], other types: x as quantize_q8 wrote it, -127 .. 127 */
     const float *q_scale;   /* [T,D/32] */
     const kern_sums *q_sum; /* [T,D/32] */
-    float *y;               /* [T,16], y_stride floats from row to row */
+    float *y;               /* [T,16], or [T,32]; y_stride floats from row to row */
     size_t y_stride;
     size_t T, D;
 } kern_panel;
+
+/* The second panel by itself. */
+static inline kern_panel kern_second(const kern_panel *p)
+{
+    kern_panel next = *p;
+
+    next.w = p->second;
+    next.second = NULL;
+    next.y += KERN_PANEL;
+    return next;
+}
 
 /* One head's attention over one block of keys, T rows of queries; kt and v are floats, halves
  * or int8 by the kernel's name, and widen exactly:

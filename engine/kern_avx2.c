@@ -134,6 +134,11 @@ void kern_panel_q8_avx2(const kern_panel *p)
 
     for (; t + 2 <= p->T; t += 2) q8_rows(p, t, 2);
     for (; t < p->T; t++) q8_rows(p, t, 1);
+    if (p->second) {
+        const kern_panel next = kern_second(p);
+
+        kern_panel_q8_avx2(&next);
+    }
 }
 
 INLINE float max8(__m256 v)

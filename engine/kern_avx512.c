@@ -62,6 +62,18 @@ void kern_panel_bf16_avx512(const kern_panel *p)
     panel_float(p, W_BF16);
 }
 
+enum number { FLOAT, HALF, INT8 }; /* what keys and values are stored as */
+
+INLINE __m512 load_numbers(const void *x, size_t at, enum number kind)
+{
+    if (kind == FLOAT) return _mm512_loadu_ps((const float *)x + at);
+    if (kind == HALF)
+        return _mm512_cvtph_ps(
+            _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)x + at)));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
+        _mm_loadu_si128((const __m128i *)(const void *)((const int8_t *)x + at))));
+}
+
 /* Up to 8 rows from three of them: with a pointer each, registers would not do. Numbers of four
  * bytes, or bytes read by fours. */
 typedef struct rows8 {
@@ -90,50 +102,76 @@ INLINE __m512i broadcast4(const rows8 *x, int r, size_t at)
 
 /* VNNI multiplies unsigned by signed: weights carry + 128, and the sum starts at -128
  * times the sum of the row's codes. */
-INLINE void q8_rows(const kern_panel *p, size_t t, int rows)
+INLINE void q8_rows(const kern_panel *p, size_t t, int rows, int panels)
 {
-    const size_t groups = p->D / KERN_GROUP;
+    const size_t groups = p->D / KERN_GROUP, head = (groups * 32 + 63) / 64 * 64;
     const rows8 q = point_rows(p->q, t, p->D, rows),
                 scales = point_rows(p->q_scale, t, groups * 4, rows),
                 sums = point_rows(p->q_sum, t, groups * sizeof(kern_sums), rows);
     const __m512i bias = _mm512_set1_epi16(-128);
-    const uint16_t *scale = p->w;
-    const uint8_t *w = (const uint8_t *)p->w + (groups * 32 + 63) / 64 * 64;
-    __m512 sum[8];
+    const uint8_t *const w[] = {p->w, p->second};
+    const ptrdiff_t further = panels == 2 && t + 2 * (size_t)rows > p->T ? 2 * (w[1] - w[0])
+                                                                         : 0;
+    float *y = p->y + t * p->y_stride;
+    __m512 sum[2][8];
 
-    for (int r = 0; r < rows; r++) {
-        sum[r] = _mm512_setzero_ps();
-        __builtin_prefetch(p->y + (t + (size_t)r) * p->y_stride, 1); /* others read it last */
-    }
-    for (size_t g = 0; g < groups; g++, w += 512, scale += 16) {
-        const __m512 ws = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scale));
-        __m512i a[8];
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < panels; i++) {
+            sum[i][r] = _mm512_setzero_ps();
+            __builtin_prefetch(y + (size_t)r * p->y_stride + 16 * i,
+                               1); /* others read it last */
+        }
+    for (size_t g = 0; g < groups; g++) {
+        __m512i a[2][8];
 
         for (int r = 0; r < rows; r++)
-            a[r] = _mm512_madd_epi16(broadcast4(&sums, r, g * 4), bias);
+            for (int i = 0; i < panels; i++)
+                a[i][r] = _mm512_madd_epi16(broadcast4(&sums, r, g * 4), bias);
         for (size_t k = 0; k < KERN_GROUP; k += 4) {
-            const __m512i v = _mm512_load_si512(w + k * 16);
+            __m512i v[2];
 
+            for (int i = 0; i < panels; i++) {
+                const uint8_t *at = w[i] + head + g * 512 + k * 16;
+
+                v[i] = _mm512_load_si512(at);
+                if (further) __builtin_prefetch(at + further);
+            }
             for (int r = 0; r < rows; r++)
-                a[r] = _mm512_dpbusd_epi32(a[r], v, broadcast4(&q, r, g * KERN_GROUP + k));
+                for (int i = 0; i < panels; i++)
+                    a[i][r] = _mm512_dpbusd_epi32(a[i][r], v[i],
+                                                  broadcast4(&q, r, g * KERN_GROUP + k));
         }
-        for (int r = 0; r < rows; r++) {
-            const __m512 s = _mm512_castsi512_ps(broadcast4(&scales, r, g * 4));
+        for (int i = 0; i < panels; i++) {
+            const __m512 ws = load_numbers(w[i], g * 16, HALF);
 
-            sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a[r]), _mm512_mul_ps(ws, s), sum[r]);
+            for (int r = 0; r < rows; r++) {
+                const __m512 s = _mm512_castsi512_ps(broadcast4(&scales, r, g * 4));
+
+                sum[i][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a[i][r]), _mm512_mul_ps(ws, s),
+                                            sum[i][r]);
+            }
         }
     }
     for (int r = 0; r < rows; r++)
-        _mm512_storeu_ps(p->y + (t + (size_t)r) * p->y_stride, sum[r]);
+        for (int i = 0; i < panels; i++)
+            _mm512_storeu_ps(y + (size_t)r * p->y_stride + 16 * i, sum[i][r]);
 }
 
+/* A broadcast number serves two panels: four rows of both take fewer loads than eight of one.
+ * The last four, whose weights are at hand, ask for those of the next two panels. */
 void kern_panel_q8_avx512(const kern_panel *p)
 {
     size_t t = 0;
 
-    for (; t + 8 <= p->T; t += 8) q8_rows(p, t, 8);
-    for (; t + 4 <= p->T; t += 4) q8_rows(p, t, 4);
-    for (; t < p->T; t++) q8_rows(p, t, 1);
+    for (; p->second && t + 4 <= p->T; t += 4) q8_rows(p, t, 4, 2);
+    for (; t + 8 <= p->T; t += 8) q8_rows(p, t, 8, 1);
+    for (; t + 4 <= p->T; t += 4) q8_rows(p, t, 4, 1);
+    for (size_t one = t; one < p->T; one++) q8_rows(p, one, 1, 1);
+    for (; p->second && t < p->T; t++) {
+        const kern_panel next = kern_second(p);
+
+        q8_rows(&next, t, 1, 1);
+    }
 }
 
 void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, kern_sums *sum)
@@ -228,18 +266,6 @@ void kern_soft_cap_avx512(float *x, size_t n, float cap)
 
     for (; i + 16 <= n; i += 16) _mm512_storeu_ps(x + i, cap16(_mm512_loadu_ps(x + i), cap));
     kern_soft_cap_ref(x + i, n - i, cap);
-}
-
-enum number { FLOAT, HALF, INT8 }; /* what keys and values are stored as */
-
-INLINE __m512 load_numbers(const void *x, size_t at, enum number kind)
-{
-    if (kind == FLOAT) return _mm512_loadu_ps((const float *)x + at);
-    if (kind == HALF)
-        return _mm512_cvtph_ps(
-            _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)x + at)));
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
-        _mm_loadu_si128((const __m128i *)(const void *)((const int8_t *)x + at))));
 }
 
 INLINE __m512 load_some(const void *x, size_t at, __mmask16 some, enum number kind)

@@ -268,6 +268,11 @@ INLINE void multiply(const kern_panel *p, kern_form f)
 void kern_panel_q8_neon(const kern_panel *p)
 {
     multiply(p, (kern_form){.bits = 8});
+    if (p->second) {
+        const kern_panel next = kern_second(p);
+
+        kern_panel_q8_neon(&next);
+    }
 }
 
 #define QUANT(type, name, bits, groups, scales, zero, minimum, levels)         \

@@ -144,6 +144,11 @@ void kern_panel_q8_ref(const kern_panel *p)
             }
             p->y[t * p->y_stride + o] = sum;
         }
+    if (p->second) {
+        const kern_panel next = kern_second(p);
+
+        kern_panel_q8_ref(&next);
+    }
 }
 
 /* Groups of 32: scale = max|x| / 127, q = nearest even of x / scale; sum = sums of q. */

@@ -12,6 +12,7 @@ typedef void panel_kernel(const kern_panel *p);
 typedef struct matrix_type {
     gguf_type id;
     bool int8;
+    size_t panels; /* of a call: 1 or 2 */
     size_t (*panel_bytes)(size_t D);
     void (*pack)(uint8_t *panel, const uint8_t *row, size_t D, size_t o);
     void (*read)(const uint8_t *row, size_t D, float *out);
@@ -93,7 +94,7 @@ static void read_Q8_0(const uint8_t *row, size_t D, float *out)
 #undef QUANT
 
 #define QUANT_BYTES(type, D) kern_panel_bytes(quant_form(QUANT_##type), D)
-#define MATRIX(name, kernel, int8, bytes)             \
+#define MATRIX(name, kernel, int8, panels, bytes)     \
     static size_t bytes_##name(size_t D)              \
     {                                                 \
         return bytes;                                 \
@@ -107,8 +108,8 @@ static void read_Q8_0(const uint8_t *row, size_t D, float *out)
 #undef QUANT_BYTES
 
 static const matrix_type types[] = {
-#define MATRIX(name, kernel, int8, bytes) \
-    {GGUF_##name, int8, bytes_##name, pack_##name, read_##name, kernel_##name},
+#define MATRIX(name, kernel, int8, panels, bytes) \
+    {GGUF_##name, int8, panels, bytes_##name, pack_##name, read_##name, kernel_##name},
 #include "engine/matrix.def"
 #undef MATRIX
 };
@@ -210,18 +211,21 @@ void matrix_multiply(const matrix *m, const kern *k, const matrix_input *in, siz
     panel_kernel *const kernel = m->type->kernel(k);
 
     assert(in->D == m->cols && last <= m->panels);
-    for (size_t i = first; i < last; i++) {
-        const kern_panel p = {.w = m->data + i * m->panel_bytes,
-                              .x = in->x,
-                              .q = in->q,
-                              .q_scale = in->q_scale,
-                              .q_sum = in->q_sum,
-                              .y = y + i * KERN_PANEL,
-                              .y_stride = y_stride,
-                              .T = in->T,
-                              .D = in->D};
+    for (size_t i = first, n; i < last; i += n) {
+        kern_panel p = {.w = m->data + i * m->panel_bytes,
+                        .x = in->x,
+                        .q = in->q,
+                        .q_scale = in->q_scale,
+                        .q_sum = in->q_sum,
+                        .y = y + i * KERN_PANEL,
+                        .y_stride = y_stride,
+                        .T = in->T,
+                        .D = in->D};
 
-        if ((i + 1) * KERN_PANEL <= m->rows)
+        n = m->type->panels;
+        if (i + n > last || (i + n) * KERN_PANEL > m->rows) n = 1;
+        if (n == 2) p.second = m->data + (i + 1) * m->panel_bytes;
+        if ((i + n) * KERN_PANEL <= m->rows)
             kernel(&p);
         else
             multiply_cut(p, kernel, m->rows - i * KERN_PANEL);

@@ -76,7 +76,7 @@ static void check_pure(const matrix *m, const kern *k, const float *row, float *
 TEST(purity_of_products_for_every_weight_type_and_1_to_160_rows)
 {
     static const gguf_type types[] = {
-#define MATRIX(name, kernel, int8, bytes) GGUF_##name,
+#define MATRIX(name, kernel, int8, panels, bytes) GGUF_##name,
 #include "engine/matrix.def"
 #undef MATRIX
     };

@@ -7,7 +7,7 @@
 
 typedef void panel_call(const kern_panel *p);
 
-enum { MAX_T = 29, STRIDE = 24 };
+enum { MAX_T = 29, STRIDE = 40 };
 
 /* Run one call into fresh memory of T rows and some more. */
 static float *run(panel_call *call, kern_panel p)
@@ -90,26 +90,36 @@ static void add_codes(const int8_t *q, size_t groups, kern_sums *sum)
 static bool check_q8(const kern *k, size_t D, bool extreme)
 {
     const size_t groups = D / KERN_GROUP, scales = (groups * 32 + 63) / 64 * 64;
-    uint8_t *w = check_memory(scales + groups * 512);
+    const size_t bytes = scales + groups * 512;
+    uint8_t *w = check_memory(2 * bytes), *second = w + bytes;
     int8_t *q = check_memory(MAX_T * D);
     float *scale = check_memory(MAX_T * groups * sizeof *scale);
     kern_sums *sum = check_memory(MAX_T * groups * sizeof *sum);
     bool same = true;
 
-    check_bytes(w, scales + groups * 512, (uint32_t)D);
+    check_bytes(w, 2 * bytes, (uint32_t)D);
     check_bytes(q, MAX_T * D, (uint32_t)D + 1);
     check_normals(scale, MAX_T * groups, (uint32_t)D + 2);
-    for (size_t i = 0; i < groups * 16; i++)
+    for (size_t i = 0; i < groups * 16; i++) {
         ((uint16_t *)(void *)w)[i] = kern_half(0.01f * (float)(i % 7 + 1));
+        ((uint16_t *)(void *)second)[i] = kern_half(0.01f * (float)(i % 5 + 1));
+    }
     if (extreme) {
         memset(w + scales, 0xff, groups * 512);
+        memset(second + scales, 0, groups * 512);
         memset(q, -127, MAX_T * D);
     }
     add_codes(q, MAX_T * groups, sum);
     for (size_t T = 1; same && T <= MAX_T; T++)
-        same = same_panel(
-            "panel_q8", kern_panel_q8_ref, k->panel_q8,
-            &(kern_panel){.w = w, .q = q, .q_scale = scale, .q_sum = sum, .T = T, .D = D});
+        for (int pair = 0; same && pair < 2; pair++)
+            same = same_panel("panel_q8", kern_panel_q8_ref, k->panel_q8,
+                              &(kern_panel){.w = w,
+                                            .second = pair ? second : NULL,
+                                            .q = q,
+                                            .q_scale = scale,
+                                            .q_sum = sum,
+                                            .T = T,
+                                            .D = D});
     free(w);
     free(q);
     free(scale);
