@@ -20,6 +20,7 @@ typedef struct attend_job {
     int layer;
     size_t window; /* of the layer; 0: none */
     size_t n;      /* units of this wave */
+    bool codes;    /* a row that is a task ends as codes */
 } attend_job;
 
 /* --- the plan of a step --- */
@@ -224,12 +225,14 @@ static void place(const attend_job *job, const strip *s)
 static void attend_alone(const attend_job *job, const part *p, int slot_id)
 {
     const forward *f = job->f;
+    const size_t Q = f->m->H * f->m->C;
     unit u = {p, first_asked(job, p), f->wave_rows + (size_t)slot_id};
 
     for (; u.block < blocks_of(f, p); u.block++) {
         attend_block(job, &u, slot_id);
         for (size_t h = 0; h < f->m->H; h++) fold(job, &u, 0, h);
     }
+    if (job->codes) forward_code_row(f, f->heads + p->row * Q, p->row, Q);
 }
 
 static void start_strip(void *arg, int i, int slot_id)
@@ -292,10 +295,15 @@ static void run_waves(attend_job *job)
     if (job->n) run_wave(job);
 }
 
-void attention_run(forward *f, int layer)
+bool attention_run(forward *f, int layer, bool codes)
 {
-    attend_job job = {.f = f, .layer = layer, .window = f->m->layers[layer].window};
+    const bool all_alone = f->n_alone == f->n_parts;
+    attend_job job = {.f = f,
+                      .layer = layer,
+                      .window = f->m->layers[layer].window,
+                      .codes = codes && all_alone};
 
     f->team->run(f->team, start_strip, &job, (int)f->n_strips);
-    if (f->n_alone < f->n_parts) run_waves(&job);
+    if (!all_alone) run_waves(&job);
+    return job.codes;
 }

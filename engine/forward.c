@@ -134,10 +134,17 @@ static void add_row(const forward *f, float *row, const float *post, float *h)
     for (size_t d = 0; d < f->m->D; d++) h[d] += row[d];
 }
 
+void forward_code_row(const forward *f, const float *x, size_t t, size_t D)
+{
+    const size_t groups = D / KERN_GROUP;
+
+    f->kern->quantize_q8(x, D, f->q8 + t * D, f->q8_scale + t * groups, f->q8_sum + t * groups);
+}
+
 static void do_row(const row_job *job, size_t t)
 {
     const forward *f = job->f;
-    const size_t D = job->width, groups = D / KERN_GROUP;
+    const size_t D = job->width;
     float *x = job->x + t * D, *h = f->h + t * f->m->D;
 
     if (job->sum) add_row(f, job->sum + t * f->m->D, job->post, h);
@@ -146,9 +153,7 @@ static void do_row(const row_job *job, size_t t)
         f->kern->gelu_mul(x, f->up + t * D, D, x);
     else if (job->gate)
         f->kern->silu_mul(x, f->up + t * D, D, x);
-    if (job->codes)
-        f->kern->quantize_q8(x, D, f->q8 + t * D, f->q8_scale + t * groups,
-                             f->q8_sum + t * groups);
+    if (job->codes) forward_code_row(f, x, t, D);
 }
 
 static void do_rows(void *arg, int i, int slot_id)
@@ -181,7 +186,8 @@ typedef struct multiply_job {
     matrix_input in;
     const product *list;
     int n;
-    size_t chunk; /* panels a task */
+    size_t panels; /* of all of them */
+    size_t chunk;  /* panels a task */
 } multiply_job;
 
 /* Task i: panels i*chunk .. of all products, counted through. */
@@ -221,13 +227,12 @@ static bool wants_codes(const product *list, int n)
     return false;
 }
 
-/* y = x W^T for up to three matrices that share their input x. */
-static void multiply(forward *f, source from, const product *list, int n)
+/* y = x W^T for up to three matrices that share their input x, to be run in chunks. */
+static multiply_job open_multiply(forward *f, source from, const product *list, int n)
 {
     multiply_job job = {.f = f, .list = list, .n = n};
     const size_t D = list[0].m->cols,
                  tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
-    size_t panels = 0;
 
     job.in = (matrix_input){.x = from.x, .T = from.T, .D = D};
     if (wants_codes(list, n)) {
@@ -237,9 +242,23 @@ static void multiply(forward *f, source from, const product *list, int n)
         job.in.q_scale = f->q8_scale;
         job.in.q_sum = f->q8_sum;
     }
-    for (int j = 0; j < n; j++) panels += list[j].m->panels;
-    job.chunk = (panels + tasks - 1) / tasks;
-    f->team->run(f->team, multiply_chunk, &job, (int)((panels + job.chunk - 1) / job.chunk));
+    for (int j = 0; j < n; j++) job.panels += list[j].m->panels;
+    job.chunk = (job.panels + tasks - 1) / tasks;
+    return job;
+}
+
+static void run_chunks(const multiply_job *job, team_task *task, void *arg)
+{
+    team *t = job->f->team;
+
+    t->run(t, task, arg, (int)((job->panels + job->chunk - 1) / job->chunk));
+}
+
+static void multiply(forward *f, source from, const product *list, int n)
+{
+    multiply_job job = open_multiply(f, from, list, n);
+
+    run_chunks(&job, multiply_chunk, &job);
 }
 
 /* --- layers --- */
@@ -271,13 +290,14 @@ static source enter(forward *f, const float *gain, const product *list, int n)
 static void attention_layer(forward *f, size_t l)
 {
     const model_layer *layer = &f->m->layers[l];
-    const product qkv[] = {{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}};
+    const product qkv[] = {{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}},
+                  o = {&layer->o, f->x};
 
     multiply(f, enter(f, layer->attn_norm, qkv, 3), qkv, 3);
     model_finish_q(f->m, f->kern, l, f->q, f->rows);
     model_finish_kv(f->m, f->kern, l, f->k, f->v, f->rows);
-    attention_run(f, (int)l);
-    multiply(f, (source){f->heads, f->rows, false}, (product[]){{&layer->o, f->x}}, 1);
+    multiply(f, (source){f->heads, f->rows, attention_run(f, (int)l, wants_codes(&o, 1))}, &o,
+             1);
     leave(f, f->x, layer->attn_post);
 }
 
@@ -350,14 +370,39 @@ static void ffn_layer(forward *f, size_t l)
 
 /* --- scores --- */
 
-/* The rows gathered in x, n of them, to the places in out. */
+/* Where a step's scores go. */
+typedef struct score_job {
+    multiply_job multiply; /* of the output matrix */
+    float *const *out;     /* [T] */
+} score_job;
+
+/* A chunk of the scores, capped, and brought by the core that has just made them. */
+static void score_chunk(void *arg, int i, int s)
+{
+    score_job *job = arg;
+    const forward *f = job->multiply.f;
+    const size_t V = f->m->V, first = (size_t)i * job->multiply.chunk * KERN_PANEL,
+                 left = V - first, most = job->multiply.chunk * KERN_PANEL,
+                 n = left < most ? left : most;
+
+    multiply_chunk(&job->multiply, i, s);
+    for (size_t t = 0; t < job->multiply.in.T; t++) {
+        float *y = f->logits + t * V + first;
+
+        if (f->m->logit_cap > 0) f->kern->soft_cap(y, n, f->m->logit_cap);
+        memcpy(job->out[t] + first, y, n * sizeof *y);
+    }
+}
+
+/* The scores of the n rows gathered in x, to the places in out. */
 static void flush_logits(forward *f, size_t n, float *const *out)
 {
+    const product scores = {&f->m->output, f->logits};
+    score_job job = {.out = out};
+
     if (!n) return;
-    multiply(f, (source){f->x, n, false}, (product[]){{&f->m->output, f->logits}}, 1);
-    if (f->m->logit_cap > 0) f->kern->soft_cap(f->logits, n * f->m->V, f->m->logit_cap);
-    for (size_t i = 0; i < n; i++)
-        memcpy(out[i], f->logits + i * f->m->V, f->m->V * sizeof(float));
+    job.multiply = open_multiply(f, (source){f->x, n, false}, &scores, 1);
+    run_chunks(&job.multiply, score_chunk, &job);
 }
 
 static void scores(forward *f)

@@ -72,7 +72,11 @@ void attention_plan(forward *f);
 
 /* heads [R,H,C] = softmax(q K^T scale) V, every row over its own context, or the window that
  * slides over it. q [R,H,C] and k [R,G,C] before rotary positions, which are applied in place;
- * x, k and v become part of the contexts. */
-void attention_run(forward *f, int layer);
+ * x, k and v become part of the contexts. True: `codes` were wanted, and q8 is heads, which
+ * costs nothing more where each row is a task. */
+bool attention_run(forward *f, int layer, bool codes);
+
+/* Row t of q8 [R,D] = x [D] in eight bits. */
+void forward_code_row(const forward *f, const float *x, size_t t, size_t D);
 
 #endif
