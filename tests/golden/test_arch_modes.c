@@ -18,11 +18,14 @@ enum { IDS = 330, FROM = 128, TOP = 10 };
 static const struct {
     const char *mode;
     double top, kl;
-} bounds[] = {{"kv32", 0, 0},  {"kv16", 0.01, 1e-5}, {"kivi8", 0.1, 1e-3}, {"xq8", 0.1, 1e-3},
-              {"cl4", 2, 0.2}, {"klt6", 2, 0.2},     {"kivi4", 2, 0.2},    {"xq4", 2, 0.2}};
+    bool chooses; /* may choose other experts */
+} bounds[] = {{"kv32", 0, 0, 0},     {"kv16", 0.01, 1e-5, 0}, {"kivi8", 0.1, 1e-3, 1},
+              {"xq8", 0.1, 1e-3, 1}, {"cl4", 2, 0.2, 0},      {"klt6", 2, 0.2, 0},
+              {"kivi4", 2, 0.2, 0},  {"xq4", 2, 0.2, 0}};
 
-/* Rows where a small error chooses another expert. */
-static const double flips = 0.05;
+/* Rows where the error of 8-bit codes chooses another expert: over 30 random models .15 % of
+ * all, at most 1.5 % of one model's. */
+static const double flips = 0.02;
 
 static void read_mode(const planned *p, const char *mode, const plan *with, const int32_t *ids,
                       float *logits)
@@ -104,7 +107,7 @@ static void check_modes(const char *arguments)
         kl = lab_kl(exact + FROM * V, coded + FROM * V, IDS - FROM, V);
         fprintf(stderr, "%s %s: top 10 within %.4f, KL %.1e\n", p.m->arch->name, bounds[i].mode,
                 top, kl);
-        CHECK(beyond <= (p.m->X ? flips : 0));
+        CHECK(beyond <= (bounds[i].chooses && p.m->used < p.m->X ? flips : 0));
         CHECK(kl <= bounds[i].kl);
     }
     free(exact);
@@ -157,10 +160,12 @@ TEST(modes_xq_refuses_keys_wider_than_the_model)
 
 MODES_TEST(in_llama, "--arch llama --layers 3 --rope factors --head-dim 24")
 MODES_TEST(in_mixtral, "--arch llama --layers 3 --experts 4 --used 2 --kv-heads 4")
+MODES_TEST(in_mixtral_of_all, "--arch llama --layers 3 --experts 4 --used 4 --kv-heads 4")
 MODES_TEST(in_qwen2, "--arch qwen2 --layers 3")
 MODES_TEST(in_qwen2_mha, "--arch qwen2 --layers 3 --kv-heads 4")
 MODES_TEST(in_qwen3, "--arch qwen3 --layers 3 --head-dim 32")
 MODES_TEST(in_qwen3moe, "--arch qwen3moe --layers 3 --experts 8 --used 3 --ffn 64")
+MODES_TEST(in_qwen3moe_of_all, "--arch qwen3moe --layers 3 --experts 8 --used 8 --ffn 64")
 MODES_TEST(in_phi3, "--arch phi3 --layers 3 --rope long --turning 12 --window 200")
 MODES_TEST(in_gemma2, "--arch gemma2 --layers 4 --head-dim 32 --window 100")
 MODES_TEST(in_gemma3,
