@@ -84,6 +84,40 @@ void kern_transpose_avx2(const float *x, size_t stride, size_t n, size_t width, 
     kern_transpose_ref(x + n8 * stride, stride, n - n8, width, y + n8, y_stride);
 }
 
+INLINE __m128i halves8(const float *x)
+{
+    return _mm256_cvtps_ph(_mm256_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT);
+}
+
+/* One key, as decoding brings it. */
+INLINE void scatter_halves(const float *x, size_t width8, uint16_t *y, size_t y_stride)
+{
+    for (size_t c = 0; c < width8; c += 8) {
+        uint16_t h[8];
+
+        _mm_storeu_si128((__m128i *)(void *)h, halves8(x + c));
+        for (size_t i = 0; i < 8; i++) y[(c + i) * y_stride] = h[i];
+    }
+}
+
+void kern_transpose_half_avx2(const float *x, size_t stride, size_t n, size_t width,
+                              uint16_t *y, size_t y_stride)
+{
+    const size_t n8 = n / 8 * 8, width8 = width / 8 * 8;
+    float turned[64];
+
+    for (size_t j = 0; j < n8; j += 8)
+        for (size_t c = 0; c < width8; c += 8) {
+            transpose8(x + j * stride + c, stride, turned, 8);
+            for (size_t i = 0; i < 8; i++)
+                _mm_storeu_si128((__m128i *)(void *)(y + (c + i) * y_stride + j),
+                                 halves8(turned + i * 8));
+        }
+    for (size_t j = n8; j < n; j++) scatter_halves(x + j * stride, width8, y + j, y_stride);
+    kern_transpose_half_ref(x + width8, stride, n, width - width8, y + width8 * y_stride,
+                            y_stride);
+}
+
 #else
 typedef int kern_avx2_heads_is_for_x86_64;
 #endif

@@ -76,6 +76,41 @@ void kern_transpose_neon(const float *x, size_t stride, size_t n, size_t width, 
     kern_transpose_ref(x + n4 * stride, stride, n - n4, width, y + n4, y_stride);
 }
 
+INLINE uint16x4_t halves4(float32x4_t x)
+{
+    return vreinterpret_u16_f16(vcvt_f16_f32(x));
+}
+
+/* One key, as decoding brings it. */
+INLINE void scatter_halves(const float *x, size_t width4, uint16_t *y, size_t y_stride)
+{
+    for (size_t c = 0; c < width4; c += 4) {
+        const uint16x4_t h = halves4(vld1q_f32(x + c));
+
+        vst1_lane_u16(y + c * y_stride, h, 0);
+        vst1_lane_u16(y + (c + 1) * y_stride, h, 1);
+        vst1_lane_u16(y + (c + 2) * y_stride, h, 2);
+        vst1_lane_u16(y + (c + 3) * y_stride, h, 3);
+    }
+}
+
+void kern_transpose_half_neon(const float *x, size_t stride, size_t n, size_t width,
+                              uint16_t *y, size_t y_stride)
+{
+    const size_t n4 = n / 4 * 4, width4 = width / 4 * 4;
+    float turned[16];
+
+    for (size_t j = 0; j < n4; j += 4)
+        for (size_t c = 0; c < width4; c += 4) {
+            transpose4(x + j * stride + c, stride, turned, 4);
+            for (size_t i = 0; i < 4; i++)
+                vst1_u16(y + (c + i) * y_stride + j, halves4(vld1q_f32(turned + i * 4)));
+        }
+    for (size_t j = n4; j < n; j++) scatter_halves(x + j * stride, width4, y + j, y_stride);
+    kern_transpose_half_ref(x + width4, stride, n, width - width4, y + width4 * y_stride,
+                            y_stride);
+}
+
 /* Steps of 4 tops as halves; returns their reciprocals, 0 for 0. */
 INLINE float32x4_t int8_steps(float32x4_t top, uint16x4_t *scale)
 {

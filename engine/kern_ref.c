@@ -254,6 +254,13 @@ void kern_transpose_ref(const float *x, size_t stride, size_t n, size_t width, f
         for (size_t c = 0; c < width; c++) y[c * y_stride + j] = x[j * stride + c];
 }
 
+void kern_transpose_half_ref(const float *x, size_t stride, size_t n, size_t width, uint16_t *y,
+                             size_t y_stride)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t c = 0; c < width; c++) y[c * y_stride + j] = kern_half(x[j * stride + c]);
+}
+
 typedef float read_number(const void *x, size_t i);
 
 static float read_float(const void *x, size_t i)

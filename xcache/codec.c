@@ -124,7 +124,7 @@ void codec_close(codec_state *s)
 void codec_turn(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
     const codec_scratch *from = place->scratch;
-    const remat_turned to = {s->m->layers[layer].rope, from->kt, s->block_tokens, 0};
+    const remat_turned to = {s->m->layers[layer].rope, KV_FLOAT, from->kt, s->block_tokens, 0};
 
     remat_turn(s->m, s->kern, from->k, s->block_tokens, place->first, &to);
     *out = (kv_tile){.format = KV_FLOAT,

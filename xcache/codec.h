@@ -19,8 +19,8 @@
 typedef struct codec_rows {
     const float *x;     /* [B,D], only where the codec says keeps_x; else NULL */
     const float *raw_k; /* [B,E] k before rotary positions, only with keeps_raw_k */
-    const float *k;     /* [G,B/16,C,16] with rotary positions applied */
-    const float *v;     /* [G,B,C] */
+    const void *k;      /* [G,B/16,C,16] with rotary positions applied, in open_format */
+    const void *v;      /* [G,B,C], the same */
 } codec_rows;
 
 /* Where a tile may be rebuilt: one per worker. Aligned to 64 bytes. */
@@ -103,11 +103,12 @@ typedef struct codec_state {
 } codec_state;
 
 struct codec {
-    bool keeps_x;     /* open pages must keep layer inputs */
-    bool keeps_raw_k; /* and keys before rotary positions */
-    bool rebuilds;    /* a tile is made in scratch, not read in place */
-    bool carries;     /* layers come in order and hand place.state on */
-    unsigned uses;    /* parts of a tuning that count */
+    bool keeps_x;          /* open pages must keep layer inputs */
+    bool keeps_raw_k;      /* and keys before rotary positions */
+    kv_format open_format; /* of keys and values in open pages: KV_FLOAT or KV_HALF */
+    bool rebuilds;         /* a tile is made in scratch, not read in place */
+    bool carries;          /* layers come in order and hand place.state on */
+    unsigned uses;         /* parts of a tuning that count */
     /* Hold model and plan against the mode, and set s->bytes and s->temp_floats, by sizes
      * alone. NULL: any will do, and both are 0. ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL: of
      * another model or ratio. */

@@ -174,6 +174,7 @@ static void transcode_klt(const codec_state *s, const codec_state *other, int la
 }
 
 const codec codec_klt = {.keeps_x = true,
+                         .open_format = KV_HALF,
                          .rebuilds = true,
                          .carries = true,
                          .measure = measure_klt,

@@ -29,14 +29,21 @@ static codec_size size_kv16(const codec_state *s, int layer)
     return size_of(s, sizeof(uint16_t));
 }
 
+/* What an open page of that format holds is what is stored. */
+static void copy(const codec_state *s, kv_format format, const codec_rows *in,
+                 const codec_place *place)
+{
+    const size_t bytes = s->block_tokens * s->m->E * kv_number_bytes(format);
+
+    memcpy(place->codes, in->k, bytes);
+    memcpy(place->codes + bytes, in->v, bytes);
+}
+
 static void encode_kv32(const codec_state *s, int layer, const codec_rows *in,
                         const codec_place *place)
 {
-    const size_t bytes = s->block_tokens * s->m->E * sizeof(float);
-
     (void)layer;
-    memcpy(place->codes, in->k, bytes);
-    memcpy(place->codes + bytes, in->v, bytes);
+    copy(s, KV_FLOAT, in, place);
 }
 
 static void decode_kv32(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
@@ -48,11 +55,8 @@ static void decode_kv32(const codec_state *s, int layer, const codec_place *plac
 static void encode_kv16(const codec_state *s, int layer, const codec_rows *in,
                         const codec_place *place)
 {
-    const size_t n = s->block_tokens * s->m->E;
-
     (void)layer;
-    s->kern->float_to_half(in->k, n, (uint16_t *)(void *)place->codes);
-    s->kern->float_to_half(in->v, n, (uint16_t *)(void *)place->codes + n);
+    copy(s, KV_HALF, in, place);
 }
 
 static void decode_kv16(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
@@ -62,4 +66,5 @@ static void decode_kv16(const codec_state *s, int layer, const codec_place *plac
 }
 
 const codec codec_kv32 = {.size = size_kv32, .encode = encode_kv32, .decode = decode_kv32};
-const codec codec_kv16 = {.size = size_kv16, .encode = encode_kv16, .decode = decode_kv16};
+const codec codec_kv16 = {
+    .open_format = KV_HALF, .size = size_kv16, .encode = encode_kv16, .decode = decode_kv16};

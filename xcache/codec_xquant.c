@@ -172,6 +172,7 @@ static void decode_xquant(const codec_state *s, int layer, const codec_place *pl
 }
 
 const codec codec_xquant = {.keeps_x = true,
+                            .open_format = KV_HALF,
                             .rebuilds = true,
                             .uses = CODEC_GROUP | CODEC_KEPT | CODEC_RANK,
                             .measure = measure_xquant,

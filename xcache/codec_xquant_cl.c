@@ -165,6 +165,7 @@ static void decode_loop(const codec_state *s, int layer, const codec_place *plac
 }
 
 const codec codec_xquant_cl = {.keeps_x = true,
+                               .open_format = KV_HALF,
                                .rebuilds = true,
                                .carries = true,
                                .uses = CODEC_GROUP | CODEC_KEPT | CODEC_LOOP,

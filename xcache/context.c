@@ -11,6 +11,15 @@ static const xcontext *of(const context *c)
     return (const xcontext *)(const void *)c;
 }
 
+/* One head's value to its place in a layer of an open page. */
+static void put_value(const codec_state *s, const float *v, void *layer, size_t at)
+{
+    if (s->codec->open_format == KV_HALF)
+        s->kern->float_to_half(v, s->m->C, (uint16_t *)layer + at);
+    else
+        memcpy((float *)layer + at, v, s->m->C * sizeof *v);
+}
+
 static void append(context *c, int layer, size_t first, const float *in, float *k,
                    const float *v, size_t T)
 {
@@ -18,14 +27,14 @@ static void append(context *c, int layer, size_t first, const float *in, float *
     const codec_state *s = &x->shared->codec;
     const model *m = s->m;
     const size_t B = s->block_tokens, at = x->n_tokens % B + first;
-    const remat_turned to = {m->layers[layer].rope, x->page->k + (size_t)layer * B * m->E, B,
-                             at};
-    float *values = x->page->v + (size_t)layer * B * m->E;
+    const remat_turned to = {m->layers[layer].rope, s->codec->open_format,
+                             open_numbers(s, x->page->k, layer), B, at};
 
     assert(at + T <= B && first + T <= x->pushed);
     for (size_t t = 0; t < T; t++)
         for (size_t g = 0; g < m->G; g++)
-            memcpy(values + (g * B + at + t) * m->C, v + t * m->E + g * m->C, m->C * sizeof *v);
+            put_value(s, v + t * m->E + g * m->C, open_numbers(s, x->page->v, layer),
+                      (g * B + at + t) * m->C);
     if (x->page->raw_k)
         memcpy(x->page->raw_k + ((size_t)layer * B + at) * m->E, k, T * m->E * sizeof *k);
     if (x->page->x)
@@ -69,10 +78,12 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
 {
     const xcontext *x = of(c);
     const context_shared *s = x->shared;
-    const size_t B = s->codec.block_tokens, at = (size_t)layer * B * s->codec.m->E;
+    const codec_state *o = &s->codec;
+    const size_t B = o->block_tokens;
 
     if (b == x->n_blocks) {
-        *out = kv_stored_tile(KV_FLOAT, x->page->k + at, x->page->v + at, s->codec.m->C, B);
+        *out = kv_stored_tile(o->codec->open_format, open_numbers(o, x->page->k, layer),
+                              open_numbers(o, x->page->v, layer), o->m->C, B);
         return x->n_tokens % B + x->pushed;
     }
     assert(b < x->n_blocks);

@@ -25,9 +25,16 @@ void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t f
         const size_t at = to->at + t, in = at % KERN_PANEL;
 
         n = rows - t < KERN_PANEL - in ? rows - t : KERN_PANEL - in;
-        for (size_t g = 0; g < m->G; g++)
-            hot->transpose(k + t * m->E + g * m->C, m->E, n, m->C,
-                           to->kt + (g * to->block_tokens + at - in) * m->C + in, KERN_PANEL);
+        for (size_t g = 0; g < m->G; g++) {
+            const float *from = k + t * m->E + g * m->C;
+            const size_t place = (g * to->block_tokens + at - in) * m->C + in;
+
+            if (to->format == KV_HALF)
+                hot->transpose_half(from, m->E, n, m->C, (uint16_t *)to->kt + place,
+                                    KERN_PANEL);
+            else
+                hot->transpose(from, m->E, n, m->C, (float *)to->kt + place, KERN_PANEL);
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "engine/context.h"
 #include "engine/err.h"
 #include "engine/kern.h"
 #include "engine/model.h"
@@ -19,7 +20,8 @@ void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, 
 /* By which angles keys turn, and where they go: from key `at` on of a block's. */
 typedef struct remat_turned {
     const rope *rope;
-    float *kt; /* [G,B/16,C,16] */
+    kv_format format; /* KV_FLOAT or KV_HALF */
+    void *kt;         /* [G,B/16,C,16] */
     size_t block_tokens, at;
 } remat_turned;
 

@@ -19,8 +19,8 @@ static void lay_out_page(const scratch *s, size_t *at, const codec_state *c, ope
     const size_t B = c->block_tokens, f4 = sizeof(float);
     const codec *kind = c->codec;
 
-    p->k = carve(s, at, m->L * B * m->E * f4);
-    p->v = carve(s, at, m->L * B * m->E * f4);
+    p->k = carve(s, at, m->L * B * m->E * kv_number_bytes(kind->open_format));
+    p->v = carve(s, at, m->L * B * m->E * kv_number_bytes(kind->open_format));
     p->x = kind->keeps_x ? carve(s, at, m->L * B * m->D * f4) : NULL;
     p->raw_k = kind->keeps_raw_k ? carve(s, at, m->L * B * m->E * f4) : NULL;
     p->ids = carve(s, at, B * sizeof *p->ids);
@@ -91,6 +91,7 @@ err scratch_open(scratch *out, const codec_state *c, int pages, int slots, size_
     TRY(e);
     at = mmap(NULL, s.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return ERR_NOMEM;
+    (void)madvise(at, s.bytes, MADV_HUGEPAGE); /* where allowed */
     s.memory = at;
     lay_out(&s, c, stream_blocks);
     for (int i = 0; i < pages; i++) s.free[s.n_free++] = &s.pages[i];

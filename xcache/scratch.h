@@ -11,8 +11,8 @@
 
 /* Room for the newest block_tokens tokens of one context. */
 typedef struct open_page {
-    float *k;     /* [L,G,B/16,C,16] with rotary positions applied */
-    float *v;     /* [L,G,B,C] */
+    void *k;      /* [L,G,B/16,C,16] with rotary positions applied, in codec.open_format */
+    void *v;      /* [L,G,B,C], the same */
     float *x;     /* [L,B,D]; NULL where the codec keeps none */
     float *raw_k; /* [L,B,E] before rotary positions; NULL where the codec keeps none */
     float
@@ -22,6 +22,13 @@ typedef struct open_page {
                                     for its encoder and for its decoder */
     int32_t *ids;                /* [B] */
 } open_page;
+
+/* One layer of an open page's k or v. */
+static inline void *open_numbers(const codec_state *s, void *all, int layer)
+{
+    return (char *)all +
+           (size_t)layer * s->block_tokens * s->m->E * kv_number_bytes(s->codec->open_format);
+}
 
 typedef struct scratch {
     char *memory;

@@ -207,8 +207,8 @@ static void encode_layer(const xcontext *x, int l, int slot)
     const size_t rows = c->block_tokens, at = (size_t)l * rows * c->m->E;
     const codec_rows in = {.x = page_inputs(x, l),
                            .raw_k = page->raw_k ? page->raw_k + at : NULL,
-                           .k = page->k + at,
-                           .v = page->v + at};
+                           .k = open_numbers(c, page->k, l),
+                           .v = open_numbers(c, page->v, l)};
     codec_place place = seal_place(x, l, slot);
 
     place.state = page->sealing;
