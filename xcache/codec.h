@@ -1,7 +1,7 @@
 /* codec.h - the storage formats: how one layer of 128 tokens becomes codes, and comes back.
  *
  * A row of codec.def is a struct of functions, so no code asks which codec it has. A codec
- * writes a sealed block layer by layer from the exact values of an open page, and reads it
+ * writes a sealed block layer by layer from the values of an open page, and reads it
  * as keys and values. What it writes is a pure function of what the page holds. */
 #ifndef XCACHE_CODEC_H
 #define XCACHE_CODEC_H
