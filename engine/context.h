@@ -51,8 +51,8 @@ typedef struct context_ops {
      * at once with other tokens; the owner seals between steps.
      *
      *   x [T,D]       in  float32, input of the layer's K and V projections
-     *   k, v [T,G,C]  in  float32, as computed, biases and norms of heads applied (model_finish_kv);
-     * k before rotary positions, which are applied in place. All borrowed
+     *   k, v [T,G,C]  in  float32, as computed, biases and norms of heads applied
+     * (model_finish_kv); k before rotary positions, which are applied in place. All borrowed
      *
      * Cannot fail: the scheduler reserved the room. Cost: O(T*D). Does not allocate. */
     void (*append)(context *c, int layer, size_t first, const float *x, float *k,
