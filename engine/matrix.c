@@ -222,8 +222,7 @@ void matrix_multiply(const matrix *m, const kern *k, const matrix_input *in, siz
                         .T = in->T,
                         .D = in->D};
 
-        n = m->type->panels;
-        if (i + n > last || (i + n) * KERN_PANEL > m->rows) n = 1;
+        n = i + 2 <= last && (i + 2) * KERN_PANEL <= m->rows ? m->type->panels : 1;
         if (n == 2) p.second = m->data + (i + 1) * m->panel_bytes;
         if ((i + n) * KERN_PANEL <= m->rows)
             kernel(&p);

@@ -29,12 +29,12 @@ static void append(context *c, int layer, size_t first, const float *in, float *
     const size_t B = s->block_tokens, at = x->n_tokens % B + first;
     const remat_turned to = {m->layers[layer].rope, s->codec->open_format,
                              open_numbers(s, x->page->k, layer), B, at};
+    void *values = open_numbers(s, x->page->v, layer);
 
     assert(at + T <= B && first + T <= x->pushed);
     for (size_t t = 0; t < T; t++)
         for (size_t g = 0; g < m->G; g++)
-            put_value(s, v + t * m->E + g * m->C, open_numbers(s, x->page->v, layer),
-                      (g * B + at + t) * m->C);
+            put_value(s, v + t * m->E + g * m->C, values, (g * B + at + t) * m->C);
     if (x->page->raw_k)
         memcpy(x->page->raw_k + ((size_t)layer * B + at) * m->E, k, T * m->E * sizeof *k);
     if (x->page->x)

@@ -23,8 +23,8 @@ static const struct {
               {"xq8", 0.1, 1e-3, 1}, {"cl4", 2, 0.2, 0},      {"klt6", 2, 0.2, 0},
               {"kivi4", 2, 0.2, 0},  {"xq4", 2, 0.2, 0}};
 
-/* Rows where the error of 8-bit codes chooses another expert: over 30 random models .15 % of
- * all, at most 1.5 % of one model's. */
+/* Rows beyond the bound because 8-bit codes choose another expert: over 30 random models .15
+ * to .36 % of all, at most 1.5 % of one model's. */
 static const double flips = 0.02;
 
 static void read_mode(const planned *p, const char *mode, const plan *with, const int32_t *ids,

@@ -150,48 +150,30 @@ bool check_silu_mul(const kern *k)
     return same;
 }
 
-bool check_transpose(const kern *k)
-{
-    static const size_t sizes[][2] = {{1, 8}, {128, 64}, {127, 64}, {5, 10}, {33, 80}};
-    float *x = check_memory(128 * 96 * 4);
-    bool same = true;
-
-    check_floats(x, 128 * 96, 8);
-    for (size_t i = 0; same && i < sizeof sizes / sizeof sizes[0]; i++) {
-        const size_t bytes = 96 * 130 * 4;
-        float *a = check_memory(bytes), *b = check_memory(bytes);
-
-        kern_transpose_ref(x, 96, sizes[i][0], sizes[i][1], a, 130);
-        k->transpose(x, 96, sizes[i][0], sizes[i][1], b, 130);
-        same = check_same("transpose", a, b, bytes);
-        free(a);
-        free(b);
+#define CHECK_TRANSPOSE(name, number)                                         \
+    bool check_##name(const kern *k)                                          \
+    {                                                                         \
+        static const size_t sizes[][2] = {{1, 8},  {128, 64}, {127, 64},      \
+                                          {5, 10}, {33, 80},  {16, 48}};      \
+        float *x = check_memory(128 * 96 * 4);                                \
+        bool same = true;                                                     \
+                                                                              \
+        check_floats(x, 128 * 96, 8);                                         \
+        for (size_t i = 0; same && i < sizeof sizes / sizeof sizes[0]; i++) { \
+            const size_t bytes = 96 * 130 * sizeof(number);                   \
+            number *a = check_memory(bytes), *b = check_memory(bytes);        \
+                                                                              \
+            kern_##name##_ref(x, 96, sizes[i][0], sizes[i][1], a, 130);       \
+            k->name(x, 96, sizes[i][0], sizes[i][1], b, 130);                 \
+            same = check_same(#name, a, b, bytes);                            \
+            free(a);                                                          \
+            free(b);                                                          \
+        }                                                                     \
+        free(x);                                                              \
+        return same;                                                          \
     }
-    free(x);
-    return same;
-}
-
-bool check_transpose_half(const kern *k)
-{
-    static const size_t sizes[][2] = {{1, 8},  {128, 64}, {127, 64},
-                                      {5, 10}, {33, 80},  {16, 48}};
-    float *x = check_memory(128 * 96 * 4);
-    bool same = true;
-
-    check_floats(x, 128 * 96, 8);
-    for (size_t i = 0; same && i < sizeof sizes / sizeof sizes[0]; i++) {
-        const size_t bytes = 96 * 130 * 2;
-        uint16_t *a = check_memory(bytes), *b = check_memory(bytes);
-
-        kern_transpose_half_ref(x, 96, sizes[i][0], sizes[i][1], a, 130);
-        k->transpose_half(x, 96, sizes[i][0], sizes[i][1], b, 130);
-        same = check_same("transpose_half", a, b, bytes);
-        free(a);
-        free(b);
-    }
-    free(x);
-    return same;
-}
+CHECK_TRANSPOSE(transpose, float)
+CHECK_TRANSPOSE(transpose_half, uint16_t)
 
 /* Every half there is. */
 bool check_half_to_float(const kern *k)
