@@ -129,10 +129,9 @@ static void check_list(planned *p)
     CHECK(plans_list(at("m.gguf"), p->file, list, &n) == ERR_OK);
     CHECK(n >= 3 && plan_read_about(list[0]).ratio == 4 && plan_read_about(list[1]).ratio == 6);
     CHECK(plan_read_about(list[1]).kl == 0.001 && plan_read_about(list[2]).ratio == 8);
-    for (size_t i = 0; i < n; i++) {
-        CHECK(i == 0 || plan_read_about(list[i]).ratio > plan_read_about(list[i - 1]).ratio);
-        plan_close(list[i]);
-    }
+    for (size_t i = 1; i < n; i++)
+        CHECK(plan_read_about(list[i]).ratio > plan_read_about(list[i - 1]).ratio);
+    for (size_t i = 0; i < n; i++) plan_close(list[i]);
     unlink(at("plans/m.klt6.xplan"));
     unlink(at("plans/m.klt4.xplan"));
 }
