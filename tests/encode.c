@@ -4,16 +4,18 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/matrix.h"
 #include "engine/quant.h"
+#include "engine/quantize.h"
 
 bool encode_find_type(const char *name, gguf_type *out)
 {
     for (uint32_t id = 0; id < 64; id++) {
         const char *known = gguf_type_name(id, NULL, NULL);
 
-        if (!known || strcmp(known, name) != 0) continue;
+        if (!known || strcasecmp(known, name) != 0) continue;
         *out = (gguf_type)id;
         return true;
     }
@@ -246,21 +248,6 @@ static const format *find_format(gguf_type id)
     return NULL;
 }
 
-static void encode_plain(gguf_type type, const float *x, size_t D, uint8_t *out)
-{
-    for (size_t i = 0; i < D; i++) {
-        uint16_t half = kern_half(x[i]);
-        uint32_t bits;
-
-        memcpy(&bits, &x[i], 4);
-        if (type == GGUF_BF16) half = (uint16_t)(bits >> 16);
-        if (type == GGUF_F32)
-            memcpy(out + i * 4, &bits, 4);
-        else
-            memcpy(out + i * 2, &half, 2);
-    }
-}
-
 static void encode_Q8_0(const float *x, size_t D, uint8_t *out)
 {
     for (size_t g = 0; g < D / KERN_GROUP; g++, x += KERN_GROUP, out += 34) {
@@ -283,8 +270,8 @@ void encode_row(gguf_type type, const float *x, size_t D, uint8_t *out)
     size_t columns = 1, bytes = 0;
 
     if (type == GGUF_Q8_0) encode_Q8_0(x, D, out);
-    if (type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16)
-        encode_plain(type, x, D, out);
+    if (type == GGUF_F32) memcpy(out, x, D * sizeof *x);
+    if (type == GGUF_F16 || type == GGUF_BF16) quantize_row(type, x, D, out);
     (void)gguf_type_name(type, &columns, &bytes);
     for (size_t at = 0; f && at < D; at += columns, out += bytes) {
         const kern_form form = quant_form(f->type);

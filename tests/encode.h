@@ -11,7 +11,7 @@
 
 #include "engine/gguf.h"
 
-/* The type of that name ("Q4_K"); false if there is none. */
+/* The type of that name ("Q4_K", "q4_k"); false if there is none. */
 bool encode_find_type(const char *name, gguf_type *out);
 
 /* x [D] as a row of the file, D a multiple of the type's block; out: so many bytes as D takes.

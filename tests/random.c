@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/kern.h"
+#include "engine/matrix.h"
+#include "tests/encode.h"
 
 enum { U32 = 4, F32 = 6, BOOL = 7, TEXT = 8, ARRAY = 9 }; /* value types */
 enum { ALIGN = 32, UNUSED = 5, LAYER_TENSORS = 18, OTHER_TENSORS = 5, MAX_WORDS = 64 };
@@ -301,11 +302,23 @@ static tensor *list_tensors(const random_wish *w, size_t *n)
     return list;
 }
 
+static gguf_type type_of(const random_wish *w, const tensor *t)
+{
+    return t->rows ? w->type : GGUF_F32;
+}
+
+static size_t row_bytes(const random_wish *w, const tensor *t)
+{
+    size_t columns = 1, bytes = 0;
+
+    (void)gguf_type_name(type_of(w, t), &columns, &bytes);
+    if (t->cols % columns) fail("a width is no whole block of --type");
+    return t->cols / columns * bytes;
+}
+
 static size_t tensor_bytes(const random_wish *w, const tensor *t)
 {
-    const size_t element = t->rows && w->type != GGUF_F32 ? 2 : 4;
-
-    return t->cols * (t->rows ? t->rows : 1) * t->planes * element;
+    return row_bytes(w, t) * (t->rows ? t->rows : 1) * t->planes;
 }
 
 static size_t aligned(size_t n)
@@ -325,7 +338,7 @@ static void put_tensors(FILE *f, const random_wish *w, const tensor *list, size_
         put_u64(f, t->cols);
         if (t->rows) put_u64(f, t->rows);
         if (t->planes > 1) put_u64(f, t->planes);
-        put_u32(f, t->rows ? (size_t)w->type : GGUF_F32);
+        put_u32(f, (size_t)type_of(w, t));
         put_u64(f, offset);
         offset += aligned(tensor_bytes(w, t));
     }
@@ -343,22 +356,6 @@ static float next_random(uint64_t *state)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (float)(int32_t)(*state >> 32) * (float)(1.7320508075688772 / 2147483648.0);
-}
-
-static uint16_t to_half(gguf_type type, float x)
-{
-    uint32_t bits;
-
-    if (type == GGUF_F16) return kern_half(x);
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* bf16, nearest even */
-}
-
-static void put_row(FILE *f, gguf_type type, const float *row, size_t n)
-{
-    for (size_t i = 0; i < n && type != GGUF_F32; i++)
-        put(f, &(uint16_t){to_half(type, row[i])}, sizeof(uint16_t));
-    if (type == GGUF_F32) put(f, row, n * sizeof *row);
 }
 
 /* How large channel c of the residual stream is beside others: every seventh of the first. */
@@ -388,17 +385,20 @@ static bool fill_factors(const tensor *t, float *row)
 
 static void put_data(FILE *f, const random_wish *w, const tensor *t, uint64_t state)
 {
-    const size_t rows = (t->rows ? t->rows : 1) * t->planes;
+    const size_t rows = (t->rows ? t->rows : 1) * t->planes, bytes = row_bytes(w, t);
     float *row = malloc(t->cols * sizeof *row);
+    uint8_t *coded = malloc(bytes);
 
-    if (!row) fail("out of memory");
+    if (!row || !coded) fail("out of memory");
     for (size_t r = 0; r < rows; r++) {
         for (size_t i = 0; i < t->cols && !fill_factors(t, row); i++)
             row[i] = ((float)t->mean + (float)t->deviation * next_random(&state)) *
                      loudness(w, t, r, i);
-        put_row(f, t->rows ? w->type : GGUF_F32, row, t->cols);
+        encode_row(type_of(w, t), row, t->cols, coded);
+        put(f, coded, bytes);
     }
     pad(f, tensor_bytes(w, t));
+    free(coded);
     free(row);
 }
 
@@ -451,18 +451,15 @@ static int find_word(const char *const *words, const char *text)
 
 static bool read_word(random_wish *w, const char *option, const char *text)
 {
-    static const char *const types[] = {"f16", "f32", "bf16", NULL};
-    static const gguf_type ids[] = {GGUF_F16, GGUF_F32, GGUF_BF16};
     static const char *const ropes[] = {"plain", "linear", "yarn", "factors", "long", NULL};
-    const bool type = strcmp(option, "type") == 0;
-    const int i = find_word(type ? types : ropes, text);
+    const int i = find_word(ropes, text);
 
     if (strcmp(option, "tokens") == 0) {
         w->tokens = text;
     } else if (strcmp(option, "arch") == 0) {
         w->arch = arch_named((gguf_text){text, strlen(text)});
-    } else if (i >= 0 && type) {
-        w->type = ids[i];
+    } else if (strcmp(option, "type") == 0) {
+        if (!encode_find_type(text, &w->type) || !matrix_knows(w->type)) return false;
     } else if (i >= 0) {
         w->rope = (random_rope)i;
     } else {

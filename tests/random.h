@@ -29,14 +29,14 @@ typedef struct random_wish {
     size_t window;        /* 0: as the architecture has it */
     size_t experts, used; /* 0: none */
     size_t massive;       /* channels of the residual stream 100 times as large as others */
-    gguf_type type;       /* F16, F32, BF16 */
+    gguf_type type;       /* of matrices: a row of matrix.def */
     random_rope rope;
     const char *tokens, *out;
 } random_wish;
 
 #define RANDOM_USAGE                                                                 \
     "[--arch NAME] [--d N] [--layers N] [--heads N] [--kv-heads N] [--head-dim N]\n" \
-    "  [--ffn N] [--vocab N] [--ctx N] [--type f16|f32|bf16] [--seed N]\n"           \
+    "  [--ffn N] [--vocab N] [--ctx N] [--type NAME] [--seed N]\n"                   \
     "  [--rope plain|linear|yarn|factors|long] [--turning N] [--window N]\n"         \
     "  [--experts N --used N] [--massive N] [--tokens MODEL.gguf] OUT.gguf"
 
