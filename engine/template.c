@@ -40,7 +40,7 @@ static bool has_tokens(const tokenizer *t, const char *needs)
 
 static const char *find_text(gguf_text in, const char *text, size_t n)
 {
-    return memmem(in.at, in.n, text, n);
+    return in.n ? memmem(in.at, in.n, text, n) : NULL; /* a model may have no template */
 }
 
 /* Files without a template have ChatML's, if they have its tokens. */

@@ -215,7 +215,7 @@ static const struct family {
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 /* A vocabulary of bytes and the family's control tokens, of which the file calls every other
- * one user-defined. */
+ * one user-defined. template NULL: none. */
 static vocabulary open_family(const struct family *f, const char *template)
 {
     spm_word words[SPM_MOST_WORDS];
@@ -225,7 +225,7 @@ static vocabulary open_family(const struct family *f, const char *template)
     for (; n < 6 && f->tokens[n]; n++)
         words[n] = (spm_word){f->tokens[n], 0, n & 1 ? SPM_USER : SPM_CONTROL};
     m = tiny_spm(words, n);
-    tiny_set_text(m, "tokenizer.chat_template", template);
+    if (template) tiny_set_text(m, "tokenizer.chat_template", template);
     if (strcmp(f->name, "phi-3") == 0) tiny_set_text(m, "general.architecture", "phi3");
     return vocabulary_open_tiny(m);
 }
@@ -338,6 +338,8 @@ TEST(template_system_message_of_the_files_own_is_written_where_there_is_none)
         "{{ '<|im_start|>system\\n",
         "<|im_start|>system",
         "{{ '<|im_start|>system\\n<|im_end|>\\n' }}",
+        "",
+        NULL,
     };
     const template_message m[] = {message("user", "Hi"), message("system", "Be brief.")};
     const struct family *f = family_of("chatml");
