@@ -131,6 +131,13 @@ bool matrix_wants_int8(const matrix *m)
     return m->type->int8;
 }
 
+bool matrix_type_wants_int8(gguf_type type)
+{
+    const matrix_type *known = find_type(type);
+
+    return known && known->int8;
+}
+
 static size_t panel_bytes_of(const matrix_type *type, size_t cols)
 {
     return (type->panel_bytes(cols) + 63) / 64 * 64;

@@ -44,6 +44,9 @@ size_t matrix_bytes(const gguf_tensor *t);
 /* Does it multiply int8 activations? */
 bool matrix_wants_int8(const matrix *m);
 
+/* The same of a type; false where no row of matrix.def knows it. */
+bool matrix_type_wants_int8(gguf_type type);
+
 /* y[t, 16i ..] = rows 16i .. of m times x[t], for panels first .. last-1.
  *   y [T,rows]  out  y_stride floats from row to row
  * Row-pure. Threads may call it at once for different panels. */

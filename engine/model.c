@@ -186,6 +186,25 @@ static void note_kv(model_layer *layer, const gguf_tensor *k, const gguf_tensor 
     layer->v_file = &layer->kv[1];
 }
 
+/* Of tensors that may be missing, which loading finds out. */
+static bool find_int8_kv(loader *o)
+{
+    const bool fused = o->m->arch->has & ARCH_FUSED;
+    const char *const k = fused ? "attn_qkv.weight" : "attn_k.weight",
+                      *const v = fused ? k : "attn_v.weight";
+    bool all = true;
+
+    for (o->layer = 0; o->layer < o->m->L; o->layer++) {
+        const gguf_tensor *wk = gguf_find(o->g, name_part(o, k)),
+                          *wv = gguf_find(o->g, name_part(o, v));
+
+        all = all && wk && wv && matrix_type_wants_int8(wk->type) &&
+              matrix_type_wants_int8(wv->type);
+    }
+    o->layer = 0;
+    return all;
+}
+
 static err open_attention(loader *o)
 {
     model *m = o->m;
@@ -362,6 +381,7 @@ err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
     TRY(check_widths(&o));
     m.ctx = choose_ctx(&m, ctx);
     m.weight_bytes = measure_weights(&m, g);
+    m.int8_kv = find_int8_kv(&o);
     *out = m;
     return ERR_OK;
 }
@@ -404,6 +424,7 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
     m->vectors = malloc(count_vectors(m) * sizeof *m->vectors);
     if (!m->layers || !m->vectors) return ERR_NOMEM;
     m->ctx = choose_ctx(m, ctx);
+    m->int8_kv = find_int8_kv(&o);
     TRY(model_read_positions(m, &keys, rules));
     TRY(open_ends(&o));
     for (; o.layer < m->L; o.layer++) TRY(open_layer(&o));

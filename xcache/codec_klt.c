@@ -1,15 +1,16 @@
 /* codec_klt.c - klt<R>: predictive coding of layer inputs over depth, in the calibrated basis
  * of a plan. Layer 0 stores nothing: its input follows from the token ids. Layers 1 .. L-1
  * store codes by component and a half a token. Formulas: klt.h. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "xcache/codec.h"
 #include "xcache/klt.h"
-#include "xcache/remat.h"
+#include "xcache/projection.h"
 
 typedef struct transform {
-    float *weights; /* [L,2,E,D] */
-    bool borrowed;  /* they are those of the codec beside it */
+    projection kv;
+    bool borrowed; /* it is that of the codec beside */
     klt_books books;
     klt_layer layers[]; /* [L], 0 empty */
 } transform;
@@ -19,28 +20,28 @@ static void close_klt(codec_state *s)
     transform *own = s->own;
 
     for (size_t l = 1; own && l < s->m->L; l++) klt_close(&own->layers[l]);
-    if (own && !own->borrowed) free(own->weights);
+    if (own && !own->borrowed) projection_close(&own->kv);
     free(own);
     s->own = NULL;
 }
 
-/* Are the projections those of the codec beside it? */
+/* Is the projection that of the codec beside it? */
 static bool borrows(const codec_state *s)
 {
     return s->beside && s->beside->codec == s->codec;
 }
 
-static err open_weights(const codec_state *s, transform *own)
+static err open_projection(const codec_state *s, transform *own)
 {
     own->borrowed = borrows(s);
-    own->weights = own->borrowed ? ((const transform *)s->beside->own)->weights
-                                 : remat_weights(s->m);
-    return own->weights ? ERR_OK : ERR_NOMEM;
+    if (!own->borrowed) return projection_open(&own->kv, s->m, s->kern);
+    own->kv = ((const transform *)s->beside->own)->kv;
+    return ERR_OK;
 }
 
 static err open_layers(codec_state *s, transform *own)
 {
-    TRY(open_weights(s, own));
+    TRY(open_projection(s, own));
     klt_make_books(&own->books);
     for (size_t l = 1; l < s->m->L; l++) {
         const plan_layer from = plan_read_layer(s->plan, l);
@@ -64,8 +65,9 @@ static err check_plan(const codec_state *s)
 static err measure_klt(codec_state *s)
 {
     TRY(check_plan(s));
-    s->temp_floats = 2 * s->block_tokens * s->m->D;
-    s->bytes = borrows(s) ? 0 : remat_weight_bytes(s->m);
+    s->temp_floats = 2 * s->block_tokens * s->m->D; /* a projection wants less */
+    assert(projection_temp_floats(s->m, s->block_tokens) <= s->temp_floats);
+    s->bytes = borrows(s) ? 0 : projection_bytes(s->m);
     for (size_t l = 1; l < s->m->L; l++) {
         const plan_layer from = plan_read_layer(s->plan, l);
 
@@ -136,13 +138,11 @@ static void encode_klt(const codec_state *s, int layer, const codec_rows *in,
 
 static void expand_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
-    const model *m = s->m;
     const transform *own = s->own;
-    const float *w = own->weights + (size_t)layer * 2 * m->E * m->D;
     const codec_scratch *to = place->scratch;
 
-    remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
-    remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
+    projection_run(&own->kv, (size_t)layer, place->state, s->block_tokens, to->temp, to->k,
+                   to->v);
     codec_finish(s, layer, place, out);
 }
 

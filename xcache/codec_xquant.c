@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "xcache/field.h"
+#include "xcache/projection.h"
 #include "xcache/remat.h"
 #include "xcache/svd.h"
 
@@ -20,17 +21,21 @@ static size_t latent(const codec_state *s)
     return whole < s->m->E ? whole : s->m->E;
 }
 
-/* Per layer and for K, then V: MHA  w [E,D];  GQA  u_t [N,D], then m [E,N]. */
-static size_t weights_of_one(const codec_state *s)
-{
-    const model *m = s->m;
+typedef struct weights {
+    projection kv;  /* MHA */
+    float *factors; /* GQA [L,2]: u_t [N,D], then m [E,N], of K, then V */
+} weights;
 
-    return model_is_mha(m) ? m->E * m->D : latent(s) * (m->D + m->E);
+static size_t factors_of_one(const codec_state *s)
+{
+    return latent(s) * (s->m->D + s->m->E);
 }
 
-static const float *weights(const codec_state *s, int layer, int which)
+static const float *factors(const codec_state *s, int layer, int which)
 {
-    return (const float *)s->own + ((size_t)layer * 2 + (size_t)which) * weights_of_one(s);
+    const weights *own = s->own;
+
+    return own->factors + ((size_t)layer * 2 + (size_t)which) * factors_of_one(s);
 }
 
 /* One matrix w [E,D] into u_t and m at `out`. spare: u_t, m at full rank. */
@@ -45,45 +50,62 @@ static err factor_one(const codec_state *s, const float *w, float *spare, float 
     return ERR_OK;
 }
 
-/* Factor every Wk and Wv of `all` into s->own. */
-static err factor(codec_state *s, const float *all)
+/* Factor every Wk and Wv of `all` into `out`. */
+static err factor_all(const codec_state *s, const float *all, float *out)
 {
     const model *m = s->m;
-    float *spare = malloc(m->E * (m->D + m->E) * sizeof *spare), *out = s->own;
+    float *spare = malloc(m->E * (m->D + m->E) * sizeof *spare);
     err e = spare ? ERR_OK : ERR_NOMEM;
 
-    for (size_t i = 0; i < 2 * m->L && e == ERR_OK; i++, out += weights_of_one(s))
+    for (size_t i = 0; i < 2 * m->L && e == ERR_OK; i++, out += factors_of_one(s))
         e = factor_one(s, all + i * m->E * m->D, spare, out);
     free(spare);
     return e;
 }
 
-static err measure_xquant(codec_state *s)
-{
-    s->bytes = 2 * s->m->L * weights_of_one(s) * sizeof(float);
-    return !model_is_mha(s->m) && s->m->E > s->m->D ? ERR_MODEMODEL : ERR_OK;
-}
-
-static err open_xquant(codec_state *s)
+static err open_factors(const codec_state *s, weights *own)
 {
     float *all = remat_weights(s->m);
-    err e;
+    err e = ERR_NOMEM;
 
-    if (!all) return ERR_NOMEM;
-    if (model_is_mha(s->m)) {
-        s->own = all;
+    own->factors = malloc(s->bytes);
+    if (all && own->factors) e = factor_all(s, all, own->factors);
+    free(all);
+    return e;
+}
+
+static err measure_xquant(codec_state *s)
+{
+    const model *m = s->m;
+
+    if (model_is_mha(m)) {
+        s->temp_floats = projection_temp_floats(m, s->block_tokens);
+        s->bytes = projection_bytes(m);
         return ERR_OK;
     }
-    s->own = malloc(s->bytes);
-    e = s->own ? factor(s, all) : ERR_NOMEM;
-    free(all);
-    if (e != ERR_OK) free(s->own);
-    return e;
+    s->bytes = 2 * m->L * factors_of_one(s) * sizeof(float);
+    return m->E > m->D ? ERR_MODEMODEL : ERR_OK;
 }
 
 static void close_xquant(codec_state *s)
 {
-    free(s->own);
+    weights *own = s->own;
+
+    projection_close(&own->kv);
+    free(own->factors);
+    free(own);
+}
+
+static err open_xquant(codec_state *s)
+{
+    weights *own = calloc(1, sizeof *own);
+    err e;
+
+    if (!own) return ERR_NOMEM;
+    s->own = own;
+    e = model_is_mha(s->m) ? projection_open(&own->kv, s->m, s->kern) : open_factors(s, own);
+    if (e != ERR_OK) close_xquant(s);
+    return e;
 }
 
 /* What is stored for K (which = 0) and V (1); MHA: x, as the only one. */
@@ -116,7 +138,7 @@ static void encode_latents(const codec_state *s, int layer, const codec_rows *in
         const field f = stored(s, layer, which);
         const codec_size size = field_size(&f);
 
-        remat_multiply(in->x, s->block_tokens, s->m->D, weights(s, layer, which), f.width,
+        remat_multiply(in->x, s->block_tokens, s->m->D, factors(s, layer, which), f.width,
                        to->k, 0);
         field_encode(&f, s->kern, to->k, codes, scales, to->v);
         codes += size.codes;
@@ -147,7 +169,7 @@ static void decode_latents(const codec_state *s, int layer, const codec_place *p
 
         field_decode(&f, s->kern, codes, scales, to->x, to->v);
         remat_multiply(to->x, s->block_tokens, f.width,
-                       weights(s, layer, which) + f.width * m->D, m->E, which ? to->v : to->k,
+                       factors(s, layer, which) + f.width * m->D, m->E, which ? to->v : to->k,
                        0);
         codes += size.codes;
         scales += size.scales;
@@ -158,13 +180,13 @@ static void decode_xquant(const codec_state *s, int layer, const codec_place *pl
                           kv_tile *out)
 {
     const model *m = s->m;
+    const weights *own = s->own;
     const codec_scratch *to = place->scratch;
     const field f = stored(s, layer, 0);
 
     if (model_is_mha(m)) {
         field_decode(&f, s->kern, place->codes, place->scales, to->x, NULL);
-        remat_multiply(to->x, s->block_tokens, m->D, weights(s, layer, 0), m->E, to->k, 0);
-        remat_multiply(to->x, s->block_tokens, m->D, weights(s, layer, 1), m->E, to->v, 0);
+        projection_run(&own->kv, (size_t)layer, to->x, s->block_tokens, to->temp, to->k, to->v);
     } else {
         decode_latents(s, layer, place);
     }

@@ -9,15 +9,16 @@
 
 #include "xcache/field.h"
 #include "xcache/minmax.h"
+#include "xcache/projection.h"
 #include "xcache/remat.h"
 #include "xcache/svd.h"
 
 enum { ACCUMULATOR_BITS = 4 };
 
 typedef struct loop {
-    float *weights; /* [L,2,E,D] */
-    float *u_t;     /* [L,N,D] and... */
-    float *u;       /* [L,D,N], its transpose; both NULL on MHA models */
+    projection kv;
+    float *u_t; /* [L,N,D] and... */
+    float *u;   /* [L,D,N], its transpose; both NULL on MHA models */
 } loop;
 
 /* Width of a stored difference: 2E with grouped heads, at most D. */
@@ -30,13 +31,14 @@ static void close_loop(codec_state *s)
 {
     loop *own = s->own;
 
-    free(own->weights);
+    projection_close(&own->kv);
     free(own->u_t);
     free(own->u);
     free(own);
 }
 
-static err factor(const codec_state *s, loop *own)
+/* From weights [L,2,E,D]: Wk and Wv of a layer lie one after the other, [2E,D]. */
+static err factor_all(const codec_state *s, loop *own, const float *weights)
 {
     const model *m = s->m;
     const size_t N = latent(m), one = N * m->D;
@@ -45,17 +47,26 @@ static err factor(const codec_state *s, loop *own)
     own->u = malloc(m->L * one * sizeof *own->u);
     if (!own->u_t || !own->u) return ERR_NOMEM;
     for (size_t l = 0; l < m->L; l++) {
-        /* Wk and Wv of a layer lie one after the other: [2E,D] */
-        TRY(svd_factor(own->weights + 2 * l * m->E * m->D, 2 * m->E, m->D, own->u_t + l * one,
+        TRY(svd_factor(weights + 2 * l * m->E * m->D, 2 * m->E, m->D, own->u_t + l * one,
                        NULL));
         s->kern->transpose(own->u_t + l * one, m->D, N, m->D, own->u + l * one, N);
     }
     return ERR_OK;
 }
 
+static err factor(const codec_state *s, loop *own)
+{
+    float *weights = remat_weights(s->m);
+    const err e = weights ? factor_all(s, own, weights) : ERR_NOMEM;
+
+    free(weights);
+    return e;
+}
+
 static err measure_loop(codec_state *s)
 {
-    s->bytes = remat_weight_bytes(s->m);
+    s->temp_floats = projection_temp_floats(s->m, s->block_tokens);
+    s->bytes = projection_bytes(s->m);
     if (!model_is_mha(s->m)) s->bytes += 2 * s->m->L * latent(s->m) * s->m->D * sizeof(float);
     return ERR_OK;
 }
@@ -67,9 +78,8 @@ static err open_loop(codec_state *s)
 
     if (!own) return ERR_NOMEM;
     s->own = own;
-    own->weights = remat_weights(s->m);
-    if (!own->weights) e = ERR_NOMEM;
-    if (e == ERR_OK && !model_is_mha(s->m)) e = factor(s, own);
+    if (!model_is_mha(s->m)) e = factor(s, own);
+    if (e == ERR_OK) e = projection_open(&own->kv, s->m, s->kern);
     if (e != ERR_OK) close_loop(s);
     return e;
 }
@@ -152,14 +162,12 @@ static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
 
 static void decode_loop(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
 {
-    const model *m = s->m;
     const loop *own = s->own;
-    const float *w = own->weights + (size_t)layer * 2 * m->E * m->D;
     const codec_scratch *to = place->scratch;
 
     advance(s, layer, place);
-    remat_multiply(place->state, s->block_tokens, m->D, w, m->E, to->k, 0);
-    remat_multiply(place->state, s->block_tokens, m->D, w + m->E * m->D, m->E, to->v, 0);
+    projection_run(&own->kv, (size_t)layer, place->state, s->block_tokens, to->temp, to->k,
+                   to->v);
     carry(s, place);
     codec_finish(s, layer, place, out);
 }

@@ -16,6 +16,28 @@ void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, 
                     (int)outputs);
 }
 
+/* Scales and sums of the groups, then the codes. */
+size_t remat_code_floats(size_t rows, size_t D)
+{
+    return rows * (2 * (D / KERN_GROUP) + D / sizeof(float));
+}
+
+matrix_input remat_code(const kern *k, const float *x, size_t rows, size_t D, float *temp)
+{
+    const size_t groups = D / KERN_GROUP;
+    kern_sums *sums = (kern_sums *)(void *)(temp + rows * groups);
+    int8_t *q = (int8_t *)(void *)(temp + 2 * rows * groups);
+
+    for (size_t t = 0; t < rows; t++)
+        k->quantize_q8(x + t * D, D, q + t * D, temp + t * groups, sums + t * groups);
+    return (matrix_input){.x = x, .q = q, .q_scale = temp, .q_sum = sums, .T = rows, .D = D};
+}
+
+void remat_multiply_packed(const kern *k, const matrix_input *x, const matrix *w, float *y)
+{
+    matrix_multiply(w, k, x, 0, w->panels, y, w->rows);
+}
+
 void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t first,
                 const remat_turned *to)
 {
@@ -43,6 +65,11 @@ size_t remat_weight_bytes(const model *m)
     return m->L * 2 * m->E * m->D * sizeof(float);
 }
 
+void remat_alone(void)
+{
+    openblas_set_num_threads(1);
+}
+
 float *remat_weights(const model *m)
 {
     float *w = malloc(remat_weight_bytes(m));
@@ -51,6 +78,6 @@ float *remat_weights(const model *m)
         model_read_kv(m->layers[l].k_file, w + 2 * l * m->E * m->D);
         model_read_kv(m->layers[l].v_file, w + (2 * l + 1) * m->E * m->D);
     }
-    openblas_set_num_threads(1); /* workers share the blocks instead */
+    remat_alone();
     return w;
 }

@@ -1,7 +1,8 @@
-/* remat.h - whole blocks through OpenBLAS: layer inputs or latents to keys and values.
+/* remat.h - products of whole blocks: layer inputs or latents to keys and values.
  *
- * OpenBLAS is not row-pure, so it is only ever called on whole blocks of block_tokens rows
- * and column panels of fixed width: the same shapes for the same rows, every time. */
+ * Of floats by OpenBLAS, which is not row-pure, so it is only ever called on whole blocks of
+ * block_tokens rows and column panels of fixed width: the same shapes for the same rows, every
+ * time. Of packed weights by the forward pass's own loops. */
 #ifndef XCACHE_REMAT_H
 #define XCACHE_REMAT_H
 
@@ -10,12 +11,21 @@
 #include "engine/context.h"
 #include "engine/err.h"
 #include "engine/kern.h"
+#include "engine/matrix.h"
 #include "engine/model.h"
 
 /* y [rows,outputs] = x [rows,inputs] w^T, w [outputs,inputs], in fixed column panels; plus
  * what y holds if `add`. Any thread. 2 * rows * inputs * outputs flop. */
 void remat_multiply(const float *x, size_t rows, size_t inputs, const float *w, size_t outputs,
                     float *y, int add);
+
+/* Rows x [rows,D] as matrix_multiply takes them: in eight bits, which lie in temp. D is whole
+ * groups. temp: remat_code_floats. */
+matrix_input remat_code(const kern *k, const float *x, size_t rows, size_t D, float *temp);
+size_t remat_code_floats(size_t rows, size_t D);
+
+/* y [rows,outputs] = x w^T, all of it. Any thread. */
+void remat_multiply_packed(const kern *k, const matrix_input *x, const matrix *w, float *y);
 
 /* By which angles keys turn, and where they go: from key `at` on of a block's. */
 typedef struct remat_turned {
@@ -33,5 +43,8 @@ void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t f
 /* Wk and Wv of every layer as floats: [L,2,E,D]. NULL: out of memory. The caller frees. */
 float *remat_weights(const model *m);
 size_t remat_weight_bytes(const model *m);
+
+/* One thread a product from now on: workers share the blocks instead. */
+void remat_alone(void);
 
 #endif

@@ -329,7 +329,9 @@ TEST(invariant_holds_in_every_architecture)
         "--arch phi3 --layers 3 --window 90 --rope long --turning 12",
         "--arch gemma2 --layers 4 --head-dim 32 --window 150",
         "--arch gemma3 --layers 7 --kv-heads 1 --head-dim 32 --window 40 --rope linear",
-        "--arch qwen3moe --layers 3 --experts 4 --used 2"};
+        "--arch qwen3moe --layers 3 --experts 4 --used 2",
+        "--arch qwen3 --layers 3 --head-dim 32 --kv-heads 4 --type Q8_0",
+        "--arch phi3 --layers 3 --d 256 --ffn 256 --type Q4_K"};
     static const char *const modes[] = {"kv32", "kv16", "kivi4", "xq4", "cl3"};
     world *w = calloc(1, sizeof *w);
 
@@ -366,6 +368,7 @@ TEST(invariant_holds_in_the_embedded_model)
 {
     live_in_model(LAB_EMBEDDED, "klt16", 20);
     live_in_model(LAB_EMBEDDED, "xq4", 20);
+    live_in_model(LAB_EMBEDDED, "cl3", 16);
 }
 
 TEST(invariant_holds_with_grouped_heads)
