@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/quantize.h"
 #include "xcache/minmax.h"
 #include "xcache/remat.h"
 
@@ -29,7 +30,7 @@ static void unpack_turned(const kern *k, size_t D, const plan_matrix *m, float *
 
 static size_t count_floats(const klt_layer *l)
 {
-    return l->D * (1 + l->down_rows + l->up_rows + 2 * l->n) + (l->n + 3) / 4;
+    return l->D * (1 + l->up_rows + 2 * l->n) + (l->n + 3) / 4;
 }
 
 static klt_layer describe(size_t D, const plan_layer *p)
@@ -37,38 +38,91 @@ static klt_layer describe(size_t D, const plan_layer *p)
     return (klt_layer){.D = D, .n = p->n, .down_rows = p->down.rows, .up_rows = p->up.rows};
 }
 
+/* The tensor that `down` is packed from; no data yet. */
+static gguf_tensor describe_down(const klt_layer *l)
+{
+    const bool whole = l->D % KERN_GROUP == 0;
+    gguf_tensor t = {
+        .type = whole ? GGUF_Q8_0 : GGUF_F32, .n_dims = 2, .dim = {l->D, l->down_rows, 1, 1}};
+    size_t elements = 1, bytes = 0;
+
+    (void)gguf_type_name(t.type, &elements, &bytes);
+    t.bytes = l->down_rows * (l->D / elements) * bytes;
+    return t;
+}
+
+/* Pack P - I, or its first factor, from floats [down_rows,D]. */
+static err pack_down(klt_layer *l, const float *from)
+{
+    gguf_tensor t = describe_down(l);
+    uint8_t *rows = malloc(t.bytes);
+    err e = rows ? ERR_OK : ERR_NOMEM;
+
+    for (size_t i = 0; rows && i < l->down_rows; i++)
+        quantize_row(t.type, from + i * l->D, l->D, rows + t.bytes / l->down_rows * i);
+    t.data = rows;
+    if (e == ERR_OK) e = matrix_open(&l->down, &t);
+    free(rows);
+    return e;
+}
+
+/* Rows of the first of two factors become 1 at most, whatever units it was found in, so that
+ * half scales hold them; what they lose the second has. */
+static void level_down(klt_layer *l, float *down)
+{
+    for (size_t i = 0; i < l->up_rows; i++) {
+        float *row = down + i * l->D, top = 0;
+
+        for (size_t j = 0; j < l->D; j++) top = fmaxf(top, fabsf(row[j]));
+        if (!(top > 0)) continue;
+        for (size_t j = 0; j < l->D; j++) row[j] /= top;
+        for (size_t j = 0; j < l->D; j++) l->up[j * l->up_rows + i] *= top;
+    }
+}
+
+/* Lay the floats out, and fill them by way of temp, which holds the largest factor. */
+static err fill(klt_layer *l, const kern *k, const plan_layer *p, float *temp)
+{
+    const size_t D = l->D;
+
+    l->c = l->memory;
+    l->up = l->c + D;
+    l->f = l->up + l->up_rows * D;
+    l->b = l->f + l->n * D;
+    l->bits = (uint8_t *)(l->b + l->n * D);
+    memcpy(l->c, p->c, D * sizeof *l->c);
+    memcpy(l->bits, p->bits, l->n);
+    for (size_t i = 0; i < l->n; i++) l->code_bits += l->bits[i];
+    unpack_turned(k, D, &p->up, temp, l->up);
+    plan_unpack(k, D, &p->f, l->f);
+    unpack_turned(k, D, &p->b, temp, l->b);
+    if (!l->down_rows) return ERR_OK;
+    plan_unpack(k, D, &p->down, temp);
+    level_down(l, temp);
+    return pack_down(l, temp);
+}
+
 err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *p)
 {
     klt_layer l = describe(D, p);
-    const size_t most = p->up.rows > p->n ? p->up.rows : p->n;
+    const size_t most = p->down.rows > p->n ? p->down.rows : p->n; /* up has fewer */
     float *temp = malloc((most * D + 1) * sizeof *temp);
+    err e = ERR_NOMEM;
 
     l.memory = malloc(count_floats(&l) * sizeof *l.memory);
-    if (!temp || !l.memory) {
-        free(temp);
-        free(l.memory);
-        return ERR_NOMEM;
-    }
-    l.c = l.memory;
-    l.down = l.c + D;
-    l.up = l.down + l.down_rows * D;
-    l.f = l.up + l.up_rows * D;
-    l.b = l.f + l.n * D;
-    l.bits = (uint8_t *)(l.b + l.n * D);
-    memcpy(l.c, p->c, D * sizeof *l.c);
-    memcpy(l.bits, p->bits, l.n);
-    plan_unpack(k, D, &p->down, l.down);
-    unpack_turned(k, D, &p->up, temp, l.up);
-    plan_unpack(k, D, &p->f, l.f);
-    unpack_turned(k, D, &p->b, temp, l.b);
-    for (size_t i = 0; i < l.n; i++) l.code_bits += l.bits[i];
+    if (temp && l.memory) e = fill(&l, k, p, temp);
     free(temp);
+    if (e != ERR_OK) {
+        klt_close(&l);
+        return e;
+    }
     *out = l;
     return ERR_OK;
 }
 
 void klt_close(klt_layer *l)
 {
+    if (l->down_rows) matrix_close(&l->down);
     free(l->memory);
     l->memory = NULL;
 }
@@ -76,8 +130,9 @@ void klt_close(klt_layer *l)
 size_t klt_bytes(size_t D, const plan_layer *p)
 {
     const klt_layer l = describe(D, p);
+    const gguf_tensor down = describe_down(&l);
 
-    return count_floats(&l) * sizeof(float);
+    return count_floats(&l) * sizeof(float) + (l.down_rows ? matrix_bytes(&down) : 0);
 }
 
 /* --- a block --- */
@@ -85,12 +140,16 @@ size_t klt_bytes(size_t D, const plan_layer *p)
 void klt_project(const klt_layer *l, const klt_block *b)
 {
     const size_t n = b->rows * l->D;
+    matrix_input in = {.x = b->state, .T = b->rows, .D = l->D};
 
-    if (l->down_rows)
-        remat_multiply(b->state, b->rows, l->D, l->down, l->down_rows, b->temp, 0);
-    if (l->up_rows) remat_multiply(b->temp, b->rows, l->up_rows, l->up, l->D, b->state, 1);
-    if (!l->down_rows || l->up_rows) return;
-    for (size_t i = 0; i < n; i++) b->state[i] += b->temp[i];
+    if (!l->down_rows) return;
+    if (matrix_wants_int8(&l->down))
+        in = remat_code(b->kern, b->state, b->rows, l->D, b->temp + n);
+    remat_multiply_packed(b->kern, &in, &l->down, b->temp);
+    if (l->up_rows)
+        remat_multiply(b->temp, b->rows, l->up_rows, l->up, l->D, b->state, 1);
+    else
+        for (size_t i = 0; i < n; i++) b->state[i] += b->temp[i];
 }
 
 static void add_offset(const klt_layer *l, const klt_block *b)

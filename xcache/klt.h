@@ -6,7 +6,8 @@
  *   code = index of the Lloyd-Max level next to u / s;   x^ += B (s * level)
  * The encoder ends in the decoder's own call, so that both always hold the same x^. Codes are
  * component-major: B tokens of b bits fill B*b/8 bytes. Products are those of remat.h, whole
- * blocks only. */
+ * blocks only. What P adds to x^_(l-1) is a product of x^_(l-1) and P - I in eight bits: the
+ * loop is closed over that too. */
 #ifndef XCACHE_KLT_H
 #define XCACHE_KLT_H
 
@@ -15,15 +16,17 @@
 
 #include "engine/err.h"
 #include "engine/kern.h"
+#include "engine/matrix.h"
 #include "xcache/lloyd.h"
 #include "xcache/plan.h"
 
 typedef struct klt_layer {
     size_t D, n;
     size_t down_rows, up_rows; /* as in plan_layer */
+    matrix down;               /* [down_rows,D] for int8 products, if D is whole groups */
     float *memory;             /* all of the below, one allocation */
     float *c;                  /* [D] */
-    float *down, *up;          /* [down_rows,D], [D,up_rows] */
+    float *up;                 /* [D,up_rows] */
     float *f, *b;              /* [n,D], [D,n] */
     uint8_t *bits;             /* [n] */
     size_t code_bits;          /* a token */
@@ -49,7 +52,8 @@ enum { KLT_ROWS = 512 };
 
 void klt_make_books(klt_books *out);
 
-/* Factors as floats, from a plan's layer; nothing of it is kept. ERR_NOMEM. */
+/* Factors from a plan's layer, of which nothing is kept: those of the prediction in eight bits
+ * where they can be, the others as floats. ERR_NOMEM. */
 err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *l);
 void klt_close(klt_layer *l);
 size_t klt_bytes(size_t D, const plan_layer *l); /* of memory */

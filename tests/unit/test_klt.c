@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/cpu.h"
 #include "tests/planned.h"
 #include "tests/test.h"
 #include "xcache/codec.h"
@@ -103,6 +104,97 @@ TEST(klt_decoder_finds_what_the_encoder_held)
         plan_close(made);
     }
     planned_close(&p);
+}
+
+/* --- prediction --- */
+
+static double draw(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (double)(int32_t)*state / 2147483648.0;
+}
+
+/* A layer of no components that predicts by `r`, its factors of these sizes. */
+static plan_layer draw_layer(void *bytes, size_t width, plan_predictor r, double down,
+                             double up)
+{
+    plan_layer l = plan_lay_out(bytes, width, r, 0);
+    double *w = malloc(width * width * sizeof *w);
+    uint32_t state = 3;
+
+    CHECK(w != NULL);
+    for (size_t i = 0; i < l.down.rows * width; i++) w[i] = down * draw(&state);
+    plan_pack(width, w, &l.down);
+    for (size_t i = 0; i < l.up.rows * width; i++) w[i] = up * draw(&state);
+    plan_pack(width, w, &l.up);
+    free(w);
+    return l;
+}
+
+/* out [width] = P x of one row, by the plan's own numbers. */
+static void predict(const plan_layer *l, size_t width, const float *x, double *out)
+{
+    for (size_t i = 0; i < width; i++) out[i] = (double)x[i];
+    for (size_t r = 0; r < l->down.rows; r++) {
+        double sum = 0;
+
+        for (size_t j = 0; j < width; j++)
+            sum += (double)l->down.scale[r] * (double)kern_float(l->down.half[r * width + j]) *
+                   (double)x[j];
+        for (size_t i = 0; i < width && l->up.rows; i++)
+            out[i] += (double)l->up.scale[r] * (double)kern_float(l->up.half[r * width + i]) *
+                      sum;
+        if (!l->up.rows) out[r] += sum;
+    }
+}
+
+/* Largest distance of what klt_project makes of a block from P x, beside its largest value. */
+static double project_off(const kern *k, size_t width, plan_predictor r, double down, double up)
+{
+    void *bytes = calloc(1, plan_layer_bytes(width, r, 0));
+    const plan_layer from = draw_layer(bytes, width, r, down, up);
+    float *x = malloc(B * width * sizeof *x), *state = malloc(B * width * sizeof *state),
+          *temp = malloc(2 * B * width * sizeof *temp);
+    double *wanted = malloc(width * sizeof *wanted), off = 0, most = 0;
+    const klt_block b = {.kern = k, .rows = B, .state = state, .temp = temp};
+    uint32_t seed = 5;
+    klt_layer l;
+
+    CHECK(bytes && x && state && temp && wanted);
+    CHECK(klt_open(&l, k, width, &from) == ERR_OK);
+    for (size_t i = 0; i < B * width; i++) state[i] = x[i] = (float)draw(&seed);
+    memset(temp, 0xff, 2 * B * width * sizeof *temp);
+    klt_project(&l, &b);
+    for (size_t t = 0; t < B; t++) {
+        predict(&from, width, x + t * width, wanted);
+        for (size_t i = 0; i < width; i++) {
+            off = fmax(off, fabs((double)state[t * width + i] - wanted[i]));
+            most = fmax(most, fabs(wanted[i]));
+        }
+    }
+    klt_close(&l);
+    free(bytes);
+    free(x);
+    free(state);
+    free(temp);
+    free(wanted);
+    return off / most;
+}
+
+/* Also where a factor's numbers are too small for the scales of eight-bit weights. */
+TEST(klt_prediction_is_what_its_factors_say)
+{
+    const plan_predictor full = {PLAN_FULL, 0}, rank = {PLAN_RANK, 24}, none = {PLAN_NONE, 0};
+    kern k;
+
+    kern_init(&k, cpu_flags());
+    CHECK(project_off(&k, 96, full, .1, 0) < .01);
+    CHECK(project_off(&k, 96, rank, .1, .1) < .01);
+    CHECK(project_off(&k, 96, rank, 1e-9, 1e8) < .01);
+    CHECK(project_off(&k, 96, rank, 1e9, 1e-9) < .01);
+    CHECK(project_off(&k, 40, full, .1, 0) < 1e-5); /* no whole groups: floats */
+    CHECK(project_off(&k, 40, rank, .1, .1) < 1e-5);
+    CHECK(project_off(&k, 96, none, 0, 0) <= 0);
 }
 
 TEST(klt_layer_0_is_bit_for_bit_the_engine_s)
