@@ -105,7 +105,7 @@ static err fill(klt_layer *l, const kern *k, const plan_layer *p, float *temp)
 err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *p)
 {
     klt_layer l = describe(D, p);
-    const size_t most = p->down.rows > p->n ? p->down.rows : p->n; /* up has fewer */
+    const size_t most = p->down.rows > p->n ? p->down.rows : p->n; /* up has no more */
     float *temp = malloc((most * D + 1) * sizeof *temp);
     err e = ERR_NOMEM;
 

@@ -71,6 +71,7 @@ test("under pressure the oldest sessions are degraded, and say so, before one is
     assert.ok(list.every((s) => s.cached_tokens > 0), "nothing was lost");
     assert.equal(series(now, "xquantd_cache_evictions_total"), 0);
     assert.ok(series(now, "xquantd_cache_degraded_tokens") > 0);
+    assert.ok(series(now, "xquantd_plan_bytes") > 2 * 3 * 64 * 64 * 4); // F32: Wk and Wv as well
     assert.ok(await turn(degraded.at(-1).id) > 0, "its next turn is served from the cache");
     assert.deepEqual(await daemon.stop(), { code: 0, signal: null });
 });
