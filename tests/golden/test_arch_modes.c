@@ -19,7 +19,7 @@ static const struct {
     const char *mode;
     double top, kl;
     bool chooses; /* may choose other experts... */
-    bool firm;    /* but what follows a prompt of LONG tokens stays within the bound */
+    bool firm;    /* but not in these models behind LONG tokens; others may there too */
 } bounds[] = {{.mode = "kv32"},         {"kv16", 0.01, 1e-5, 0, 0}, {"kivi8", 0.1, 1e-3, 1, 0},
               {"xq8", 0.1, 1e-3, 1, 1}, {"cl4", 2, 0.2, 0, 0},      {"klt6", 2, 0.2, 0, 0},
               {"kivi4", 2, 0.2, 0, 0},  {"xq4", 2, 0.2, 0, 0}};
