@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/sample.h"
+#include "tests/folder.h"
 #include "tests/lab.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
@@ -37,7 +38,7 @@ static void run_tool(const char *command)
 
 static void write_random_model(const char *path)
 {
-    char line[512];
+    char line[128 + FOLDER_PATH];
 
     snprintf(line, sizeof line,
              "random_model --d 256 --layers 2 --heads 4 --kv-heads 2 --ffn 512 --vocab 8192 "
@@ -48,7 +49,7 @@ static void write_random_model(const char *path)
 
 static void requantize(const char *type, const char *from, const char *to)
 {
-    char line[1024];
+    char line[64 + 2 * FOLDER_PATH];
 
     snprintf(line, sizeof line, "requantize %s %s %s", type, from, to);
     run_tool(line);
@@ -116,12 +117,12 @@ TEST(types_give_the_logits_of_their_weights_as_floats)
 #include "engine/quants.def"
 #undef QUANT
     };
-    char folder[] = "/tmp/xquantd-types-XXXXXX", base[64], coded[64], plain[64];
+    const folder in = folder_make();
+    char base[FOLDER_PATH], coded[FOLDER_PATH], plain[FOLDER_PATH];
 
-    CHECK(mkdtemp(folder) != NULL);
-    snprintf(base, sizeof base, "%s/base.gguf", folder);
-    snprintf(coded, sizeof coded, "%s/coded.gguf", folder);
-    snprintf(plain, sizeof plain, "%s/plain.gguf", folder);
+    folder_path(&in, "base.gguf", base);
+    folder_path(&in, "coded.gguf", coded);
+    folder_path(&in, "plain.gguf", plain);
     write_random_model(base);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         float *a, *b;
@@ -138,39 +139,40 @@ TEST(types_give_the_logits_of_their_weights_as_floats)
         free(a);
         free(b);
     }
-    CHECK(unlink(base) == 0 && unlink(coded) == 0 && unlink(plain) == 0 && rmdir(folder) == 0);
+    folder_remove(&in);
 }
 
 TEST(types_mixed_in_a_file_are_named_by_the_one_with_most_bytes)
 {
-    char folder[] = "/tmp/xquantd-types-XXXXXX", base[64], mixed[256];
+    const folder in = folder_make();
+    char base[FOLDER_PATH], mixed[FOLDER_PATH];
     float *logits;
     size_t V;
 
-    CHECK(mkdtemp(folder) != NULL);
-    snprintf(base, sizeof base, "%s/base.gguf", folder);
-    snprintf(mixed, sizeof mixed, "%s/mixed.gguf ffn_down=Q6_K attn_v=Q8_0", folder);
+    folder_path(&in, "base.gguf", base);
+    folder_path(&in, "mixed.gguf ffn_down=Q6_K attn_v=Q8_0", mixed);
     write_random_model(base);
     requantize("Q4_K", base, mixed);
     *strchr(mixed, ' ') = '\0';
     logits = read_logits(mixed, "Q4_K", &V); /* the last one is blk.1.ffn_down */
     CHECK(logits[0] == logits[0]);
     free(logits);
-    CHECK(unlink(base) == 0 && unlink(mixed) == 0 && rmdir(folder) == 0);
+    folder_remove(&in);
 }
 
 /* The reference rounds activations to 8 bits too, K-quants' for 256 columns at once: 0.06 was
  * measured. Floats show that both have the same model. */
 TEST(types_give_the_log_probabilities_of_the_reference)
 {
-    char folder[] = "/tmp/xquantd-types-XXXXXX", base[64], coded[64];
+    const folder in = folder_make();
+    char base[FOLDER_PATH], coded[FOLDER_PATH];
     char *text = read_file("tests/golden/types.json", NULL);
     cJSON *golden = cJSON_Parse(text);
     const cJSON *c;
 
-    CHECK(golden != NULL && mkdtemp(folder) != NULL);
-    snprintf(base, sizeof base, "%s/base.gguf", folder);
-    snprintf(coded, sizeof coded, "%s/coded.gguf", folder);
+    CHECK(golden != NULL);
+    folder_path(&in, "base.gguf", base);
+    folder_path(&in, "coded.gguf", coded);
     write_random_model(base);
     cJSON_ArrayForEach (c, golden) {
         float *logits;
@@ -186,5 +188,5 @@ TEST(types_give_the_log_probabilities_of_the_reference)
     }
     cJSON_Delete(golden);
     free(text);
-    CHECK(unlink(base) == 0 && unlink(coded) == 0 && rmdir(folder) == 0);
+    folder_remove(&in);
 }

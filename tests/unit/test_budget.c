@@ -1,12 +1,9 @@
 /* test_budget.c - the sentence about memory, and where its numbers come from. */
 #include "server/budget.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -80,55 +77,35 @@ TEST(budget_numbers_are_for_people)
     CHECK(strcmp(budget_write_tokens(1500, text), "1500") == 0);
 }
 
-/* root/name with that text; its folders are made. */
-static void write_at(const char *root, const char *name, const char *text)
+static void write_at(const folder *root, const char *name, const char *text)
 {
-    char path[512];
-    FILE *f;
-
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        mkdir(path, 0700);
-        *at = '/';
-    }
-    f = fopen(path, "w");
-    CHECK(f && fputs(text, f) >= 0 && fclose(f) == 0);
-}
-
-static void remove_all(const char *root)
-{
-    char command[128];
-
-    snprintf(command, sizeof command, "rm -r %s", root);
-    CHECK(system(command) == 0);
+    folder_write(root, name, text, strlen(text));
 }
 
 TEST(budget_limit_is_the_machine_or_the_tightest_cgroup)
 {
-    char root[] = "/tmp/xquantd-budget-XXXXXX";
+    const folder root = folder_make();
     budget_limit l;
 
-    CHECK(mkdtemp(root) != NULL);
-    write_at(root, "proc/meminfo", "MemTotal: 16 kB\nMemFree: 1 kB\nMemAvailable:   12 kB\n");
-    l = budget_read_limit(root);
+    write_at(&root, "proc/meminfo", "MemTotal: 16 kB\nMemFree: 1 kB\nMemAvailable:   12 kB\n");
+    l = budget_read_limit(root.path);
     CHECK(l.bytes == 16384 && l.free == 12288 && !l.cgroup);
-    write_at(root, "proc/self/cgroup", "1:name=x:/y\n0::/a/b\n");
-    write_at(root, "sys/fs/cgroup/a/b/memory.max", "max\n");
-    write_at(root, "sys/fs/cgroup/a/b/memory.current", "4000\n");
-    l = budget_read_limit(root);
+    write_at(&root, "proc/self/cgroup", "1:name=x:/y\n0::/a/b\n");
+    write_at(&root, "sys/fs/cgroup/a/b/memory.max", "max\n");
+    write_at(&root, "sys/fs/cgroup/a/b/memory.current", "4000\n");
+    l = budget_read_limit(root.path);
     CHECK(l.bytes == 16384 && l.free == 12288 && !l.cgroup);
-    write_at(root, "sys/fs/cgroup/a/memory.max", "8192\n");
-    write_at(root, "sys/fs/cgroup/a/memory.current", "5000\n");
-    write_at(root, "sys/fs/cgroup/a/memory.stat",
+    write_at(&root, "sys/fs/cgroup/a/memory.max", "8192\n");
+    write_at(&root, "sys/fs/cgroup/a/memory.current", "5000\n");
+    write_at(&root, "sys/fs/cgroup/a/memory.stat",
              "anon 9\ninactive_file 1000\nactive_file 2000\n");
-    l = budget_read_limit(root);
+    l = budget_read_limit(root.path);
     CHECK(l.bytes == 8192 && l.free == 6192 && l.cgroup);
-    write_at(root, "sys/fs/cgroup/memory.max", "4096\n"); /* a container's own root */
-    write_at(root, "sys/fs/cgroup/memory.current", "5000\n");
-    l = budget_read_limit(root);
+    write_at(&root, "sys/fs/cgroup/memory.max", "4096\n"); /* a container's own root */
+    write_at(&root, "sys/fs/cgroup/memory.current", "5000\n");
+    l = budget_read_limit(root.path);
     CHECK(l.bytes == 4096 && l.free == 0 && l.cgroup);
-    remove_all(root);
+    folder_remove(&root);
 }
 
 TEST(budget_limit_of_this_machine_is_known)

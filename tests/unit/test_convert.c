@@ -1,10 +1,8 @@
 /* test_convert.c - folders of the Hugging Face hub become model files, or a sentence. */
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/kern.h"
@@ -12,65 +10,33 @@
 #include "engine/tokenizer.h"
 #include "server/convert.h"
 #include "server/text.h"
+#include "tests/folder.h"
 #include "tests/hf.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 
-/* A folder of its own, with what is made of it. */
-typedef struct place {
-    char folder[64], out[96];
-} place;
-
-static place make_place(void)
+/* What is made of a folder stands in it. Static. */
+static const char *out_of(const folder *p)
 {
-    place p;
+    static char path[FOLDER_PATH];
 
-    snprintf(p.folder, sizeof p.folder, "/tmp/test_convert.XXXXXX");
-    CHECK(mkdtemp(p.folder) != NULL);
-    snprintf(p.out, sizeof p.out, "%s/out.gguf", p.folder);
-    return p;
+    return folder_path(p, "out.gguf", path);
 }
 
-static void remove_place(const place *p)
+static void write_text(const folder *p, const char *file, const char *text)
 {
-    DIR *d = opendir(p->folder);
-
-    CHECK(d != NULL);
-    for (const struct dirent *f; (f = readdir(d));)
-        if (f->d_name[0] != '.') CHECK(unlinkat(dirfd(d), f->d_name, 0) == 0);
-    closedir(d);
-    CHECK(rmdir(p->folder) == 0);
-}
-
-static void path_of(const place *p, const char *file, char path[160])
-{
-    snprintf(path, 160, "%s/%s", p->folder, file);
-}
-
-static void write_bytes(const place *p, const char *file, const char *bytes, size_t n)
-{
-    char path[160];
-    FILE *f;
-
-    path_of(p, file, path);
-    f = fopen(path, "wb");
-    CHECK(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
-}
-
-static void write_text(const place *p, const char *file, const char *text)
-{
-    write_bytes(p, file, text, strlen(text));
+    folder_write(p, file, text, strlen(text));
 }
 
 /* Put `to` in place of the first `from` in a file. */
-static void edit(const place *p, const char *file, const char *from, const char *to)
+static void edit(const folder *p, const char *file, const char *from, const char *to)
 {
-    char path[160], *text, *at;
+    char path[FOLDER_PATH], *text, *at;
     text_builder t = {0};
     size_t n;
 
-    path_of(p, file, path);
+    folder_path(p, file, path);
     text = read_file(path, &n);
     at = memmem(text, n, from, strlen(from));
     CHECK(at != NULL);
@@ -79,19 +45,19 @@ static void edit(const place *p, const char *file, const char *from, const char 
     text_add(&t, at + strlen(from), n - (size_t)(at - text) - strlen(from));
     free(text);
     text = text_take(&t, &n);
-    write_bytes(p, file, text, n);
+    folder_write(p, file, text, n);
     free(text);
 }
 
-static bool convert(const place *p, gguf_type type, convert_made *made, json_fault *why)
+static bool convert(const folder *p, gguf_type type, convert_made *made, json_fault *why)
 {
-    const convert_wish w = {.folder = p->folder, .out = p->out, .type = type, .threads = 2};
+    const convert_wish w = {.folder = p->path, .out = out_of(p), .type = type, .threads = 2};
 
     *why = (json_fault){0};
     return convert_run(&w, made, why);
 }
 
-static gguf *converted(const place *p, gguf_type type)
+static gguf *converted(const folder *p, gguf_type type)
 {
     convert_made made;
     json_fault why;
@@ -99,30 +65,30 @@ static gguf *converted(const place *p, gguf_type type)
 
     if (!convert(p, type, &made, &why)) fprintf(stderr, "%s\n", why.message);
     CHECK(!why.message[0]);
-    CHECK(gguf_open(&g, p->out, NULL) == ERR_OK);
+    CHECK(gguf_open(&g, out_of(p), NULL) == ERR_OK);
     return g;
 }
 
 /* The tiny model in a folder; *bytes is what it was written from, with *file over it. */
-static place tiny_place(size_t shards, unsigned char **bytes, gguf **file)
+static folder tiny_place(size_t shards, unsigned char **bytes, gguf **file)
 {
-    const place p = make_place();
+    const folder p = folder_make();
     tiny *m = tiny_new();
     size_t n;
 
     *bytes = tiny_write(m, &n, NULL, NULL);
     tiny_free(m);
     CHECK(gguf_open_memory(file, *bytes, n, NULL) == ERR_OK);
-    hf_write(*file, p.folder, shards);
+    hf_write(*file, p.path, shards);
     return p;
 }
 
 /* A fresh folder of the tiny model, for one test to spoil. */
-static place folder_of_tiny(size_t shards)
+static folder folder_of_tiny(size_t shards)
 {
     unsigned char *bytes;
     gguf *file;
-    const place p = tiny_place(shards, &bytes, &file);
+    const folder p = tiny_place(shards, &bytes, &file);
 
     gguf_close(file);
     free(bytes);
@@ -200,13 +166,13 @@ static void check_tokenizers(const gguf *a, const gguf *b, const char *text)
 /* A model through a folder and back. */
 static void round_trip(const char *path, gguf_type type, size_t shards)
 {
-    const place p = make_place();
+    const folder p = folder_make();
     gguf *was = NULL, *is;
     char *text = read_file("models/calibration.txt", NULL);
 
     text[utf8_prefix(text, 20000)] = '\0';
     CHECK(gguf_open(&was, path, NULL) == ERR_OK);
-    hf_write(was, p.folder, shards);
+    hf_write(was, p.path, shards);
     is = converted(&p, type);
     check_tensors(was, is);
     check_keys(was, is);
@@ -214,7 +180,7 @@ static void round_trip(const char *path, gguf_type type, size_t shards)
     gguf_close(was);
     gguf_close(is);
     free(text);
-    remove_place(&p);
+    folder_remove(&p);
 }
 
 /* --- round trips --- */
@@ -239,7 +205,7 @@ TEST(convert_writes_rows_by_the_type_that_they_fill)
 {
     static const gguf_type types[] = {GGUF_F16, GGUF_BF16, GGUF_Q8_0, GGUF_Q4_K};
     static const gguf_type matrices[] = {GGUF_F16, GGUF_BF16, GGUF_Q8_0, GGUF_Q8_0};
-    const place p = folder_of_tiny(3);
+    const folder p = folder_of_tiny(3);
 
     for (size_t i = 0; i < 4; i++) {
         gguf *g = converted(&p, types[i]); /* rows of 64: never a block of Q4_K */
@@ -251,18 +217,18 @@ TEST(convert_writes_rows_by_the_type_that_they_fill)
         model_close(m);
         gguf_close(g);
     }
-    remove_place(&p);
+    folder_remove(&p);
 }
 
 /* --- what is wrong with a folder --- */
 
-static bool refused(const place *p, const char *sentence)
+static bool refused(const folder *p, const char *sentence)
 {
     convert_made made;
     json_fault why;
 
     if (convert(p, GGUF_F16, &made, &why)) strcpy(why.message, "yes");
-    if (strstr(why.message, sentence) && access(p->out, F_OK) != 0) return true;
+    if (strstr(why.message, sentence) && access(out_of(p), F_OK) != 0) return true;
     fprintf(stderr, "said '%s', wanted '%s'\n", why.message, sentence);
     return false;
 }
@@ -317,11 +283,11 @@ static const struct {
 TEST(convert_refuses_what_it_does_not_know_by_name)
 {
     for (size_t i = 0; i < sizeof spoiled / sizeof spoiled[0]; i++) {
-        const place p = folder_of_tiny(1);
+        const folder p = folder_of_tiny(1);
 
         edit(&p, spoiled[i].file, spoiled[i].from, spoiled[i].to);
         CHECK(refused(&p, spoiled[i].sentence));
-        remove_place(&p);
+        folder_remove(&p);
     }
 }
 
@@ -335,41 +301,41 @@ TEST(convert_refuses_folders_that_are_not_whole)
         {"model.safetensors.index.json",
          "neither model.safetensors nor model.safetensors.index"},
         {"model-00002-of-00003.safetensors", "model-00002-of-00003.safetensors: No such file"}};
-    char path[160];
+    char path[FOLDER_PATH];
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const place p = folder_of_tiny(3);
+        const folder p = folder_of_tiny(3);
 
-        path_of(&p, rows[i].file, path);
+        folder_path(&p, rows[i].file, path);
         CHECK(unlink(path) == 0);
         CHECK(refused(&p, rows[i].sentence));
-        remove_place(&p);
+        folder_remove(&p);
     }
 }
 
 TEST(convert_holds_the_index_against_its_files)
 {
     static const char index[] = "model.safetensors.index.json";
-    place p = folder_of_tiny(3);
+    folder p = folder_of_tiny(3);
 
     edit(&p, index, "\"model.norm.weight\":\"model-00003",
          "\"model.norm.weight\":\"model-00001");
     CHECK(refused(&p, "model-00001-of-00003.safetensors: tensor model.norm.weight is missing"));
-    remove_place(&p);
+    folder_remove(&p);
     p = folder_of_tiny(3);
     edit(&p, index, "\"model.norm.weight\":", "\"model.other.weight\":");
     CHECK(refused(&p, "tensor model.other.weight is missing"));
-    remove_place(&p);
+    folder_remove(&p);
     p = folder_of_tiny(3);
     edit(&p, index, ",\"model.norm.weight\":\"model-00003-of-00003.safetensors\"", "");
     CHECK(refused(&p, "tensor model.norm.weight is not in model.safetensors.index.json"));
-    remove_place(&p);
+    folder_remove(&p);
     p = folder_of_tiny(3);
     edit(&p, index, "model-00003-of", "../model-00003-of");
     CHECK(refused(&p, "has no file of this folder"));
     write_text(&p, index, "{}");
     CHECK(refused(&p, "model.safetensors.index.json: it has no weight_map"));
-    remove_place(&p);
+    folder_remove(&p);
 }
 
 TEST(convert_refuses_values_that_the_type_cannot_hold)
@@ -382,19 +348,19 @@ TEST(convert_refuses_values_that_the_type_cannot_hold)
                 {70000, "it has values that F16 does not reach; use --type BF16"}};
 
     for (size_t i = 0; i < 3; i++) {
-        const place p = folder_of_tiny(1);
-        char path[160], *bytes;
+        const folder p = folder_of_tiny(1);
+        char path[FOLDER_PATH], *bytes;
         size_t n;
         uint64_t header;
 
-        path_of(&p, "model.safetensors", path);
+        folder_path(&p, "model.safetensors", path);
         bytes = read_file(path, &n);
         memcpy(&header, bytes, sizeof header);
         memcpy(bytes + 8 + header + 400, &rows[i].value, sizeof(float));
-        write_bytes(&p, "model.safetensors", bytes, n);
+        folder_write(&p, "model.safetensors", bytes, n);
         free(bytes);
         CHECK(refused(&p, "tensor model.embed_tokens.weight: it has values"));
         CHECK(refused(&p, rows[i].sentence));
-        remove_place(&p);
+        folder_remove(&p);
     }
 }

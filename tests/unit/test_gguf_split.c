@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/gguf.h"
+#include "tests/folder.h"
 #include "tests/split.h"
 #include "tests/test.h"
 #include "xcache/plan.h"
@@ -156,46 +157,39 @@ TEST(split_files_of_the_embedded_model_are_the_model)
     static const char *const how[] = {"3", "--no-tensors-first 4", "1"};
     static const size_t files[] = {3, 4, 1};
     const char *model = "models/seedling-32m-mha-q8_0.gguf";
-    char folder[] = "/tmp/xquantd-split-XXXXXX", text[256];
+    const folder in = folder_make();
+    char text[FOLDER_PATH];
     gguf *whole, *parts;
 
-    CHECK(mkdtemp(folder) != NULL);
     CHECK(gguf_open(&whole, model, NULL) == ERR_OK);
     for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
-        snprintf(text, sizeof text, "%s %s %s/m", how[i], model, folder);
+        snprintf(text, sizeof text, "%s %s %s/m", how[i], model, in.path);
         run_splitter(text);
-        snprintf(text, sizeof text, "%s/m-00001-of-%05zu.gguf", folder, files[i]);
+        snprintf(text, sizeof text, "%s/m-00001-of-%05zu.gguf", in.path, files[i]);
         CHECK(gguf_open(&parts, text, NULL) == ERR_OK && gguf_files(parts) == files[i]);
         CHECK(gguf_keys(parts) == gguf_keys(whole) + 3);
         check_same(whole, parts);
         CHECK((uintptr_t)gguf_tensor_at(parts, gguf_tensors(parts) - 1)->data % 32 == 0);
         gguf_close(parts);
-        for (size_t no = 1; no <= files[i]; no++) {
-            snprintf(text, sizeof text, "%s/m-%05zu-of-%05zu.gguf", folder, no, files[i]);
-            CHECK(unlink(text) == 0);
-        }
     }
     gguf_close(whole);
-    CHECK(rmdir(folder) == 0);
+    folder_remove(&in);
 }
 
 TEST(split_file_with_a_long_name_is_still_named)
 {
-    char folder[] = "/tmp/xquantd-split-XXXXXX", path[512], name[200];
+    const folder in = folder_make();
+    char path[FOLDER_PATH], name[256];
     split_pair pair = split_new();
     images i = write_images(&pair);
     gguf *g = NULL;
     fault why;
-    FILE *f;
 
-    CHECK(mkdtemp(folder) != NULL);
-    memset(name, 'n', sizeof name - 1);
-    name[sizeof name - 1] = '\0';
-    snprintf(path, sizeof path, "%s/%s-00001-of-00002.gguf", folder, name);
-    f = fopen(path, "wb");
-    CHECK(f && fwrite(i.bytes[0], 1, i.file[0].n, f) == i.file[0].n && fclose(f) == 0);
+    snprintf(name, sizeof name, "%0200d-00001-of-00002.gguf", 0);
+    folder_write(&in, name, i.bytes[0], i.file[0].n);
+    folder_path(&in, name, path);
     CHECK(gguf_open(&g, path, &why) == ERR_OPEN && !g);
-    CHECK(strstr(why.field, "nnn-00002-of-00002.gguf") && strlen(why.field) < 128);
-    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
+    CHECK(strstr(why.field, "000-00002-of-00002.gguf") && strlen(why.field) < 128);
+    folder_remove(&in);
     free_images(&i);
 }

@@ -1,5 +1,4 @@
 /* test_gguf_write.c - a model file that is written is read back, and is never there by half. */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,38 +8,20 @@
 #include <unistd.h>
 
 #include "engine/gguf_write.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 typedef struct place {
-    char folder[64], path[96];
+    folder in;
+    char path[FOLDER_PATH]; /* of the file that is written */
 } place;
 
 static place make_place(void)
 {
-    place p;
+    place p = {.in = folder_make()};
 
-    snprintf(p.folder, sizeof p.folder, "/tmp/test_gguf_write.XXXXXX");
-    CHECK(mkdtemp(p.folder) != NULL);
-    snprintf(p.path, sizeof p.path, "%s/m.gguf", p.folder);
+    folder_path(&p.in, "m.gguf", p.path);
     return p;
-}
-
-/* Files in the folder. */
-static int count_files(const place *p)
-{
-    DIR *d = opendir(p->folder);
-    int n = 0;
-
-    CHECK(d != NULL);
-    for (const struct dirent *f; (f = readdir(d));) n += f->d_name[0] != '.';
-    closedir(d);
-    return n;
-}
-
-static void remove_place(const place *p)
-{
-    unlink(p->path);
-    CHECK(rmdir(p->folder) == 0);
 }
 
 static gguf_tensor tensor(const char *name, gguf_type type, uint64_t cols, uint64_t rows)
@@ -122,11 +103,11 @@ TEST(gguf_writer_writes_what_the_loader_reads)
     CHECK(gguf_writer_finish(w) == ERR_OK);
     gguf_writer_free(w);
     check_file(&p);
-    CHECK(count_files(&p) == 1);
+    CHECK(folder_count(&p.in) == 1);
     f = fopen(p.path, "rb");
     CHECK(f && fseek(f, 0, SEEK_END) == 0 && (uint64_t)ftell(f) == bytes);
     fclose(f);
-    remove_place(&p);
+    folder_remove(&p.in);
 }
 
 TEST(gguf_writer_that_does_not_finish_leaves_nothing)
@@ -136,10 +117,10 @@ TEST(gguf_writer_that_does_not_finish_leaves_nothing)
 
     CHECK(gguf_writer_open(w, p.path) == ERR_OK);
     CHECK(gguf_writer_put(w, values, sizeof values) == ERR_OK);
-    CHECK(count_files(&p) == 1 && access(p.path, F_OK) != 0);
+    CHECK(folder_count(&p.in) == 1 && access(p.path, F_OK) != 0);
     gguf_writer_free(w);
-    CHECK(count_files(&p) == 0);
-    remove_place(&p);
+    CHECK(folder_count(&p.in) == 0);
+    folder_remove(&p.in);
 }
 
 TEST(gguf_writer_says_that_there_is_no_room_before_any_data)
@@ -161,8 +142,8 @@ TEST(gguf_writer_says_that_there_is_no_room_before_any_data)
     CHECK(e == ERR_SYSTEM && (errno == EFBIG || errno == ENOSPC));
     gguf_writer_free(w);
     signal(SIGXFSZ, handler);
-    CHECK(count_files(&p) == 0);
-    remove_place(&p);
+    CHECK(folder_count(&p.in) == 0);
+    folder_remove(&p.in);
 }
 
 TEST(gguf_writer_replaces_files_only)
@@ -170,7 +151,7 @@ TEST(gguf_writer_replaces_files_only)
     const place p = make_place();
     gguf_writer *w = new_writer();
 
-    CHECK(gguf_writer_open(w, p.folder) == ERR_SYSTEM && errno == EISDIR);
+    CHECK(gguf_writer_open(w, p.in.path) == ERR_SYSTEM && errno == EISDIR);
     gguf_writer_free(w);
     w = new_writer();
     CHECK(gguf_writer_open(w, "/dev/null") == ERR_SYSTEM && errno == EPERM);
@@ -178,5 +159,5 @@ TEST(gguf_writer_replaces_files_only)
     w = new_writer();
     CHECK(gguf_writer_open(w, "/nowhere/m.gguf") == ERR_SYSTEM && errno == ENOENT);
     gguf_writer_free(w);
-    remove_place(&p);
+    folder_remove(&p.in);
 }

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/kern.h"
 #include "server/convert.h"
 #include "server/text.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 /* A tensor of a folder, and of the file; cols 0: a vector. "%" is the layer. */
@@ -124,16 +124,13 @@ static void fill(char out[128], const char *pattern, size_t layer)
         snprintf(out, 128, "%s", pattern);
 }
 
-static void write_file(const char *folder, const char *file, text_builder *t)
+static void write_file(const folder *in, const char *file, text_builder *t)
 {
-    char path[128], *text;
     size_t n;
-    FILE *f;
+    char *text = text_take(t, &n);
 
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    f = fopen(path, "wb");
-    text = text_take(t, &n);
-    CHECK(f && text && fwrite(text, 1, n, f) == n && fclose(f) == 0);
+    CHECK(text != NULL);
+    folder_write(in, file, text, n);
     free(text);
 }
 
@@ -154,7 +151,7 @@ static void add_tensor(text_builder *header, text_builder *data, const tensor *t
     }
 }
 
-static void write_weights(const char *folder, const arch *a)
+static void write_weights(const folder *in, const arch *a)
 {
     text_builder header = {0}, data = {0};
     uint64_t length;
@@ -171,7 +168,7 @@ static void write_weights(const char *folder, const arch *a)
     bytes = text_take(&data, &n);
     text_add(&header, bytes, n);
     free(bytes);
-    write_file(folder, "model.safetensors", &header);
+    write_file(in, "model.safetensors", &header);
 }
 
 /* A vocabulary of nine, as bytes: only its form matters. */
@@ -182,52 +179,43 @@ static const char small_tokenizer[] =
     "\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
     "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[[\"a\",\"b\"]]}}";
 
-/* The file that a folder becomes; *folder names it, to be removed by drop. */
-static gguf *converted(const arch *a, const char *more, const char *tokenizer, char folder[64],
+/* The file that a new folder becomes; drop removes both. */
+static gguf *converted(const arch *a, const char *more, const char *tokenizer, folder *in,
                        json_fault *why)
 {
-    convert_wish w = {.folder = folder, .type = GGUF_F16, .threads = 1};
+    convert_wish w = {.type = GGUF_F16, .threads = 1};
     text_builder t = {0};
     convert_made made;
     gguf *g = NULL;
-    char out[96];
+    char out[FOLDER_PATH];
 
-    snprintf(folder, 64, "/tmp/test_hf.XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
-    snprintf(out, sizeof out, "%s/out.gguf", folder);
-    w.out = out;
+    *in = folder_make();
+    w.folder = in->path;
+    w.out = folder_path(in, "out.gguf", out);
     text_addf(&t, "{\"architectures\":[\"%s\"],%s,%s\"hidden_size\":16,", a->class_name,
               a->config, more);
     text_add_string(&t, "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"head_dim\":8,"
                         "\"num_key_value_heads\":2,\"intermediate_size\":24,\"vocab_size\":9,"
                         "\"max_position_embeddings\":4096,\"rms_norm_eps\":1e-5}");
-    write_file(folder, "config.json", &t);
+    write_file(in, "config.json", &t);
     text_add_string(&t, tokenizer);
-    write_file(folder, "tokenizer.json", &t);
-    write_weights(folder, a);
+    write_file(in, "tokenizer.json", &t);
+    write_weights(in, a);
     *why = (json_fault){0};
     if (convert_run(&w, &made, why)) CHECK(gguf_open(&g, out, NULL) == ERR_OK);
     return g;
 }
 
-static void drop(const char *folder, gguf *g)
+static void drop(const folder *in, gguf *g)
 {
-    static const char *const files[] = {"config.json", "tokenizer.json", "model.safetensors",
-                                        "out.gguf"};
-    char path[128];
-
     gguf_close(g);
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    CHECK(rmdir(folder) == 0);
+    folder_remove(in);
 }
 
-static gguf *must(const arch *a, const char *more, const char *tokenizer, char folder[64])
+static gguf *must(const arch *a, const char *more, const char *tokenizer, folder *in)
 {
     json_fault why;
-    gguf *g = converted(a, more, tokenizer, folder, &why);
+    gguf *g = converted(a, more, tokenizer, in, &why);
 
     if (!g) fprintf(stderr, "%s\n", why.message);
     CHECK(g != NULL);
@@ -280,8 +268,8 @@ TEST(hf_every_architecture_has_its_tensors)
 {
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
         const arch *a = &archs[i];
-        char folder[64];
-        gguf *g = must(a, "", small_tokenizer, folder);
+        folder in;
+        gguf *g = must(a, "", small_tokenizer, &in);
         size_t count = 0;
         gguf_text name;
 
@@ -291,7 +279,7 @@ TEST(hf_every_architecture_has_its_tensors)
             for (size_t l = 0; l < (strchr(a->tensors[k].name, '%') ? LAYERS : 1); l++, count++)
                 check_tensor(a, &a->tensors[k], l, g);
         CHECK(gguf_tensors(g) == count);
-        drop(folder, g);
+        drop(&in, g);
     }
 }
 
@@ -312,8 +300,8 @@ static bool near(double a, double b)
 
 TEST(hf_sizes_and_caps_become_keys)
 {
-    char folder[64];
-    gguf *g = must(&archs[GEMMA2], "", small_tokenizer, folder);
+    folder in;
+    gguf *g = must(&archs[GEMMA2], "", small_tokenizer, &in);
 
     CHECK(near(number(g, "gemma2.block_count"), 2) && near(number(g, "gemma2.vocab_size"), 9));
     CHECK(near(number(g, "gemma2.attention.head_count_kv"), 2));
@@ -323,25 +311,25 @@ TEST(hf_sizes_and_caps_become_keys)
     CHECK(near(number(g, "gemma2.attn_logit_softcapping"), 50));
     CHECK(near(number(g, "gemma2.final_logit_softcapping"), 30));
     CHECK(near(number(g, "gemma2.attention.layer_norm_rms_epsilon"), 1e-5));
-    drop(folder, g);
+    drop(&in, g);
     g = must(&archs[GEMMA3], "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0},",
-             small_tokenizer, folder);
+             small_tokenizer, &in);
     CHECK(near(number(g, "gemma3.rope.freq_base"), 1e6));
     CHECK(near(number(g, "gemma3.rope.freq_base_swa"), 1e4));
     CHECK(near(number(g, "gemma3.rope.scaling.factor"), 8));
     CHECK(isnan(number(g, "gemma3.final_logit_softcapping")));
-    drop(folder, g);
+    drop(&in, g);
 }
 
 TEST(hf_llama3_stretches_long_waves_and_leaves_short_ones)
 {
     const float *freqs;
-    char folder[64];
+    folder in;
     gguf *g = must(&archs[LLAMA],
                    "\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\","
                    "\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
                    "\"original_max_position_embeddings\":1024},",
-                   small_tokenizer, folder);
+                   small_tokenizer, &in);
     const gguf_tensor *t = gguf_find(g, "rope_freqs.weight");
 
     CHECK(t && t->type == GGUF_F32 && t->n_dims == 1 && t->dim[0] == 4);
@@ -350,25 +338,25 @@ TEST(hf_llama3_stretches_long_waves_and_leaves_short_ones)
     /* pair 1: wave 2 pi 500000^(1/4) = 167.08, 6.13 turns: short; pair 2: 4443 tokens: long */
     CHECK(near((double)freqs[1], 1) && near((double)freqs[2], 8));
     CHECK(near(number(g, "llama.rope.freq_base"), 500000));
-    drop(folder, g);
+    drop(&in, g);
     g = must(&archs[LLAMA],
              "\"rope_parameters\":{\"rope_theta\":10000.0,\"rope_type\":\"llama3\","
              "\"original_max_position_embeddings\":128},",
-             small_tokenizer, folder);
+             small_tokenizer, &in);
     freqs = gguf_find(g, "rope_freqs.weight")->data;
     /* pair 1: wave 20 pi, 2.0372 turns: a share of 0.34573 is kept */
     CHECK(fabs((double)freqs[1] - 1 / ((1 - 0.345728) / 8 + 0.345728)) < 1e-3);
-    drop(folder, g);
+    drop(&in, g);
 }
 
 TEST(hf_longrope_becomes_two_tensors_and_a_factor)
 {
-    char folder[64];
+    folder in;
     gguf *g = must(
         &archs[PHI3],
         "\"original_max_position_embeddings\":1024,\"rope_scaling\":{\"type\":\"su\","
         "\"long_factor\":[1,2,3,4],\"short_factor\":[1,1,1,2]},",
-        small_tokenizer, folder);
+        small_tokenizer, &in);
     const gguf_tensor *t = gguf_find(g, "rope_factors_long.weight");
 
     CHECK(t && t->dim[0] == 4 && near((double)((const float *)t->data)[3], 4));
@@ -377,7 +365,7 @@ TEST(hf_longrope_becomes_two_tensors_and_a_factor)
     CHECK(near(number(g, "phi3.rope.scaling.original_context_length"), 1024));
     CHECK(near(number(g, "phi3.rope.scaling.attn_factor"), sqrt(1 + log(4) / log(1024))));
     CHECK(near(number(g, "phi3.attention.sliding_window"), 0));
-    drop(folder, g);
+    drop(&in, g);
 }
 
 TEST(hf_what_no_key_says_is_refused)
@@ -395,14 +383,14 @@ TEST(hf_what_no_key_says_is_refused)
         {LLAMA, "\"partial_rotary_factor\":0.1,", "no part of a head rotates"}};
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char folder[64];
+        folder in;
         json_fault why;
-        gguf *g = converted(&archs[rows[i].arch], rows[i].more, small_tokenizer, folder, &why);
+        gguf *g = converted(&archs[rows[i].arch], rows[i].more, small_tokenizer, &in, &why);
 
         if (g || !strstr(why.message, rows[i].sentence)) fprintf(stderr, "%s\n", why.message);
         CHECK(!g && strstr(why.message, "config.json: ") == why.message);
         CHECK(strstr(why.message, rows[i].sentence));
-        drop(folder, g);
+        drop(&in, g);
     }
 }
 
@@ -447,9 +435,9 @@ static float score_at(const gguf *g, size_t i)
 
 TEST(hf_byte_level_vocabulary_keeps_ids_merges_and_kinds)
 {
-    char folder[64];
+    folder in;
     gguf *g = must(&archs[LLAMA], "\"bos_token_id\":8,\"eos_token_id\":[8,2,1,0],",
-                   small_tokenizer, folder);
+                   small_tokenizer, &in);
     gguf_text text;
     bool adds = true;
 
@@ -464,7 +452,7 @@ TEST(hf_byte_level_vocabulary_keeps_ids_merges_and_kinds)
     CHECK(near(number(g, "tokenizer.ggml.eot_token_id"), 2));
     CHECK(near(number(g, "tokenizer.ggml.eom_token_id"), 1));
     CHECK(gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &adds) == ERR_OK && !adds);
-    drop(folder, g);
+    drop(&in, g);
 }
 
 TEST(hf_sentencepiece_vocabulary_has_scores_by_rank)
@@ -477,8 +465,8 @@ TEST(hf_sentencepiece_vocabulary_has_scores_by_rank)
         "\"prepend\":\"\xe2\x96\x81\"}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\","
         "\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<0x0A>\":1,\"a\":2,\"b\":3,\"ab\":4,"
         "\"aba\":5},\"merges\":[\"a b\",\"ab a\"]}}";
-    char folder[64];
-    gguf *g = must(&archs[LLAMA], "", tokenizer, folder);
+    folder in;
+    gguf *g = must(&archs[LLAMA], "", tokenizer, &in);
     gguf_text text;
     bool space = false;
 
@@ -487,5 +475,5 @@ TEST(hf_sentencepiece_vocabulary_has_scores_by_rank)
     CHECK(type_at(g, 0) == 2 && type_at(g, 1) == 6 && type_at(g, 2) == 1);
     CHECK(type_at(g, 7) == 4 && text_is(token(g, "tokenizer.ggml.tokens", 7), "  "));
     CHECK(score_at(g, 4) > score_at(g, 5) && score_at(g, 5) > score_at(g, 2));
-    drop(folder, g);
+    drop(&in, g);
 }

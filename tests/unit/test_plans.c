@@ -6,26 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "tests/folder.h"
 #include "tests/planned.h"
 #include "tests/test.h"
 
-static char root[64];
+static folder root;
 
-/* root/name, static. */
+/* Of a file in root, static. */
 static const char *at(const char *name)
 {
-    static char path[128];
+    static char path[FOLDER_PATH];
 
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
+    return folder_path(&root, name, path);
 }
 
 static void set_folders(void)
 {
-    snprintf(root, sizeof root, "/tmp/xquantd-test-plans-%d", (int)getpid());
-    mkdir(root, 0700);
+    root = folder_make();
     mkdir(at("plans"), 0700);
     setenv("XQUANTD_PLAN_DIR", at("plans"), 1);
     setenv("XDG_CACHE_HOME", at("cache"), 1);
@@ -33,13 +31,7 @@ static void set_folders(void)
 
 static void remove_folders(void)
 {
-    unlink(at("m.klt8.xplan"));
-    unlink(at("plans/m.klt8.xplan"));
-    unlink(at("cache/xquantd/m.klt8.xplan"));
-    rmdir(at("cache/xquantd"));
-    rmdir(at("cache"));
-    rmdir(at("plans"));
-    rmdir(root);
+    folder_remove(&root);
     unsetenv("XQUANTD_PLAN_DIR");
     unsetenv("XDG_CACHE_HOME");
 }
@@ -95,12 +87,10 @@ TEST(plans_that_are_broken_are_named_with_their_file)
     fault why = {{0}};
     plan *found = NULL;
     planned p;
-    FILE *f;
 
     set_folders();
     planned_open(&p, 1);
-    f = fopen(at("m.klt8.xplan"), "w");
-    CHECK(f && fprintf(f, "%0200d", 7) == 200 && fclose(f) == 0);
+    folder_write(&root, "m.klt8.xplan", (const char[200]){0}, 200);
     CHECK(plans_open(at("m.gguf"), "klt8", p.file, &found, &why) == ERR_PLAN && !found);
     CHECK(strcmp(why.field, "--cache klt8: m.klt8.xplan: magic") == 0);
     planned_close(&p);
@@ -132,15 +122,12 @@ static void check_list(planned *p)
     for (size_t i = 1; i < n; i++)
         CHECK(plan_read_about(list[i]).ratio > plan_read_about(list[i - 1]).ratio);
     for (size_t i = 0; i < n; i++) plan_close(list[i]);
-    unlink(at("plans/m.klt6.xplan"));
-    unlink(at("plans/m.klt4.xplan"));
 }
 
 TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
 {
     plan *found = NULL;
     planned p;
-    FILE *f;
 
     set_folders();
     planned_open(&p, 1);
@@ -149,8 +136,7 @@ TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
     put_plan(&p, "m.klt8.xplan", 8, 0.004);
     put_plan(&p, "m.klt10.none.xplan", 10, 0.02);
     put_plan(&p, "other.klt9.xplan", 9, 0.001);
-    f = fopen(at("m.klt12.xplan"), "w");
-    CHECK(f && fputs("broken", f) >= 0 && fclose(f) == 0);
+    folder_write(&root, "m.klt12.xplan", "broken", 6);
     CHECK(plans_best(at("m.gguf"), p.file, 0.005, &found) == ERR_OK && found);
     CHECK(plan_read_about(found).ratio == 8);
     plan_close(found);
@@ -160,10 +146,6 @@ TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
     CHECK(plans_best(at("m.gguf"), p.file, 0.0001, &found) == ERR_OK && !found);
     check_list(&p);
     planned_close(&p);
-    unlink(at("m.klt6.xplan"));
-    unlink(at("m.klt10.none.xplan"));
-    unlink(at("m.klt12.xplan"));
-    unlink(at("other.klt9.xplan"));
     remove_folders();
 }
 
