@@ -4,14 +4,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/gguf_value.h"
+#include "engine/new_file.h"
 
 enum { ALIGN = 32, VERSION = 3, FLOAT32 = 6, BOOL = 7 };
 
@@ -26,8 +23,7 @@ struct gguf_writer {
     uint64_t *size; /* [n_tensors] bytes of data */
     uint64_t data_bytes;
     bool failed; /* out of memory */
-    int fd;      /* -1: not open */
-    char *path, *temporary;
+    new_file file;
     uint64_t tensor, written; /* where the data are: bytes of that tensor */
 };
 
@@ -79,7 +75,7 @@ err gguf_writer_new(gguf_writer **out)
     gguf_writer *w = calloc(1, sizeof *w);
 
     if (!w) return ERR_NOMEM;
-    w->fd = -1;
+    w->file = NEW_FILE_NONE;
     *out = w;
     return ERR_OK;
 }
@@ -168,26 +164,11 @@ uint64_t gguf_writer_bytes(const gguf_writer *w)
 
 /* --- the file --- */
 
-static err write_all(int fd, const void *data, size_t n)
-{
-    const char *at = data;
-
-    while (n) {
-        const ssize_t wrote = write(fd, at, n);
-
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) return ERR_SYSTEM;
-        at += wrote;
-        n -= (size_t)wrote;
-    }
-    return ERR_OK;
-}
-
-static err pad(int fd, uint64_t n)
+static err pad(new_file *f, uint64_t n)
 {
     static const char zeros[ALIGN];
 
-    return write_all(fd, zeros, (size_t)(aligned(n) - n));
+    return new_file_write(f, zeros, (size_t)(aligned(n) - n));
 }
 
 static err write_head(gguf_writer *w)
@@ -198,10 +179,10 @@ static err write_head(gguf_writer *w)
     memcpy(head + 4, &version, 4);
     memcpy(head + 8, &w->n_tensors, 8);
     memcpy(head + 16, &w->n_keys, 8);
-    TRY(write_all(w->fd, head, sizeof head));
-    TRY(write_all(w->fd, w->keys.at, w->keys.n));
-    TRY(write_all(w->fd, w->tensors.at, w->tensors.n));
-    return pad(w->fd, HEADER + w->keys.n + w->tensors.n);
+    TRY(new_file_write(&w->file, head, sizeof head));
+    TRY(new_file_write(&w->file, w->keys.at, w->keys.n));
+    TRY(new_file_write(&w->file, w->tensors.at, w->tensors.n));
+    return pad(&w->file, HEADER + w->keys.n + w->tensors.n);
 }
 
 /* A disk that is too small should say so before an hour's work, not after it. */
@@ -214,78 +195,35 @@ static err reserve(int fd, uint64_t n)
 
 err gguf_writer_open(gguf_writer *w, const char *path)
 {
-    struct stat s;
-
     if (w->failed) return ERR_NOMEM;
-    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode)) {
-        errno = S_ISDIR(s.st_mode) ? EISDIR : EPERM;
-        return ERR_SYSTEM;
-    }
-    w->path = strdup(path);
-    if (!w->path || asprintf(&w->temporary, "%s.XXXXXX", path) < 0) {
-        w->temporary = NULL;
-        return ERR_NOMEM;
-    }
-    w->fd = mkostemp(w->temporary, O_CLOEXEC);
-    if (w->fd < 0) return ERR_SYSTEM;
-    TRY(reserve(w->fd, gguf_writer_bytes(w)));
+    TRY(new_file_open(&w->file, path));
+    TRY(reserve(w->file.fd, gguf_writer_bytes(w)));
     return write_head(w);
 }
 
 err gguf_writer_put(gguf_writer *w, const void *data, size_t n)
 {
-    assert(w->fd >= 0 && w->tensor < w->n_tensors);
+    assert(w->file.fd >= 0 && w->tensor < w->n_tensors);
     assert(n <= w->size[w->tensor] - w->written);
-    TRY(write_all(w->fd, data, n));
+    TRY(new_file_write(&w->file, data, n));
     w->written += n;
     if (w->written < w->size[w->tensor]) return ERR_OK;
     w->written = 0;
-    return pad(w->fd, w->size[w->tensor++]);
-}
-
-/* The new name itself must reach the disk too. */
-static void sync_folder(const char *path)
-{
-    char *copy = strdup(path);
-    const int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    free(copy);
+    return pad(&w->file, w->size[w->tensor++]);
 }
 
 err gguf_writer_finish(gguf_writer *w)
 {
-    int closed;
-
-    assert(w->fd >= 0 && w->tensor == w->n_tensors);
-    if (fchmod(w->fd, 0644) != 0 || fsync(w->fd) != 0) return ERR_SYSTEM;
-    closed = close(w->fd);
-    w->fd = -1;
-    if (closed != 0 || rename(w->temporary, w->path) != 0) {
-        const int kept = errno;
-
-        unlink(w->temporary);
-        errno = kept;
-        return ERR_SYSTEM;
-    }
-    sync_folder(w->path);
-    return ERR_OK;
+    assert(w->file.fd >= 0 && w->tensor == w->n_tensors);
+    return new_file_keep(&w->file);
 }
 
 void gguf_writer_free(gguf_writer *w)
 {
     if (!w) return;
-    if (w->fd >= 0) {
-        close(w->fd);
-        unlink(w->temporary);
-    }
+    new_file_drop(&w->file);
     free(w->keys.at);
     free(w->tensors.at);
     free(w->size);
-    free(w->path);
-    free(w->temporary);
     free(w);
 }

@@ -48,7 +48,7 @@ err gguf_writer_open(gguf_writer *w, const char *path);
  * likes; then of the next. ERR_SYSTEM, errno says why. */
 err gguf_writer_put(gguf_writer *w, const void *data, size_t n);
 
-/* All data were put: to the disk with them, and the name. ERR_NOMEM, ERR_SYSTEM; errno. */
+/* All data were put: to the disk with them, and the name. ERR_SYSTEM, errno says why. */
 err gguf_writer_finish(gguf_writer *w);
 
 #endif

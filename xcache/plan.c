@@ -2,9 +2,7 @@
 #include "xcache/plan.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "engine/new_file.h"
 
 enum { VERSION = 1, LINE = 64, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
 enum { BLOCK = 128 }; /* tokens of the block that a budget is for */
@@ -427,81 +427,22 @@ void plan_set_kl(plan *p, double kl, size_t tokens)
 
 /* --- writing --- */
 
-static bool write_all(int fd, const uint8_t *bytes, size_t n)
-{
-    while (n) {
-        const ssize_t done = write(fd, bytes, n);
-
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return false;
-        bytes += done;
-        n -= (size_t)done;
-    }
-    return true;
-}
-
-/* The new name itself must reach the disk too. */
-static void sync_folder(const char *path)
-{
-    char *copy = strdup(path);
-    const int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    free(copy);
-}
-
-/* A new file beside path, for rename to put in its place; the caller frees its name and closes
- * *fd. What is no file, a folder or a device, is never replaced. */
-static err open_beside(const char *path, char **temporary, int *fd)
-{
-    struct stat s;
-
-    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode)) {
-        errno = S_ISDIR(s.st_mode) ? EISDIR : EPERM;
-        return ERR_SYSTEM;
-    }
-    if (asprintf(temporary, "%s.XXXXXX", path) < 0) return ERR_NOMEM;
-    *fd = mkostemp(*temporary, O_CLOEXEC);
-    if (*fd >= 0) return ERR_OK;
-    free(*temporary);
-    return ERR_SYSTEM;
-}
-
 err plan_try_path(const char *path)
 {
-    char *temporary;
-    int fd;
+    new_file f;
+    const err e = new_file_open(&f, path);
 
-    TRY(open_beside(path, &temporary, &fd));
-    close(fd);
-    unlink(temporary);
-    free(temporary);
-    return ERR_OK;
+    new_file_drop(&f);
+    return e;
 }
 
 err plan_write(const plan *p, const char *path)
 {
-    char *temporary;
-    int fd, kept;
-    bool ok;
+    new_file f;
+    err e = new_file_open(&f, path);
 
-    TRY(open_beside(path, &temporary, &fd));
-    ok = write_all(fd, p->bytes, p->n) && fchmod(fd, 0644) == 0 && fsync(fd) == 0;
-    kept = errno;
-    if (close(fd) != 0 && ok) {
-        ok = false;
-        kept = errno;
-    }
-    if (ok && rename(temporary, path) != 0) {
-        ok = false;
-        kept = errno;
-    }
-    if (!ok) unlink(temporary);
-    free(temporary);
-    if (ok) sync_folder(path);
-    errno = kept;
-    return ok ? ERR_OK : ERR_SYSTEM;
+    if (e == ERR_OK) e = new_file_write(&f, p->bytes, p->n);
+    if (e == ERR_OK) e = new_file_keep(&f);
+    new_file_drop(&f);
+    return e;
 }

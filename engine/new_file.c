@@ -1,0 +1,83 @@
+/* new_file.c - a file that is there whole or not at all. */
+#include "engine/new_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+err new_file_open(new_file *f, const char *path)
+{
+    struct stat s;
+
+    *f = NEW_FILE_NONE;
+    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode)) {
+        errno = S_ISDIR(s.st_mode) ? EISDIR : EPERM;
+        return ERR_SYSTEM;
+    }
+    f->path = strdup(path);
+    if (!f->path || asprintf(&f->temporary, "%s.XXXXXX", path) < 0) {
+        f->temporary = NULL;
+        return ERR_NOMEM;
+    }
+    f->fd = mkostemp(f->temporary, O_CLOEXEC);
+    return f->fd < 0 ? ERR_SYSTEM : ERR_OK;
+}
+
+err new_file_write(new_file *f, const void *data, size_t n)
+{
+    const char *at = data;
+
+    while (n) {
+        const ssize_t wrote = write(f->fd, at, n);
+
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return ERR_SYSTEM;
+        at += wrote;
+        n -= (size_t)wrote;
+    }
+    return ERR_OK;
+}
+
+/* The new name itself must reach the disk too. */
+static void sync_folder(const char *path)
+{
+    char *copy = strdup(path);
+    const int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+    free(copy);
+}
+
+err new_file_keep(new_file *f)
+{
+    int closed;
+
+    if (fchmod(f->fd, 0644) != 0 || fsync(f->fd) != 0) return ERR_SYSTEM;
+    closed = close(f->fd);
+    f->fd = -1;
+    if (closed != 0 || rename(f->temporary, f->path) != 0) return ERR_SYSTEM;
+    free(f->temporary);
+    f->temporary = NULL;
+    sync_folder(f->path);
+    return ERR_OK;
+}
+
+void new_file_drop(new_file *f)
+{
+    const int kept = errno;
+
+    if (f->fd >= 0) close(f->fd);
+    if (f->temporary) unlink(f->temporary);
+    free(f->temporary);
+    free(f->path);
+    *f = NEW_FILE_NONE;
+    errno = kept;
+}
