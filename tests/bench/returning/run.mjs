@@ -14,7 +14,7 @@
 // weights: what its slots leave of that goes to --cache-ram. A peer that cannot keep up with the
 // rate answers --peer-turns turns: its queue, and so its times, only grow with more of them.
 // --sweep: turns at each rate tried for the most turns a second with a p95 time to the first token
-// of at most a second. Prints JSON; progress goes to the other stream.
+// of at most a second, if a user alone has that. Prints JSON; progress goes to the other stream.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
@@ -33,7 +33,7 @@ const { values: o, positionals: [file] } = parseArgs({ allowPositionals: true, o
     probe: { type: "string", default: "200" }, sweep: { type: "string", default: "200" },
     last: { type: "string", default: "100" }, "peer-turns": { type: "string" },
 } });
-const MiB = 1024 * 1024, CONTEXT = 2048, GOOD_MS = 1000;
+const MiB = 1024 * 1024, CONTEXT = 2048, GOOD_MS = 1000, ALONE = 40;
 const say = (text) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const brief = (f) => `${f.turns_per_second.toFixed(2)} turns/s, cached ` +
     `${(100 * f.cached_share).toFixed(1)} %, ttft p50 ${f.ttft_p50_ms?.toFixed(0)} ` +
@@ -127,7 +127,12 @@ async function bestPeer(budget) {
     return best;
 }
 
+// The most turns a second with a good p95; 0: not even with one user at a time.
 async function sweep(server, from) {
+    const alone = await play(server, server.load, { turns: ALONE, atOnce: 1, seed: 3 });
+
+    say(`  ${server.name}, one user at a time: p95 ${alone.ttft_p95_ms.toFixed(0)} ms`);
+    if (alone.ttft_p95_ms > GOOD_MS) return 0;
     for (const share of [1, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1]) {
         const f = await play(server, server.load, { turns: Number(o.sweep),
             rate: share * from, seed: 3 });
