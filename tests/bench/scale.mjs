@@ -6,8 +6,8 @@
 // layers, 32 heads of which 4 have keys and values, F 5632, the tokens of the embedded model. For
 // each type: `xquantd bench`; then a server whose pool holds two conversations and a block of a
 // third: the others drive out the end of the first, which is computed again, and comes back from
-// the cache when it asks once more. With LLAMA_BENCH naming a binary, the same file is measured by it right after. Prints JSON;
-// progress goes to the other stream.
+// the cache when it asks once more. With LLAMA_BENCH naming a binary, the same file is measured by
+// it right after. Prints JSON; progress goes to the other stream.
 import { execFileSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import path from "node:path";
@@ -39,7 +39,8 @@ function model(type) {
 const text = (number, tokens) => Array.from({ length: tokens },
     (_, i) => 300 + (number * 7919 + i * 104729) % 7000);
 
-// Three conversations where two fit, and a block: what the first answers, and how long it takes, each time.
+// Three conversations where two fit, and a block: what the first answers, and how long it takes,
+// each time.
 async function evict(file, mode, blockBytes) {
     const tokens = Number(o.prompt), blocks = Math.floor(tokens / 128) + 1;
     const size = `${Math.ceil(blockBytes * (2 * blocks + 1) / MiB)}MiB`;
