@@ -70,7 +70,7 @@ static gguf *converted(const folder *p, gguf_type type)
 }
 
 /* The tiny model in a folder; *bytes is what it was written from, with *file over it. */
-static folder tiny_place(size_t shards, unsigned char **bytes, gguf **file)
+static folder write_tiny(size_t shards, unsigned char **bytes, gguf **file)
 {
     const folder p = folder_make();
     tiny *m = tiny_new();
@@ -88,7 +88,7 @@ static folder folder_of_tiny(size_t shards)
 {
     unsigned char *bytes;
     gguf *file;
-    const folder p = tiny_place(shards, &bytes, &file);
+    const folder p = write_tiny(shards, &bytes, &file);
 
     gguf_close(file);
     free(bytes);
