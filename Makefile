@@ -57,23 +57,23 @@ NEON_FLAGS   := -O3 -march=armv8.2-a+dotprod
 endif
 isa_flags = $(if $(findstring /kern_avx512,$1),$(AVX512_FLAGS),$(if $(findstring /kern_avx2,$1),$(AVX2_FLAGS),$(if $(findstring /kern_neon,$1),$(NEON_FLAGS))))
 # Hot loops touch what they are handed and nothing else: ThreadSanitizer watches who hands it.
-kern_flags = $(if $(findstring engine/kern,$1),-fno-sanitize=thread)
+kern_flags = $(if $(findstring engine/kern/,$1),-fno-sanitize=thread)
 own_flags = $(call kern_flags,$1) $(if $(filter server/%,$1),-DXQUANTD_VERSION='"$(VERSION)"' -DXQUANTD_REVISION='"$(REVISION)"' \
             -DXQUANTD_DATADIR='"$(PREFIX)/share/xquantd"')
 
 # Sources by wildcard: a new file needs no line here.
-OTHER_ARCH := $(if $(filter x86_64,$(ARCH)),engine/kern_neon%,engine/kern_avx%)
-LIB_SRC    := $(filter-out server/main.c $(OTHER_ARCH),$(wildcard config/*.c engine/*.c xcache/*.c server/*.c))
+OTHER_ARCH := $(if $(filter x86_64,$(ARCH)),engine/kern/kern_neon%,engine/kern_avx%)
+LIB_SRC    := $(filter-out server/cmd/main.c $(OTHER_ARCH),$(foreach l,config engine xcache server,$(wildcard $l/*.c $l/*/*.c)))
 TEST_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 HELP_SRC   := $(filter-out $(TEST_SRC),$(wildcard tests/*.c tests/unit/*.c tests/golden/*.c))
 KERN_SRC   := $(wildcard tests/kern/*.c)
 # The check of the twins with nothing but libc: what can be built for another architecture.
-BARE_SRC   := $(KERN_SRC) tests/test_main.c $(wildcard tests/kern/bare/*.c) engine/cpu.c \
-              $(filter-out $(OTHER_ARCH),$(wildcard engine/kern*.c))
+BARE_SRC   := $(KERN_SRC) tests/test_main.c $(wildcard tests/kern/bare/*.c) engine/kern/cpu.c \
+              $(filter-out $(OTHER_ARCH),$(wildcard engine/kern/kern*.c))
 TOOL_SRC   := $(wildcard tests/tools/*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
-ALL_SRC    := $(LIB_SRC) server/main.c $(TEST_SRC) $(HELP_SRC) $(KERN_SRC) $(TOOL_SRC) $(FUZZ_SRC)
-FORMATTED  := $(sort $(ALL_SRC) $(wildcard engine/kern_*.c tests/kern/bare/* config/*.h engine/*.h xcache/*.h server/*.h tests/*.h tests/*/*.h))
+ALL_SRC    := $(LIB_SRC) server/cmd/main.c $(TEST_SRC) $(HELP_SRC) $(KERN_SRC) $(TOOL_SRC) $(FUZZ_SRC)
+FORMATTED  := $(sort $(ALL_SRC) $(wildcard engine/kern/*.c tests/kern/bare/* $(foreach l,config engine xcache server tests,$l/*.h $l/*/*.h)))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$1)
 PROGRAM   := $(BUILD)/xquantd
@@ -215,7 +215,7 @@ programs: $(PROGRAM) $(TEST_BIN) $(TOOL_BIN)
 fuzz-programs: $(FUZZ_BIN)
 bare: $(BARE_BIN)
 
-$(PROGRAM): $(BUILD)/server/main.o $(LIBRARY)
+$(PROGRAM): $(BUILD)/server/cmd/main.o $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ -Wl,-z,relro,-z,now $(LDFLAGS) $(LIBS)
 
@@ -254,7 +254,7 @@ $(BUILD)/bare/%.o: %.c
 	$(Q)$(call compile,$(BARE_FLAGS) -Itests/kern/bare)
 
 # Revision and prefix are part of some objects: these follow them, the others do not.
-STAMPED := $(shell grep -lE 'XQUANTD_(REVISION|DATADIR)' server/*.c 2>/dev/null)
+STAMPED := $(shell grep -lE 'XQUANTD_(REVISION|DATADIR)' server/*.c server/*/*.c 2>/dev/null)
 $(call objects,$(STAMPED)): $(BUILD)/stamp
 $(BUILD)/stamp: FORCE
 	@mkdir -p $(@D)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "engine/err.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 
 /* All bytes of a file, - for standard input; *n how many. The caller frees. NULL: it cannot
  * be read, errno says why, or out of memory. */

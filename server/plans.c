@@ -8,12 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/arch.h"
+#include "engine/model/arch.h"
 #include "server/document.h"
 #include "server/folders.h"
 #include "server/progress.h"
-#include "xcache/calibrate.h"
-#include "xcache/codec.h"
+#include "xcache/calibrate/calibrate.h"
+#include "xcache/codec/codec.h"
 
 /* --- names and places --- */
 

@@ -11,9 +11,9 @@
 #include <stddef.h>
 
 #include "engine/err.h"
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 #include "server/runtime.h"
-#include "xcache/plan.h"
+#include "xcache/codec/plan.h"
 
 /* The file beside the model, D its width. The caller frees; NULL: out of memory. */
 char *plans_beside(const char *model_path, size_t D, double ratio, plan_predictor r);

@@ -9,9 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 #include "engine/pages.h"
-#include "server/download.h"
+#include "server/convert/download.h"
 #include "server/plans.h"
 #include "server/threads.h"
 

@@ -6,12 +6,12 @@
 
 #include "config/config.h"
 #include "engine/err.h"
-#include "engine/forward.h"
-#include "engine/gguf.h"
-#include "engine/kern.h"
-#include "engine/model.h"
+#include "engine/gguf/gguf.h"
+#include "engine/kern/kern.h"
+#include "engine/model/forward.h"
+#include "engine/model/model.h"
 #include "engine/team.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "server/budget.h"
 #include "xcache/cache.h"
 

@@ -1,4 +1,4 @@
-/* encode.c - blocks of the file's types, written: the inverse of engine/quant.c. */
+/* encode.c - blocks of the file's types, written: the inverse of engine/model/quant.c. */
 #include "tests/encode.h"
 
 #include <math.h>
@@ -6,9 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "engine/matrix.h"
-#include "engine/quant.h"
-#include "engine/quantize.h"
+#include "engine/model/matrix.h"
+#include "engine/model/quant.h"
+#include "engine/model/quantize.h"
 
 bool encode_find_type(const char *name, gguf_type *out)
 {
@@ -239,7 +239,7 @@ static const format *find_format(gguf_type id)
 #define QUANT(type, name, bits, groups, scales, zero, minimum, levels) \
     {GGUF_##type, QUANT_##type,                                        \
      (bits) == 2 ? 15 : ((bits) == 3 ? 31 : ((bits) == 6 ? 127 : 63)), put_##type},
-#include "engine/quants.def"
+#include "engine/kern/quants.def"
 #undef QUANT
     };
 

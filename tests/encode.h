@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 
 /* The type of that name ("Q4_K", "q4_k"); false if there is none. */
 bool encode_find_type(const char *name, gguf_type *out);

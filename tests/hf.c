@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "engine/gguf.h"
-#include "engine/matrix.h"
+#include "engine/gguf/gguf.h"
+#include "engine/model/matrix.h"
 #include "server/text.h"
 #include "tests/hf.h"
 

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 
 /* Write the folder, its weights in that many files. Matrices that are not F16 or BF16 become
  * F32. Ends the process when something is wrong. */

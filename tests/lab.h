@@ -6,12 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/forward.h"
-#include "engine/gguf.h"
-#include "engine/kern.h"
-#include "engine/model.h"
+#include "engine/gguf/gguf.h"
+#include "engine/kern/kern.h"
+#include "engine/model/forward.h"
+#include "engine/model/model.h"
 #include "engine/team.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "xcache/cache.h"
 
 #define LAB_EMBEDDED "models/seedling-32m-mha-q8_0.gguf"

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 
 /* A tensor [rows,cols] of the file: any codes, halves about 0.3 to 0.5 in size, always the
  * same for one seed. Aborts when there is no memory; the caller frees `data`. */

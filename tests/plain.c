@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/matrix.h"
+#include "engine/model/matrix.h"
 
 typedef struct net {
     const gguf *g;

@@ -1,12 +1,13 @@
 /* plain.h - the network once more, as plain loops in double precision over dequantized weights:
- * what engine/forward must come close to. It reads the file by itself, one layer at a time. */
+ * what engine/model/forward must come close to. It reads the file by itself, one layer at a
+ * time. */
 #ifndef TESTS_PLAIN_H
 #define TESTS_PLAIN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 
 /* Logits [n_at,V] after ids at[0], at[1], ... of ids [n], in a context of ctx tokens. Aborts
  * where the file lacks something. */

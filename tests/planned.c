@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 #include "server/threads.h"
 #include "tests/random.h"
 #include "tests/tiny.h"

@@ -5,10 +5,10 @@
 
 #include <stddef.h>
 
-#include "engine/gguf.h"
-#include "engine/kern.h"
-#include "engine/model.h"
-#include "xcache/calibrate.h"
+#include "engine/gguf/gguf.h"
+#include "engine/kern/kern.h"
+#include "engine/model/model.h"
+#include "xcache/calibrate/calibrate.h"
 
 typedef struct planned {
     unsigned char *bytes; /* the tiny model's file */

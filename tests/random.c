@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/matrix.h"
+#include "engine/model/matrix.h"
 #include "tests/encode.h"
 
 enum { U32 = 4, F32 = 6, BOOL = 7, TEXT = 8, ARRAY = 9 }; /* value types */

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "engine/arch.h"
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
+#include "engine/model/arch.h"
 
 /* How angles are made: `random_model --rope`. */
 typedef enum random_rope {

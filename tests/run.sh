@@ -22,7 +22,7 @@ shared=${XQUANTD_SHARED:-../shared}
 export BUILD=$build XQUANTD=$build/xquantd
 export PATH=$PWD/build/tools:$PATH
 export CMOCKA_MESSAGE_OUTPUT=TAP
-# What the program sets for itself before OpenBLAS loads (server/main.c).
+# What the program sets for itself before OpenBLAS loads (server/cmd/main.c).
 export OPENBLAS_NUM_THREADS=1
 grep -qw avx512_vnni /proc/cpuinfo 2>/dev/null &&
   export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-SkylakeX}

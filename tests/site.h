@@ -19,7 +19,7 @@
 #include <uv.h>
 
 #include "engine/err.h"
-#include "server/http.h"
+#include "server/http/http.h"
 #include "tests/test.h"
 
 enum {

@@ -23,8 +23,8 @@
 
 #include "engine/context.h"
 #include "engine/err.h"
-#include "engine/kern.h"
-#include "engine/model.h"
+#include "engine/kern/kern.h"
+#include "engine/model/model.h"
 #include "engine/team.h"
 
 enum { CACHE_BLOCK_TOKENS = 128 }; /* unless options say otherwise */

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "xcache/remat.h"
+#include "xcache/codec/remat.h"
 
 static const xcontext *of(const context *c)
 {

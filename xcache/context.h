@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "engine/context.h"
-#include "xcache/codec.h"
-#include "xcache/format.h"
+#include "xcache/codec/codec.h"
+#include "xcache/codec/format.h"
 #include "xcache/pool.h"
 #include "xcache/prefix.h"
 #include "xcache/scratch.h"

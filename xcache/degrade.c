@@ -12,7 +12,7 @@
 #include <time.h>
 
 #include "xcache/cache_state.h"
-#include "xcache/plan.h"
+#include "xcache/codec/plan.h"
 
 enum { FREE_SHARE = 16 }; /* of the pool, at most, is kept free ahead of need */
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "engine/err.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 /* Room for the newest block_tokens tokens of one context. */
 typedef struct open_page {

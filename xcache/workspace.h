@@ -11,8 +11,8 @@
 
 #include "engine/context.h"
 #include "engine/err.h"
-#include "engine/kern.h"
-#include "engine/model.h"
+#include "engine/kern/kern.h"
+#include "engine/model/model.h"
 #include "xcache/pool.h"
 
 typedef struct workspace workspace;

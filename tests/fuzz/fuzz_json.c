@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/utf8.h"
-#include "server/completion.h"
+#include "server/api/completion.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "xcache/plan.h"
+#include "xcache/codec/plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

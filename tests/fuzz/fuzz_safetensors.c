@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/utf8.h"
-#include "server/safetensors.h"
+#include "server/convert/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "tests/tiny_spm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sample.h"
+#include "engine/model/sample.h"
 #include "tests/lab.h"
 #include "tests/plain.h"
 #include "tests/random.h"

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sample.h"
+#include "engine/model/sample.h"
 #include "tests/lab.h"
 #include "tests/planned.h"
 #include "tests/test.h"
 #include "xcache/cache.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum { IDS = 330, FROM = 128, LONG = 300, TOP = 10 };
 

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/batch.h"
+#include "server/sched/batch.h"
 #include "tests/lab.h"
 #include "tests/test.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum {
     CROWD = 32,

@@ -9,7 +9,7 @@
 #include "tests/lab.h"
 #include "tests/planned.h"
 #include "tests/test.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum { CTX = 448, TALKS = 3, LONGEST_PIECE = 40 };
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sample.h"
+#include "engine/model/sample.h"
 #include "tests/lab.h"
 #include "tests/read_file.h"
 #include "tests/test.h"

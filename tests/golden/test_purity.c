@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/matrix.h"
+#include "engine/model/matrix.h"
 #include "server/threads.h"
 #include "tests/lab.h"
 #include "tests/noise.h"
 #include "tests/test.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum { MAX_M = 160, COLS = 256, ROWS = 200, PROMPT = 280 };
 
@@ -77,7 +77,7 @@ TEST(purity_of_products_for_every_weight_type_and_1_to_160_rows)
 {
     static const gguf_type types[] = {
 #define MATRIX(name, kernel, int8, panels, bytes) GGUF_##name,
-#include "engine/matrix.def"
+#include "engine/model/matrix.def"
 #undef MATRIX
     };
     float row[COLS], alone[ROWS];

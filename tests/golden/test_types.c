@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/sample.h"
+#include "engine/model/sample.h"
 #include "tests/folder.h"
 #include "tests/lab.h"
 #include "tests/read_file.h"
@@ -114,7 +114,7 @@ TEST(types_give_the_logits_of_their_weights_as_floats)
     static const char *const types[] = {
         "Q8_0",
 #define QUANT(type, ...) #type,
-#include "engine/quants.def"
+#include "engine/kern/quants.def"
 #undef QUANT
     };
     const folder in = folder_make();

@@ -7,11 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/kern.h"
+#include "engine/kern/kern.h"
 
 /* One check a kernel: true when k's loop equals the reference everywhere it was tried. */
 #define KERN(name, result, args) bool check_##name(const kern *k);
-#include "engine/kern.def"
+#include "engine/kern/kern.def"
 #undef KERN
 
 /* Reproducible noise. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 #include "tests/kern/check.h"
 #include "tests/test.h"
 
@@ -72,5 +72,5 @@ static bool on_every_isa(bool (*check)(const kern *k))
     {                                         \
         CHECK(on_every_isa(check_##name));    \
     }
-#include "engine/kern.def"
+#include "engine/kern/kern.def"
 #undef KERN

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kern_quants.h"
+#include "engine/kern/kern_quants.h"
 #include "tests/kern/check.h"
 
 typedef void panel_call(const kern_panel *p);
@@ -189,5 +189,5 @@ static bool check_quant(const char *what, panel_call *ref, panel_call *twin, ker
                check_quant("panel_" #name, ref, twin, f, 1024, false) &&                \
                check_quant("panel_" #name, ref, twin, f, 2 * block, true);              \
     }
-#include "engine/quants.def"
+#include "engine/kern/quants.def"
 #undef QUANT

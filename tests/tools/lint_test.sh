@@ -69,9 +69,9 @@ expect printing 'engine/b.c:2: only server/ prints'
 put xcache/b.c '/* b.c - b. */' 'void b(void) { fputs("b", stderr); }'
 expect printing 'xcache/b.c:2: only server/ prints'
 put engine/b.c '/* b.c - b. */' '' '#include <immintrin.h>'
-expect intrinsics 'engine/b.c:3: intrinsics belong to engine/kern_<isa>.c'
-put engine/kern_ref.c '/* kern_ref.c - b. */' '__m256 b;'
-expect intrinsics 'engine/kern_ref.c:2: intrinsics belong'
+expect intrinsics 'engine/b.c:3: intrinsics belong to engine/kern/kern_<isa>.c'
+put engine/kern/kern_ref.c '/* kern_ref.c - b. */' '__m256 b;'
+expect intrinsics 'engine/kern/kern_ref.c:2: intrinsics belong'
 sed -i 's/ENGINE_A_H/A_H/' "$tree/engine/a.h"
 expect guards 'engine/a.h:2: the guard is not ENGINE_A_H'
 sed -i 's/^int a/size_t a/' "$tree/engine/a.h"

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gguf.h"
-#include "engine/matrix.h"
+#include "engine/gguf/gguf.h"
+#include "engine/model/matrix.h"
 #include "tests/encode.h"
 #include "tests/read_file.h"
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 
 enum { U16 = 2, I32 = 5 }; /* value types */
 enum { SPLIT_KEYS = 3 };

@@ -4,7 +4,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "server/answer.h"
+#include "server/http/answer.h"
 #include "tests/test.h"
 
 TEST(answer_has_a_row_for_every_err)

@@ -1,6 +1,6 @@
 /* test_bench.c - what the figures of a benchmark are made of; how large they are is the
  * machine's affair. */
-#include "server/bench.h"
+#include "server/cmd/bench.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 
 #include "tests/lab.h"
 #include "tests/test.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum { B = CACHE_BLOCK_TOKENS, PAGES = 4 };
 

@@ -1,6 +1,6 @@
 /* test_calibrate.c - a plan depends on text, model and wish alone: not on threads, nor on what
  * was made before it; and a search finds the last ratio that is close enough. */
-#include "xcache/calibrate.h"
+#include "xcache/calibrate/calibrate.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,14 +1,14 @@
 /* test_codec.c - what a tuning changes: bytes by the rule, errors the way they must go, and an
  * encoder that always knows what its decoder will find. */
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
-#include "xcache/remat.h"
+#include "xcache/codec/remat.h"
 
 enum { B = 128, D = 64, L = 3 };
 

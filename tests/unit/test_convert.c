@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/kern.h"
-#include "engine/model.h"
-#include "engine/tokenizer.h"
-#include "server/convert.h"
+#include "engine/kern/kern.h"
+#include "engine/model/model.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "server/convert/convert.h"
 #include "server/text.h"
 #include "tests/folder.h"
 #include "tests/hf.h"

@@ -1,5 +1,5 @@
 /* test_evaluate.c - the figures of cache modes on a short text, and what they must obey. */
-#include "server/evaluate.h"
+#include "server/cmd/evaluate.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "tests/lab.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum { CTX = 512 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/utf8.h"
-#include "server/generation.h"
+#include "server/sched/generation.h"
 #include "tests/lab.h"
 #include "tests/test.h"
 #include "tests/tiny_spm.h"

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/gguf.h"
-#include "engine/tokenizer.h"
+#include "engine/gguf/gguf.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 
@@ -399,7 +399,7 @@ TEST(gguf_every_tensor_type_has_a_name_and_a_block)
 #define TENSOR_TYPE(name, id, per_block, block_bytes)                                         \
     CHECK(!strcmp(gguf_type_name(id, &elements, &bytes), #name) && elements == (per_block) && \
           bytes == (block_bytes));
-#include "engine/tensor_types.def"
+#include "engine/gguf/tensor_types.def"
 #undef TENSOR_TYPE
     CHECK(!gguf_type_name(4, NULL, NULL) && !gguf_type_name(UINT32_MAX, NULL, NULL));
 }

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
 #include "tests/folder.h"
 #include "tests/split.h"
 #include "tests/test.h"
-#include "xcache/plan.h"
+#include "xcache/codec/plan.h"
 
 /* The files of a pair in memory, an absent one empty. */
 typedef struct images {

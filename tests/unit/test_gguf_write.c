@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "engine/gguf_write.h"
+#include "engine/gguf/gguf_write.h"
 #include "tests/folder.h"
 #include "tests/test.h"
 

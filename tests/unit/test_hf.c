@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kern.h"
-#include "server/convert.h"
+#include "engine/kern/kern.h"
+#include "server/convert/convert.h"
 #include "server/text.h"
 #include "tests/folder.h"
 #include "tests/test.h"

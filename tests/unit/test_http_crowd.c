@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "server/workers.h"
+#include "server/sched/workers.h"
 #include "tests/site.h"
 
 enum { STREAMS = 100, TOKENS = 30, CLIENT_THREADS = 4 };

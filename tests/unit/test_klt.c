@@ -1,15 +1,15 @@
 /* test_klt.c - what the encoder's loop holds is what the decoder finds, in every form of a
  * plan; sizes keep within the budget; a mode without its plan is refused. */
-#include "xcache/klt.h"
+#include "xcache/codec/klt.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 #include "tests/planned.h"
 #include "tests/test.h"
-#include "xcache/codec.h"
+#include "xcache/codec/codec.h"
 
 enum { B = 128, D = 64, L = 3 };
 

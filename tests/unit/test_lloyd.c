@@ -1,5 +1,5 @@
 /* test_lloyd.c - the levels are Lloyd-Max's: known distortions, centroids, mirror images. */
-#include "xcache/lloyd.h"
+#include "xcache/codec/lloyd.h"
 
 #include <math.h>
 

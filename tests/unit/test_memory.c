@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/cpu.h"
-#include "engine/sample.h"
-#include "engine/template.h"
-#include "server/generation.h"
+#include "engine/kern/cpu.h"
+#include "engine/model/sample.h"
+#include "engine/tokenizer/template.h"
+#include "server/sched/generation.h"
 #include "tests/lab.h"
 #include "tests/test.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/utf8.h"
-#include "server/metrics.h"
+#include "server/api/metrics.h"
 #include "tests/test.h"
 
 static const metrics_info info = {.version = "1.2",

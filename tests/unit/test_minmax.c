@@ -1,12 +1,12 @@
 /* test_minmax.c - packing is lossless; codes are the nearest level; groups stand alone. */
-#include "xcache/minmax.h"
+#include "xcache/codec/minmax.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
-#include "engine/kern.h"
+#include "engine/kern/cpu.h"
+#include "engine/kern/kern.h"
 #include "tests/test.h"
 
 static uint32_t noise(uint32_t *state)

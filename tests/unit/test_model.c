@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/experts.h"
-#include "engine/model.h"
+#include "engine/model/experts.h"
+#include "engine/model/model.h"
 #include "tests/random.h"
 #include "tests/test.h"
 #include "tests/tiny.h"

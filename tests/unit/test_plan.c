@@ -1,5 +1,5 @@
 /* test_plan.c - plans survive the disk, and every broken or foreign one is refused by name. */
-#include "xcache/plan.h"
+#include "xcache/codec/plan.h"
 
 #include <errno.h>
 #include <math.h>

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
-#include "engine/gguf.h"
+#include "engine/gguf/gguf.h"
+#include "engine/kern/cpu.h"
 #include "tests/random.h"
 #include "tests/test.h"
-#include "xcache/projection.h"
-#include "xcache/remat.h"
+#include "xcache/codec/projection.h"
+#include "xcache/codec/remat.h"
 
 enum { ROWS = 128 };
 

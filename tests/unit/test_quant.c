@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
-#include "engine/matrix.h"
+#include "engine/kern/cpu.h"
+#include "engine/model/matrix.h"
 #include "tests/noise.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
@@ -15,7 +15,7 @@ enum { COLS = 512, ROWS = 40, ROWS_OF_X = 3, GROUPS = COLS / KERN_GROUP };
 static const gguf_type types[] = {
     GGUF_Q8_0,
 #define QUANT(type, ...) GGUF_##type,
-#include "engine/quants.def"
+#include "engine/kern/quants.def"
 #undef QUANT
 };
 

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kern.h"
-#include "engine/matrix.h"
-#include "engine/quantize.h"
+#include "engine/kern/kern.h"
+#include "engine/model/matrix.h"
+#include "engine/model/quantize.h"
 #include "tests/test.h"
 
 enum { N = 1024, BLOCK = 256 };

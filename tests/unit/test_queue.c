@@ -1,5 +1,5 @@
 /* test_queue.c - turns, priorities, and that nobody is lost. */
-#include "server/queue.h"
+#include "server/sched/queue.h"
 
 #include <string.h>
 

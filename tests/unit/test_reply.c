@@ -6,7 +6,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "server/completion.h"
+#include "server/api/completion.h"
 #include "tests/lab.h"
 #include "tests/test.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/completion.h"
+#include "server/api/completion.h"
 #include "server/text.h"
 #include "tests/lab.h"
 #include "tests/test.h"

@@ -1,10 +1,10 @@
 /* test_resume.c - a history that comes back as text keeps the ids it was computed with. */
-#include "server/resume.h"
+#include "server/api/resume.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/template.h"
+#include "engine/tokenizer/template.h"
 #include "tests/lab.h"
 #include "tests/test.h"
 #include "tests/tiny_spm.h"

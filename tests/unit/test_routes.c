@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/routes.h"
-#include "server/server.h"
+#include "server/api/routes.h"
+#include "server/api/server.h"
 #include "tests/site.h"
 
 static void answer_row_path(http_request *r, const char *path)
@@ -20,7 +20,7 @@ static void answer_row_path(http_request *r, const char *path)
     {                                                 \
         answer_row_path(r, path);                     \
     }
-#include "server/routes.def"
+#include "server/api/routes.def"
 #undef ROUTE
 
 static char got[CLIENT_BYTES];

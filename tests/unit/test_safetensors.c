@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/safetensors.h"
+#include "server/convert/safetensors.h"
 #include "tests/test.h"
 
 typedef struct image {

@@ -1,5 +1,5 @@
 /* test_sample.c - each rule alone, their order, and reproducible draws. */
-#include "engine/sample.h"
+#include "engine/model/sample.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* test_sched.c - the scheduler's border: order, cancel, a full queue, drain and close. */
-#include "server/sched.h"
+#include "server/sched/sched.h"
 
 #include <stdlib.h>
 #include <string.h>

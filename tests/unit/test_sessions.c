@@ -1,6 +1,6 @@
 /* test_sessions.c - the table of conversations: names, its limit, pins that go with a session.
  */
-#include "server/sessions.h"
+#include "server/api/sessions.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* test_similarity.c - cosines of neighbouring layers against a plain calculation. */
-#include "xcache/similarity.h"
+#include "xcache/calibrate/similarity.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* test_sizing.c - which mode is taken for so many users, and what holds them. */
-#include "server/sizing.h"
+#include "server/cmd/sizing.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/probe.h"
+#include "server/cmd/probe.h"
 #include "tests/test.h"
 
 /* The mode taken of four, of which two have a KL that is known. */

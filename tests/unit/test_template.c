@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/template.h"
+#include "engine/tokenizer/template.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 #include "tests/tiny_spm.h"

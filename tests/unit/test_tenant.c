@@ -1,5 +1,5 @@
 /* test_tenant.c - who shares with whom. */
-#include "server/tenant.h"
+#include "server/api/tenant.h"
 
 #include <string.h>
 

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/tok_split.h"
+#include "engine/tokenizer/tok_split.h"
 #include "engine/utf8.h"
 #include "tests/test.h"
 
 static const char *const rows[] = {
 #define PRETOKENIZER(name, keeps_words, adds_bos, ...) name,
-#include "engine/pretokenizers.def"
+#include "engine/tokenizer/pretokenizers.def"
 #undef PRETOKENIZER
 };
 

@@ -4,7 +4,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
 #include "tests/tiny.h"

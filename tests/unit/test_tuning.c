@@ -1,10 +1,10 @@
 /* test_tuning.c - the options of ablations: what they say, and which have nothing to change. */
-#include "server/tuning.h"
+#include "server/cmd/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 

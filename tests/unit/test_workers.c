@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "server/workers.h"
+#include "server/sched/workers.h"
 #include "tests/test.h"
 
 enum { THREADS = 4, MANY = 600 };

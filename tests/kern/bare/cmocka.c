@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 
-#include "engine/cpu.h"
+#include "engine/kern/cpu.h"
 
 static jmp_buf end_of_test;
 

@@ -1,0 +1,229 @@
+/* gguf_write.c - lays a model file out, and puts it in its place when it is whole. */
+#include "engine/gguf/gguf_write.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/gguf/gguf_value.h"
+#include "engine/new_file.h"
+
+enum { ALIGN = 32, VERSION = 3, FLOAT32 = 6, BOOL = 7 };
+
+typedef struct bytes {
+    unsigned char *at;
+    size_t n, cap;
+} bytes;
+
+struct gguf_writer {
+    bytes keys, tensors; /* as the file has them */
+    uint64_t n_keys, n_tensors;
+    uint64_t *size; /* [n_tensors] bytes of data */
+    uint64_t data_bytes;
+    bool failed; /* out of memory */
+    new_file file;
+    uint64_t tensor, written; /* where the data are: bytes of that tensor */
+};
+
+/* --- collecting --- */
+
+static void add(gguf_writer *w, bytes *b, const void *data, size_t n)
+{
+    if (w->failed) return;
+    if (n > b->cap - b->n) {
+        const size_t cap = 2 * (b->cap + n);
+        unsigned char *more = realloc(b->at, cap);
+
+        if (!more) {
+            w->failed = true;
+            return;
+        }
+        b->at = more;
+        b->cap = cap;
+    }
+    if (n) memcpy(b->at + b->n, data, n);
+    b->n += n;
+}
+
+static void add_u32(gguf_writer *w, bytes *b, uint32_t v)
+{
+    add(w, b, &v, sizeof v);
+}
+
+static void add_u64(gguf_writer *w, bytes *b, uint64_t v)
+{
+    add(w, b, &v, sizeof v);
+}
+
+static void add_text(gguf_writer *w, bytes *b, const char *text, size_t n)
+{
+    add_u64(w, b, n);
+    add(w, b, text, n);
+}
+
+static void add_key(gguf_writer *w, const char *key, uint32_t type)
+{
+    add_text(w, &w->keys, key, strlen(key));
+    add_u32(w, &w->keys, type);
+    w->n_keys++;
+}
+
+err gguf_writer_new(gguf_writer **out)
+{
+    gguf_writer *w = calloc(1, sizeof *w);
+
+    if (!w) return ERR_NOMEM;
+    w->file = NEW_FILE_NONE;
+    *out = w;
+    return ERR_OK;
+}
+
+void gguf_write_u32(gguf_writer *w, const char *key, uint32_t value)
+{
+    add_key(w, key, GGUF_TYPE_UINT32);
+    add_u32(w, &w->keys, value);
+}
+
+void gguf_write_f32(gguf_writer *w, const char *key, float value)
+{
+    add_key(w, key, FLOAT32);
+    add(w, &w->keys, &value, sizeof value);
+}
+
+void gguf_write_bool(gguf_writer *w, const char *key, bool value)
+{
+    add_key(w, key, BOOL);
+    add(w, &w->keys, &(uint8_t){value}, 1);
+}
+
+void gguf_write_text(gguf_writer *w, const char *key, const char *text, size_t n)
+{
+    add_key(w, key, GGUF_TYPE_TEXT);
+    add_text(w, &w->keys, text, n);
+}
+
+void gguf_write_array(gguf_writer *w, const char *key, uint32_t type, uint64_t n)
+{
+    add_key(w, key, GGUF_VALUE_ARRAY);
+    add_u32(w, &w->keys, type);
+    add_u64(w, &w->keys, n);
+}
+
+void gguf_write_element(gguf_writer *w, const void *element, size_t n)
+{
+    add(w, &w->keys, element, n);
+}
+
+void gguf_write_element_text(gguf_writer *w, const char *text, size_t n)
+{
+    add_text(w, &w->keys, text, n);
+}
+
+static uint64_t aligned(uint64_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static uint64_t tensor_bytes(const gguf_tensor *t)
+{
+    size_t elements = 1, block = 0;
+    uint64_t n = 1;
+
+    (void)gguf_type_name(t->type, &elements, &block);
+    assert(block && t->dim[0] % elements == 0);
+    for (int i = 0; i < t->n_dims; i++) n *= t->dim[i];
+    return n / elements * block;
+}
+
+void gguf_write_tensor(gguf_writer *w, const gguf_tensor *t)
+{
+    uint64_t *more = reallocarray(w->size, w->n_tensors + 1, sizeof *more);
+
+    if (!more) {
+        w->failed = true;
+        return;
+    }
+    w->size = more;
+    w->size[w->n_tensors++] = tensor_bytes(t);
+    add_text(w, &w->tensors, t->name.at, t->name.n);
+    add_u32(w, &w->tensors, (uint32_t)t->n_dims);
+    for (int i = 0; i < t->n_dims; i++) add_u64(w, &w->tensors, t->dim[i]);
+    add_u32(w, &w->tensors, t->type);
+    add_u64(w, &w->tensors, w->data_bytes);
+    w->data_bytes += aligned(tensor_bytes(t));
+}
+
+enum { HEADER = 4 + 4 + 8 + 8 };
+
+uint64_t gguf_writer_bytes(const gguf_writer *w)
+{
+    return aligned(HEADER + w->keys.n + w->tensors.n) + w->data_bytes;
+}
+
+/* --- the file --- */
+
+static err pad(new_file *f, uint64_t n)
+{
+    static const char zeros[ALIGN];
+
+    return new_file_write(f, zeros, (size_t)(aligned(n) - n));
+}
+
+static err write_head(gguf_writer *w)
+{
+    const uint32_t version = VERSION;
+    unsigned char head[HEADER] = "GGUF";
+
+    memcpy(head + 4, &version, 4);
+    memcpy(head + 8, &w->n_tensors, 8);
+    memcpy(head + 16, &w->n_keys, 8);
+    TRY(new_file_write(&w->file, head, sizeof head));
+    TRY(new_file_write(&w->file, w->keys.at, w->keys.n));
+    TRY(new_file_write(&w->file, w->tensors.at, w->tensors.n));
+    return pad(&w->file, HEADER + w->keys.n + w->tensors.n);
+}
+
+/* A disk that is too small should say so before an hour's work, not after it. */
+static err reserve(int fd, uint64_t n)
+{
+    const int failed = n <= INT64_MAX ? fallocate(fd, 0, 0, (off_t)n) : -1;
+
+    return failed && errno != EOPNOTSUPP && errno != ENOSYS ? ERR_SYSTEM : ERR_OK;
+}
+
+err gguf_writer_open(gguf_writer *w, const char *path)
+{
+    if (w->failed) return ERR_NOMEM;
+    TRY(new_file_open(&w->file, path));
+    TRY(reserve(w->file.fd, gguf_writer_bytes(w)));
+    return write_head(w);
+}
+
+err gguf_writer_put(gguf_writer *w, const void *data, size_t n)
+{
+    assert(w->file.fd >= 0 && w->tensor < w->n_tensors);
+    assert(n <= w->size[w->tensor] - w->written);
+    TRY(new_file_write(&w->file, data, n));
+    w->written += n;
+    if (w->written < w->size[w->tensor]) return ERR_OK;
+    w->written = 0;
+    return pad(&w->file, w->size[w->tensor++]);
+}
+
+err gguf_writer_finish(gguf_writer *w)
+{
+    assert(w->file.fd >= 0 && w->tensor == w->n_tensors);
+    return new_file_keep(&w->file);
+}
+
+void gguf_writer_free(gguf_writer *w)
+{
+    if (!w) return;
+    new_file_drop(&w->file);
+    free(w->keys.at);
+    free(w->tensors.at);
+    free(w->size);
+    free(w);
+}

@@ -1,0 +1,123 @@
+/* kern_avx2_heads.c - twins of what is done to heads, for AVX2: rotations, transposition. */
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "engine/kern/kern.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+void kern_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m256 v = _mm256_loadu_ps(x + i);
+        const __m256 turned = _mm256_mul_ps(_mm256_permute_ps(v, 0xb1),
+                                            _mm256_loadu_ps(sine + i));
+
+        _mm256_storeu_ps(x + i, _mm256_fmadd_ps(v, _mm256_loadu_ps(cosine + i), turned));
+    }
+    kern_rotate_ref(x + i, cosine + i, sine + i, n - i);
+}
+
+void kern_rotate_halves_avx2(float *x, const float *cosine, const float *sine, size_t n)
+{
+    const size_t half = n / 2;
+
+    if (half % 8) { /* no model has such heads */
+        kern_rotate_halves_ref(x, cosine, sine, n);
+        return;
+    }
+    for (size_t i = 0; i < half; i += 8) {
+        const __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + half + i);
+        const __m256 to_a = _mm256_mul_ps(b, _mm256_loadu_ps(sine + i));
+        const __m256 to_b = _mm256_mul_ps(a, _mm256_loadu_ps(sine + half + i));
+
+        _mm256_storeu_ps(x + i, _mm256_fmadd_ps(a, _mm256_loadu_ps(cosine + i), to_a));
+        _mm256_storeu_ps(x + half + i,
+                         _mm256_fmadd_ps(b, _mm256_loadu_ps(cosine + half + i), to_b));
+    }
+}
+
+void kern_mix_avx2(float *y, const float *x, size_t n, float keep, float take)
+{
+    const __m256 k = _mm256_set1_ps(keep), t = _mm256_set1_ps(take);
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(y + i), k),
+                                              _mm256_mul_ps(_mm256_loadu_ps(x + i), t)));
+    kern_mix_ref(y + i, x + i, n - i, keep, take);
+}
+
+INLINE void transpose8(const float *x, size_t stride, float *y, size_t y_stride)
+{
+    __m256 r[8], u[8];
+
+    for (size_t i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(x + i * stride);
+    for (int i = 0; i < 8; i += 2) {
+        u[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        u[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xee);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        _mm256_storeu_ps(y + i * y_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(y + (i + 4) * y_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
+void kern_transpose_avx2(const float *x, size_t stride, size_t n, size_t width, float *y,
+                         size_t y_stride)
+{
+    const size_t n8 = n / 8 * 8, width8 = width / 8 * 8;
+
+    for (size_t j = 0; j < n8; j += 8)
+        for (size_t c = 0; c < width8; c += 8)
+            transpose8(x + j * stride + c, stride, y + c * y_stride + j, y_stride);
+    kern_transpose_ref(x + width8, stride, n8, width - width8, y + width8 * y_stride, y_stride);
+    kern_transpose_ref(x + n8 * stride, stride, n - n8, width, y + n8, y_stride);
+}
+
+INLINE __m128i halves8(const float *x)
+{
+    return _mm256_cvtps_ph(_mm256_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT);
+}
+
+/* One key, as decoding brings it. */
+INLINE void scatter_halves(const float *x, size_t width8, uint16_t *y, size_t y_stride)
+{
+    for (size_t c = 0; c < width8; c += 8) {
+        uint16_t h[8];
+
+        _mm_storeu_si128((__m128i *)(void *)h, halves8(x + c));
+        for (size_t i = 0; i < 8; i++) y[(c + i) * y_stride] = h[i];
+    }
+}
+
+void kern_transpose_half_avx2(const float *x, size_t stride, size_t n, size_t width,
+                              uint16_t *y, size_t y_stride)
+{
+    const size_t n8 = n / 8 * 8, width8 = width / 8 * 8;
+    float turned[64];
+
+    for (size_t j = 0; j < n8; j += 8)
+        for (size_t c = 0; c < width8; c += 8) {
+            transpose8(x + j * stride + c, stride, turned, 8);
+            for (size_t i = 0; i < 8; i++)
+                _mm_storeu_si128((__m128i *)(void *)(y + (c + i) * y_stride + j),
+                                 halves8(turned + i * 8));
+        }
+    for (size_t j = n8; j < n; j++) scatter_halves(x + j * stride, width8, y + j, y_stride);
+    kern_transpose_half_ref(x + width8, stride, n, width - width8, y + width8 * y_stride,
+                            y_stride);
+}
+
+#else
+typedef int kern_avx2_heads_is_for_x86_64;
+#endif

@@ -1,0 +1,86 @@
+/* kern_codes.c - what the hot loops over codes mean: packing, min-max, Lloyd-Max. */
+#include "engine/kern/kern_codes.h"
+#include "engine/kern/kern.h"
+
+void kern_pack_codes_ref(const uint8_t *values, size_t n, int bits, uint8_t *codes)
+{
+    for (size_t i = 0; i < n; i += 8, codes += bits) {
+        uint64_t word = 0;
+
+        for (size_t j = 0; j < 8 && i + j < n; j++)
+            word |= (uint64_t)values[i + j] << (j * (size_t)bits);
+        for (int j = 0; j < bits; j++) codes[j] = (uint8_t)(word >> (8 * j));
+    }
+}
+
+void kern_unpack_codes_ref(const uint8_t *codes, size_t n, int bits, uint8_t *values)
+{
+    const unsigned mask = (1u << bits) - 1;
+
+    for (size_t i = 0; i < n; i += 8, codes += bits) {
+        uint64_t word = 0;
+
+        for (int j = 0; j < bits; j++) word |= (uint64_t)codes[j] << (8 * j);
+        for (size_t j = 0; j < 8 && i + j < n; j++)
+            values[i + j] = (uint8_t)(word >> (j * (size_t)bits) & mask);
+    }
+}
+
+/* Adding +0 leaves one zero of two, so that the order of comparing does not show. */
+static kern_minmax measure(const float *x, size_t n, int bits)
+{
+    float least = x[0], most = x[0];
+
+    for (size_t i = 1; i < n; i++) {
+        if (x[i] < least) least = x[i];
+        if (x[i] > most) most = x[i];
+    }
+    least += 0.0f;
+    most += 0.0f;
+    return (kern_minmax){kern_half(kern_minmax_step(least, most, bits)),
+                         kern_half(kern_minmax_clamp(least))};
+}
+
+void kern_minmax_encode_ref(const float *x, size_t n, int bits, uint8_t *values,
+                            kern_minmax *out)
+{
+    const float last = (float)((1 << bits) - 1);
+    float scale, zero;
+
+    *out = measure(x, n, bits);
+    scale = kern_float(out->scale);
+    zero = kern_float(out->zero);
+    for (size_t i = 0; i < n; i++)
+        values[i] = scale > 0 ? kern_minmax_code(x[i], zero, scale, last) : 0;
+}
+
+void kern_minmax_decode_ref(const uint8_t *values, size_t n, kern_minmax group, float *x)
+{
+    const float scale = kern_float(group.scale), zero = kern_float(group.zero);
+
+    for (size_t i = 0; i < n; i++) x[i] = zero + scale * (float)values[i];
+}
+
+/* sum[t] += x[t]^2, rounded twice: called row after row, each column is one plain sum. */
+void kern_add_squares_ref(const float *x, size_t n, float *sum)
+{
+    for (size_t t = 0; t < n; t++) sum[t] += x[t] * x[t];
+}
+
+void kern_lloyd_encode_ref(const float *x, const float *scale, size_t n, const kern_book *book,
+                           uint8_t *values)
+{
+    for (size_t t = 0; t < n; t++) {
+        const float z = x[t] / scale[t];
+        size_t node = 1;
+
+        for (int b = 0; b < book->bits; b++) node = 2 * node + (z > book->tree[node]);
+        values[t] = (uint8_t)(node - ((size_t)1 << book->bits));
+    }
+}
+
+void kern_lloyd_decode_ref(const uint8_t *values, const float *scale, size_t n,
+                           const kern_book *book, float *x)
+{
+    for (size_t t = 0; t < n; t++) x[t] = scale[t] * book->level[values[t]];
+}

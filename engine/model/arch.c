@@ -1,0 +1,122 @@
+/* arch.c - rows of arch.def, and keys that begin with their names. */
+#include "engine/model/arch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The names of features as the table writes them. */
+enum {
+#define FEATURE(id, text) id = ARCH_##id,
+#include "engine/model/arch_features.def"
+#undef FEATURE
+};
+
+static const architecture rows[] = {
+#define ARCH(name, has, window, period, wide) {#name, (has), (window), (period), (wide)},
+#include "engine/model/arch.def"
+#undef ARCH
+};
+
+static const char *const texts[] = {
+#define FEATURE(id, text) text,
+#include "engine/model/arch_features.def"
+#undef FEATURE
+};
+
+typedef char key_name[128];
+
+const architecture *arch_named(gguf_text name)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strlen(rows[i].name) == name.n && memcmp(rows[i].name, name.at, name.n) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+err arch_of(const gguf *g, const architecture **out, fault *why)
+{
+    static const char key[] = "general.architecture";
+    const architecture *row;
+    gguf_text name;
+    const err e = gguf_get_text(g, key, &name);
+
+    if (e != ERR_OK) return fault_name(why, e, key);
+    row = arch_named(name);
+    if (!row) return fault_name(why, ERR_ARCH, key);
+    *out = row;
+    return ERR_OK;
+}
+
+const char *arch_feature_text(size_t i)
+{
+    return texts[i];
+}
+
+static const char *full(const arch_keys *k, const char *key, key_name out)
+{
+    snprintf(out, sizeof(key_name), "%s.%s", k->arch->name, key);
+    return out;
+}
+
+err arch_fault(const arch_keys *k, err e, const char *key)
+{
+    key_name name;
+
+    return fault_name(k->why, e, full(k, key, name));
+}
+
+err arch_size(const arch_keys *k, const char *key, size_t otherwise, size_t max, size_t *out)
+{
+    key_name name;
+    uint64_t v = otherwise;
+    const err e = gguf_get_u64(k->g, full(k, key, name), &v);
+
+    if (e == ERR_MISSING && !otherwise) return fault_name(k->why, ERR_MISSING, name);
+    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
+    if (v < 1 || v > max) return fault_name(k->why, ERR_RANGE, name);
+    *out = v;
+    return ERR_OK;
+}
+
+err arch_count(const arch_keys *k, const char *key, size_t max, size_t *out)
+{
+    key_name name;
+    uint64_t v = 0;
+    const err e = gguf_get_u64(k->g, full(k, key, name), &v);
+
+    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
+    if (v > max) return fault_name(k->why, ERR_RANGE, name);
+    *out = v;
+    return ERR_OK;
+}
+
+err arch_real(const arch_keys *k, const char *key, double otherwise, double max, double *out)
+{
+    key_name name;
+    double v = otherwise;
+    const err e = gguf_get_f64(k->g, full(k, key, name), &v);
+
+    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
+    if (!(v > 0 && v <= max)) return fault_name(k->why, ERR_RANGE, name);
+    *out = v;
+    return ERR_OK;
+}
+
+err arch_text(const arch_keys *k, const char *key, gguf_text *out)
+{
+    key_name name;
+    gguf_text v = {"", 0};
+    const err e = gguf_get_text(k->g, full(k, key, name), &v);
+
+    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
+    *out = v;
+    return ERR_OK;
+}
+
+bool arch_has_key(const arch_keys *k, const char *key)
+{
+    key_name name;
+    gguf_text v;
+
+    return gguf_get_text(k->g, full(k, key, name), &v) != ERR_MISSING;
+}

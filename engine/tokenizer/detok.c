@@ -1,0 +1,51 @@
+/* detok.c - the streaming detokenizer: bytes in, whole characters out. */
+#include <string.h>
+
+#include "engine/tokenizer/tokenizer.h"
+#include "engine/utf8.h"
+
+static size_t put_replacement(char *out)
+{
+    memcpy(out, "\xef\xbf\xbd", 3);
+    return 3;
+}
+
+/* Write what the held bytes allow; half a character stays held. */
+static size_t flush(detok *d, char *out)
+{
+    size_t written = 0, length;
+
+    while (d->n) {
+        switch (utf8_step((const char *)d->held, d->n, &length)) {
+        case UTF8_HALF:
+            return written;
+        case UTF8_WHOLE:
+            memcpy(out + written, d->held, length);
+            written += length;
+            break;
+        case UTF8_BAD:
+            written += put_replacement(out + written);
+        }
+        d->n -= (unsigned)length;
+        memmove(d->held, d->held + length, d->n);
+    }
+    return written;
+}
+
+size_t detok_push(detok *d, const char *bytes, size_t n, char *out)
+{
+    size_t written = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        d->held[d->n++] = (unsigned char)bytes[i];
+        written += flush(d, out + written);
+    }
+    return written;
+}
+
+size_t detok_end(detok *d, char *out)
+{
+    if (d->n == 0) return 0;
+    d->n = 0;
+    return put_replacement(out);
+}

@@ -1,0 +1,61 @@
+/* tok_kind.h - what a kind of vocabulary does. Internal to the tokenizer.
+ *
+ * tokenizer.c keeps what all kinds share: the pieces, their types, the special tokens and
+ * the keys of the model file. A kind, a row of tokenizers.def, spells tokens out as bytes
+ * and turns text without special tokens into ids. */
+#ifndef ENGINE_TOKENIZER_TOK_KIND_H
+#define ENGINE_TOKENIZER_TOK_KIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "engine/gguf/gguf.h"
+
+/* The file's token types, by their number. */
+typedef enum tok_type {
+    TOK_UNDEFINED, /* here also: a text that the kind cannot spell, so never found in text */
+    TOK_NORMAL,
+    TOK_UNKNOWN,
+    TOK_CONTROL,
+    TOK_USER,
+    TOK_UNUSED,
+    TOK_BYTE,
+    TOK_TYPES
+} tok_type;
+
+typedef struct tok_vocab {
+    size_t n;               /* V */
+    const gguf_text *piece; /* [V] the bytes each id stands for */
+    const uint8_t *type;    /* [V] tok_type */
+} tok_vocab;
+
+typedef struct tok_kind {
+    /* Spell a token of the file out: at most `raw.n` bytes to `out`. false: it cannot be. */
+    bool (*spell)(gguf_text raw, char *out, size_t *n);
+    bool spells_user; /* user-defined tokens, too; else they stand there as they are */
+
+    /* Read what the kind needs besides; v outlives *state. Errors: as tokenizer_new. */
+    err (*open)(void **state, const gguf *g, const tok_vocab *v, fault *why);
+    void (*close)(void *state);
+
+    /* Does a prompt start with BOS where the file does not say? */
+    bool (*adds_bos)(const void *state);
+
+    /* Is a space put before text that begins, or that follows a special token? */
+    bool (*pads)(const void *state);
+
+    /* Append the ids of a text of n >= 1 bytes to ids: at most n, and one more for the space
+     * that it gets unless it goes on `inside` another. Thread-safe. NOMEM. */
+    err (*encode)(const void *state, gguf_text text, bool inside, int32_t *ids, size_t *count);
+} tok_kind;
+
+/* Name the key that e is about, if it is about one. Returns e. */
+err tok_blame(fault *why, err e, const char *key);
+
+#define TOKENIZER(name, kind) extern const tok_kind kind;
+#include "engine/tokenizer/tokenizers.def"
+#undef TOKENIZER
+
+#endif

@@ -1,0 +1,29 @@
+/* tok_split.h - text is cut into the pieces that byte pairs are merged in. Internal to the
+ * tokenizer.
+ *
+ * How, the model file names; what the name means is a row of pretokenizers.def: patterns,
+ * each of which cuts what the one before it left. */
+#ifndef ENGINE_TOKENIZER_TOK_SPLIT_H
+#define ENGINE_TOKENIZER_TOK_SPLIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/err.h"
+#include "engine/gguf/gguf.h"
+
+typedef struct splitter splitter;
+
+/* The caller closes *out. Errors: TOKENIZER (no such name), NOMEM. */
+err splitter_open(splitter **out, gguf_text name);
+void splitter_close(splitter *s);
+
+bool splitter_keeps_words(const splitter *s); /* a piece that is a token is not taken apart */
+bool splitter_adds_bos(const splitter *s); /* a prompt starts with BOS, if the file is silent */
+
+/* Hand every piece of the n bytes at text, valid UTF-8, to `piece`, in order; the pieces
+ * are the text. Stops at its first error. Errors: NOMEM, and piece's. Thread-safe. */
+err splitter_split(const splitter *s, gguf_text text, err (*piece)(void *arg, gguf_text text),
+                   void *arg);
+
+#endif

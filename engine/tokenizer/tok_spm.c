@@ -1,0 +1,225 @@
+/* tok_spm.c - SentencePiece's BPE: characters are merged by score, others become bytes.
+ *
+ * Model files write a space as U+2581; here it is a space again, in tokens and in text, so
+ * that no token is longer than its text. The two cannot be told apart in ids: U+2581 in a
+ * text comes back as a space. (Kudo and Richardson 2018.) */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/tokenizer/tok_kind.h"
+#include "engine/tokenizer/tok_merge.h"
+#include "engine/tokenizer/tok_words.h"
+#include "engine/utf8.h"
+
+static const char key_scores[] = "tokenizer.ggml.scores";
+static const char key_pads[] = "tokenizer.ggml.add_space_prefix";
+static const char space_mark[] = "\xe2\x96\x81"; /* U+2581 */
+
+enum { MARK_BYTES = sizeof space_mark - 1 };
+
+/* What text can become by merging; tokens of type BYTE only write what no other does. */
+static const unsigned word_types = 1u << TOK_NORMAL | 1u << TOK_USER | 1u << TOK_UNUSED;
+
+typedef struct spm {
+    tok_words words;
+    uint32_t *rank; /* [V] smaller for a higher score */
+    int32_t byte_id[256];
+    bool pads;
+    bool cuts; /* no word has a space behind another character: merges stay within words */
+} spm;
+
+/* --- reading --- */
+
+/* Undo the mark; out has room for n bytes. Returns the bytes written. */
+static size_t unmark(const char *text, size_t n, char *out)
+{
+    size_t written = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const bool mark = n - i >= MARK_BYTES && memcmp(text + i, space_mark, MARK_BYTES) == 0;
+
+        out[written++] = mark ? ' ' : text[i];
+        if (mark) i += MARK_BYTES - 1;
+    }
+    return written;
+}
+
+static bool spell(gguf_text raw, char *out, size_t *n)
+{
+    *n = unmark(raw.at, raw.n, out);
+    return true;
+}
+
+/* Floats as integers of the opposite order. */
+static uint32_t rank_of(float score)
+{
+    const float number = score + 0.0f; /* one zero */
+    uint32_t bits;
+
+    memcpy(&bits, &number, sizeof bits);
+    return bits >> 31 ? bits : ~bits & 0x7fffffffu;
+}
+
+static err read_scores(spm *s, const gguf *g, size_t V)
+{
+    gguf_array list;
+
+    TRY(gguf_get_array(g, key_scores, &list));
+    if (list.type != GGUF_TYPE_FLOAT32) return ERR_KEYTYPE;
+    if (list.n != V) return ERR_TOOMANY;
+    s->rank = malloc(V * sizeof *s->rank);
+    if (!s->rank) return ERR_NOMEM;
+    for (size_t i = 0; i < V; i++) {
+        float score;
+
+        memcpy(&score, (const char *)list.data + i * sizeof score, sizeof score);
+        if (isnan(score)) return ERR_RANGE;
+        s->rank[i] = rank_of(score);
+    }
+    return ERR_OK;
+}
+
+/* Where text may be cut without a change: before a space that follows something else. */
+static bool is_cut(const char *text, size_t i)
+{
+    return text[i] == ' ' && text[i - 1] != ' ';
+}
+
+static bool has_no_cut(const tok_words *w)
+{
+    for (size_t slot = 0; slot <= w->mask; slot++) {
+        const int32_t id = w->ids[slot];
+        const gguf_text piece = id == NO_ID ? (gguf_text){"", 0} : w->v->piece[id];
+
+        for (size_t i = 1; i < piece.n; i++)
+            if (is_cut(piece.at, i)) return false;
+    }
+    return true;
+}
+
+static err read_pads(spm *s, const gguf *g)
+{
+    const err e = gguf_get_bool(g, key_pads, &s->pads);
+
+    if (e == ERR_MISSING) s->pads = true;
+    return e == ERR_MISSING ? ERR_OK : e;
+}
+
+static void spm_close(void *state)
+{
+    spm *s = state;
+
+    if (!s) return;
+    tok_words_close(&s->words);
+    free(s->rank);
+    free(s);
+}
+
+static err spm_open(void **state, const gguf *g, const tok_vocab *v, fault *why)
+{
+    spm *s = calloc(1, sizeof *s);
+    err e;
+
+    if (!s) return ERR_NOMEM;
+    e = tok_words_read(&s->words, v, word_types);
+    if (e == ERR_OK) e = tok_words_bytes(&s->words, s->byte_id, why);
+    if (e == ERR_OK) e = tok_blame(why, read_scores(s, g, v->n), key_scores);
+    if (e == ERR_OK) e = tok_blame(why, read_pads(s, g), key_pads);
+    if (e != ERR_OK) {
+        spm_close(s);
+        return e;
+    }
+    s->cuts = has_no_cut(&s->words);
+    *state = s;
+    return ERR_OK;
+}
+
+static bool spm_adds_bos(const void *state)
+{
+    (void)state;
+    return true;
+}
+
+static bool spm_pads(const void *state)
+{
+    return ((const spm *)state)->pads;
+}
+
+/* --- encoding --- */
+
+static bool pair(const merger *m, uint32_t left, uint32_t *rank, int32_t *id)
+{
+    const spm *s = m->state;
+    const uint32_t end = merge_end_of(m, m->symbols[left].right);
+
+    *id = tok_words_find(&s->words, m->text + left, end - left);
+    if (*id == NO_ID) return false;
+    *rank = s->rank[*id];
+    return true;
+}
+
+/* Merge the n bytes of one piece of text; what is no token in the end is written in bytes. */
+static err encode_piece(merger *m, const char *text, size_t n, int32_t *ids, size_t *count)
+{
+    const spm *s = m->state;
+    size_t length;
+
+    TRY(merge_begin(m, text, n));
+    for (size_t at = 0; at < n; at += length) {
+        if (utf8_step(text + at, n - at, &length) != UTF8_WHOLE) length = 1;
+        merge_put(m, at, tok_words_find(&s->words, text + at, length));
+    }
+    merge_all(m);
+    for (uint32_t at = 0; at != MERGE_END; at = m->symbols[at].right) {
+        const int32_t id = m->symbols[at].id;
+        const uint32_t end = id == NO_ID ? merge_end_of(m, at) : at;
+
+        if (id != NO_ID) ids[(*count)++] = id;
+        for (uint32_t i = at; i < end; i++)
+            ids[(*count)++] = s->byte_id[(unsigned char)text[i]];
+    }
+    return ERR_OK;
+}
+
+static err encode_all(merger *m, gguf_text text, int32_t *ids, size_t *count)
+{
+    const spm *s = m->state;
+
+    for (size_t at = 0, end; at < text.n; at = end) {
+        end = at + 1;
+        while (end < text.n && !(s->cuts && is_cut(text.at, end))) end++;
+        TRY(encode_piece(m, text.at + at, end - at, ids, count));
+    }
+    return ERR_OK;
+}
+
+static err spm_encode(const void *state, gguf_text text, bool inside, int32_t *ids,
+                      size_t *count)
+{
+    const spm *s = state;
+    const bool pads = s->pads && !inside;
+    merger m = {.pair = pair, .state = s};
+    char *plain = malloc(text.n + 1);
+    size_t found = *count;
+    err e;
+
+    if (!plain) return ERR_NOMEM;
+    plain[0] = ' ';
+    e = encode_all(&m, (gguf_text){plain, pads + unmark(text.at, text.n, plain + pads)}, ids,
+                   &found);
+    if (e == ERR_OK) *count = found;
+    merge_free(&m);
+    free(plain);
+    return e;
+}
+
+const tok_kind tok_spm = {
+    .spell = spell,
+    .spells_user = true,
+    .open = spm_open,
+    .close = spm_close,
+    .adds_bos = spm_adds_bos,
+    .pads = spm_pads,
+    .encode = spm_encode,
+};

@@ -1,0 +1,107 @@
+/* tok_words.c - the words of a vocabulary, found by their bytes. */
+#include "engine/tokenizer/tok_words.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t tok_scramble(uint64_t x)
+{
+    x ^= x >> 33;
+    x *= 0xff51afd7ed558ccdu;
+    x ^= x >> 33;
+    x *= 0xc4ceb9fe1a85ec53u;
+    return (size_t)(x ^ x >> 33);
+}
+
+size_t tok_table_size(size_t n)
+{
+    size_t size = 16;
+
+    while (size < 2 * n) size *= 2;
+    return size;
+}
+
+static size_t hash_bytes(const char *bytes, size_t n)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+
+    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
+    return tok_scramble(h);
+}
+
+/* The place of a word, or the empty one where it would be. */
+static int32_t *word_place(const tok_words *w, const char *bytes, size_t n)
+{
+    size_t i = hash_bytes(bytes, n) & w->mask;
+
+    for (; w->ids[i] != NO_ID; i = (i + 1) & w->mask) {
+        const gguf_text *piece = &w->v->piece[w->ids[i]];
+
+        if (piece->n == n && memcmp(piece->at, bytes, n) == 0) break;
+    }
+    return &w->ids[i];
+}
+
+int32_t tok_words_find(const tok_words *w, const char *bytes, size_t n)
+{
+    return n <= w->longest ? *word_place(w, bytes, n) : NO_ID;
+}
+
+err tok_words_read(tok_words *w, const tok_vocab *v, unsigned types)
+{
+    const size_t size = tok_table_size(v->n);
+
+    w->v = v;
+    w->ids = malloc(size * sizeof *w->ids);
+    if (!w->ids) return ERR_NOMEM;
+    memset(w->ids, 0xff, size * sizeof *w->ids); /* NO_ID */
+    w->mask = size - 1;
+    for (size_t i = 0; i < v->n; i++) {
+        int32_t *place;
+
+        if (!(types >> v->type[i] & 1) || v->piece[i].n == 0) continue;
+        place = word_place(w, v->piece[i].at, v->piece[i].n);
+        if (*place == NO_ID) *place = (int32_t)i;
+        if (v->piece[i].n > w->longest) w->longest = v->piece[i].n;
+    }
+    return ERR_OK;
+}
+
+void tok_words_close(tok_words *w)
+{
+    free(w->ids);
+}
+
+/* Bytes of ordinary text. Some vocabularies lack others: control characters, what UTF-8 never
+ * has, and what begins the unassigned planes. */
+static bool is_needed(int byte)
+{
+    if (byte < 0x80) return (byte >= 0x20 && byte != 0x7f) || byte == '\t' || byte == '\n';
+    return byte < 0xf1 && byte != 0xc0 && byte != 0xc1;
+}
+
+err tok_words_bytes(const tok_words *w, int32_t byte_id[256], fault *why)
+{
+    char field[64];
+
+    for (int i = 0; i < 256; i++) {
+        const char byte = (char)i;
+
+        byte_id[i] = tok_words_find(w, &byte, 1);
+    }
+    for (size_t i = w->v->n; i-- > 0;) { /* of doubles, the first */
+        const gguf_text *piece = &w->v->piece[i];
+
+        if (w->v->type[i] == TOK_BYTE && piece->n == 1)
+            byte_id[(unsigned char)piece->at[0]] = (int32_t)i;
+    }
+    for (int i = 0; i < 256; i++) {
+        if (byte_id[i] != NO_ID || !is_needed(i)) continue;
+        snprintf(field, sizeof field, "tokenizer.ggml.tokens: byte 0x%02x", (unsigned)i);
+        return fault_name(why, ERR_MISSING, field);
+    }
+    for (int i = 0; i < 256; i++)
+        if (byte_id[i] == NO_ID) byte_id[i] = byte_id['?'];
+    return ERR_OK;
+}

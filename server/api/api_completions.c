@@ -1,0 +1,195 @@
+/* api_completions.c - POST /v1/completions: continue a prompt, as text or token ids. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/api/completion.h"
+#include "server/api/routes.h"
+
+enum { DEFAULT_MAX_TOKENS = 16 };
+
+/* --- the prompt --- */
+
+/* The next prompt of q, with room for so many ids. NULL: *e. */
+static request_prompt *add_prompt(request *q, size_t n, err *e)
+{
+    request_prompt *p = &q->prompts[q->n_prompts++];
+
+    p->ids = calloc(n + 1, sizeof *p->ids);
+    if (!p->ids) *e = ERR_NOMEM;
+    return p->ids ? p : NULL;
+}
+
+static bool read_text(request *q, const char *text, const request_env *env, err *e)
+{
+    const bool bos = tokenizer_adds_bos(env->tokens);
+    const size_t n = strlen(text);
+    request_prompt *p = add_prompt(q, tokenizer_most_ids(env->tokens, n), e);
+
+    if (!p) return false;
+    if (bos) p->ids[0] = tokenizer_bos(env->tokens);
+    *e = tokenizer_encode(env->tokens, text, n, TOKENIZER_PLAIN, p->ids + bos, &p->n);
+    if (*e != ERR_OK) return false;
+    p->n += bos;
+    return true;
+}
+
+static bool read_ids(request *q, const cJSON *list, const request_env *env, json_fault *why,
+                     err *e)
+{
+    const int64_t last = (int64_t)tokenizer_size(env->tokens) - 1;
+    request_prompt *p = add_prompt(q, (size_t)cJSON_GetArraySize(list), e);
+    const cJSON *item;
+
+    if (!p) return false;
+    cJSON_ArrayForEach (item, list) {
+        if (!json_is_int(item, 0, last))
+            return json_refuse(why, "invalid_value", "prompt",
+                               "A token id in 'prompt' must be an integer from 0 to %lld.",
+                               (long long)last);
+        p->ids[p->n++] = (int32_t)item->valuedouble;
+    }
+    return true;
+}
+
+/* A string, or an array of token ids. */
+static bool read_one(request *q, const cJSON *prompt, const request_env *env, json_fault *why,
+                     err *e)
+{
+    if (cJSON_IsString(prompt)) return read_text(q, prompt->valuestring, env, e);
+    if (cJSON_IsArray(prompt)) return read_ids(q, prompt, env, why, e);
+    return json_refuse(
+        why, "invalid_value", "prompt",
+        "'prompt' must be a string, an array of token ids, or an array of such.");
+}
+
+/* string, [int]: one prompt. [string], [[int]]: one or several. */
+static bool read_prompt(request *q, const cJSON *body, const request_env *env, json_fault *why,
+                        err *e)
+{
+    const cJSON *prompt = json_get(body, "prompt");
+    const cJSON *first = cJSON_IsArray(prompt) ? prompt->child : NULL, *item;
+
+    if (!prompt)
+        return json_refuse(why, "missing_required_parameter", "prompt",
+                           "'prompt' is required.");
+    if (!first || cJSON_IsNumber(first))
+        return request_make_room(q, 1, why, e) && read_one(q, prompt, env, why, e);
+    if (!request_make_room(q, (size_t)cJSON_GetArraySize(prompt), why, e)) return false;
+    cJSON_ArrayForEach (item, prompt)
+        if (!read_one(q, item, env, why, e)) return false;
+    return true;
+}
+
+/* --- logprobs: four arrays side by side --- */
+
+/* Characters that token i adds: bytes that begin one. */
+static size_t characters_of(const reply *a, size_t token)
+{
+    const gguf_text piece = generation_piece(a->generation, token);
+    size_t n = 0;
+
+    for (size_t i = 0; i < piece.n; i++) n += ((unsigned char)piece.at[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* The k best, and the sampled one if it is not among them. */
+static void add_best(text_builder *t, const reply *a, size_t i)
+{
+    const generation *g = a->generation;
+    const size_t k = (size_t)g->in.top;
+    bool listed = false;
+
+    text_add_string(t, "{");
+    for (size_t j = 0; j < k; j++) {
+        const sample_top *best = &g->out.top[i * k + j];
+
+        if (j) text_add_string(t, ",");
+        reply_add_token(t, a, best->id);
+        text_add_string(t, ":");
+        text_add_float(t, best->logprob);
+        listed |= best->id == g->out.tokens[i].id;
+    }
+    if (!listed) {
+        if (k) text_add_string(t, ",");
+        reply_add_token(t, a, g->out.tokens[i].id);
+        text_add_string(t, ":");
+        text_add_float(t, reply_logprob(a, i));
+    }
+    text_add_string(t, "}");
+}
+
+static void add_logprobs(text_builder *t, reply *a, const reply_slice *s)
+{
+    const generation_token *tokens = a->generation->out.tokens;
+
+    text_add_string(t, "{\"tokens\":[");
+    for (size_t i = s->token_from; i < s->token_to; i++) {
+        if (i > s->token_from) text_add_string(t, ",");
+        reply_add_token(t, a, tokens[i].id);
+    }
+    text_add_string(t, "],\"token_logprobs\":[");
+    for (size_t i = s->token_from; i < s->token_to; i++) {
+        if (i > s->token_from) text_add_string(t, ",");
+        text_add_float(t, reply_logprob(a, i));
+    }
+    text_add_string(t, "],\"top_logprobs\":[");
+    for (size_t i = s->token_from; i < s->token_to; i++) {
+        if (i > s->token_from) text_add_string(t, ",");
+        add_best(t, a, i);
+    }
+    text_add_string(t, "],\"text_offset\":[");
+    for (size_t i = s->token_from; i < s->token_to; i++) {
+        text_addf(t, "%s%zu", i > s->token_from ? "," : "", a->characters);
+        a->characters += characters_of(a, i);
+    }
+    text_add_string(t, "]}");
+}
+
+/* --- answers --- */
+
+static const char object_name[] = "text_completion";
+
+/* The same in an answer and in an event. */
+static void write_choice(text_builder *t, reply *a, const reply_slice *s)
+{
+    text_addf(t, "{\"index\":%zu,\"text\":", a->index);
+    reply_add_text(t, a, s);
+    text_add_string(t, ",\"logprobs\":");
+    if (a->generation->in.top >= 0)
+        add_logprobs(t, a, s);
+    else
+        text_add_string(t, "null");
+    text_add_string(t, ",");
+    reply_add_finish(t, a, s);
+    if (s->first) reply_add_prompt_ids(t, a);
+    reply_add_token_ids(t, a, s);
+    text_add_string(t, "}");
+}
+
+static void open_answer(text_builder *t, const reply *a)
+{
+    reply_open(t, a, object_name);
+}
+
+static void write_events(text_builder *t, reply *a, const reply_slice *s)
+{
+    reply_open_event(t, a, object_name);
+    write_choice(t, a, s);
+    text_add_string(t, "]");
+    reply_close_event(t, a);
+}
+
+const completion_kind api_completions_kind = {
+    .request = {.default_max_tokens = DEFAULT_MAX_TOKENS, .read_prompt = read_prompt},
+    .id_prefix = "cmpl-",
+    .prompt_param = "prompt",
+    .event_object = object_name,
+    .open_answer = open_answer,
+    .write_choice = write_choice,
+    .write_events = write_events,
+};
+
+void api_completions(http_request *r)
+{
+    completion_start(r, &api_completions_kind);
+}

@@ -1,0 +1,45 @@
+/* api_status.c - probes: is it alive, does it take requests, which version is it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/api/routes.h"
+#include "server/api/server.h"
+#include "server/http/answer.h"
+
+static void answer_ready(http_request *r)
+{
+    const server *s = http_server(r);
+
+    if (s->ready)
+        http_answer(r, 200, NULL, NULL, 0);
+    else if (s->draining)
+        answer_err(r, ERR_DRAINING);
+    else
+        answer_error(r, 503, "server_error", "model_loading", NULL,
+                     "The model is being loaded.");
+}
+
+void api_health(http_request *r)
+{
+    answer_ready(r);
+}
+
+void api_readyz(http_request *r)
+{
+    answer_ready(r);
+}
+
+void api_livez(http_request *r)
+{
+    http_answer(r, 200, NULL, NULL, 0);
+}
+
+void api_version(http_request *r)
+{
+    char *body = strdup("{\"version\":\"" XQUANTD_VERSION "\"}");
+
+    if (body)
+        http_answer(r, 200, "application/json", body, strlen(body));
+    else
+        answer_err(r, ERR_NOMEM);
+}

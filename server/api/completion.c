@@ -1,0 +1,230 @@
+/* completion.c - from a held request to its admission, or its refusal. */
+#include "server/api/completion.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/api/delivery.h"
+#include "server/api/server.h"
+#include "server/http/answer.h"
+#include "server/sched/job.h"
+
+typedef struct completion {
+    job job; /* first: what the workers are given */
+    http_request *http;
+    const completion_kind *kind;
+    server *server;
+    request_env env;
+    const char *body; /* the HTTP request's */
+    size_t body_bytes;
+    request request;
+    json_fault why;           /* the worker's: status 0 where the body is fine */
+    session_history *history; /* of its session's last turn, while it is compared */
+} completion;
+
+/* --- the end of every path: log, free, and the request's one answer --- */
+
+static void completion_free(completion *c)
+{
+    session_history_drop(c->history);
+    request_free(&c->request);
+    free(c);
+}
+
+static void refuse(completion *c, int status, const char *code, const char *param,
+                   const char *message)
+{
+    http_request *r = c->http;
+
+    completion_free(c);
+    answer_error(r, status, "invalid_request_error", code, param, message);
+}
+
+static void fail(completion *c, err e)
+{
+    http_request *r = c->http;
+
+    completion_free(c);
+    delivery_fail(r, e);
+}
+
+/* --- refusals --- */
+
+static void count_rejected(const completion *c, err e)
+{
+    metrics *m = c->server->metrics;
+
+    if (e == ERR_BUSY) metrics_count_rejected(m, REJECT_QUEUE_FULL);
+    if (e == ERR_TOOLONG) metrics_count_rejected(m, REJECT_CONTEXT_LENGTH);
+    if (e == ERR_NOROOM) metrics_count_rejected(m, REJECT_CACHE_CAPACITY);
+    if (e == ERR_DRAINING) metrics_count_rejected(m, REJECT_DRAINING);
+}
+
+/* The longest context there is: the model's, or what the pool holds besides the open block. */
+static size_t longest_context(const completion *c, err e)
+{
+    sched_stats stats;
+
+    if (e != ERR_NOROOM) return c->env.ctx_size;
+    sched_read_stats(c->server->sched, &stats);
+    stats.capacity_tokens += stats.block_tokens;
+    return stats.capacity_tokens < c->env.ctx_size ? stats.capacity_tokens : c->env.ctx_size;
+}
+
+/* Clients look for words of this sentence. Source: openai-wire, errors. */
+static void refuse_length(completion *c, err e, size_t prompt, size_t max_tokens)
+{
+    char message[384];
+
+    snprintf(message, sizeof message,
+             "This model's maximum context length is %zu tokens. However, you requested %zu "
+             "tokens (%zu in the messages, %zu in the completion). Please reduce the length "
+             "of the messages or completion.",
+             longest_context(c, e), prompt + max_tokens, prompt, max_tokens);
+    refuse(c, answer_for(e).status, answer_for(e).code, c->kind->prompt_param, message);
+}
+
+static void refuse_admission(completion *c, err e, size_t prompt, size_t max_tokens)
+{
+    count_rejected(c, e);
+    if (e == ERR_TOOLONG || e == ERR_NOROOM)
+        refuse_length(c, e, prompt, max_tokens);
+    else if (e == ERR_TOOMANY)
+        refuse(c, 400, "invalid_value", c->kind->prompt_param,
+               "The request asks for more answers than this server lets wait.");
+    else if (e == ERR_EMPTY)
+        refuse(c, 400, answer_for(e).code, c->kind->prompt_param, "The prompt has no tokens.");
+    else
+        fail(c, e);
+}
+
+/* --- admission --- */
+
+/* Hand over to who delivers. */
+static void admit(completion *c)
+{
+    delivery_refusal why = {0};
+    const err e = delivery_start(c->http, c->kind, &c->env, &c->request, &why);
+
+    if (e == ERR_OK)
+        completion_free(c);
+    else
+        refuse_admission(c, e, why.prompt, why.max_tokens);
+}
+
+/* --- the worker's part --- */
+
+static err read_body(job *j)
+{
+    completion *c = (completion *)j;
+    err e;
+
+    if (atomic_load(&j->cancel)) return ERR_CANCELED;
+    request_read(&c->request, &c->kind->request, &c->env, c->body, c->body_bytes, &c->why, &e);
+    return e;
+}
+
+static err resume(job *j)
+{
+    completion *c = (completion *)j;
+
+    if (atomic_load(&j->cancel)) return ERR_CANCELED;
+    return request_resume(&c->request, &c->env, c->history->ids, c->history->n);
+}
+
+static void on_resumed(job *j, err e)
+{
+    completion *c = (completion *)j;
+
+    if (e == ERR_OK && http_is_gone(c->http)) e = ERR_CANCELED;
+    if (e == ERR_OK)
+        admit(c);
+    else
+        fail(c, e);
+}
+
+/* Its session's ids, if it has any, are compared with the prompt by a worker. */
+static void attach(completion *c)
+{
+    const session *s = NULL;
+    err e;
+
+    if (c->request.session[0] && c->request.n_prompts == 1)
+        s = sessions_find(c->server->sessions, &c->request.who, c->request.session);
+    if (!s || !s->history) {
+        admit(c);
+        return;
+    }
+    c->history = session_history_hold(s->history);
+    c->job.work = resume;
+    c->job.done = on_resumed;
+    e = workers_submit(c->server->workers, &c->job);
+    if (e == ERR_OK) return;
+    count_rejected(c, e);
+    fail(c, e);
+}
+
+static void on_read(job *j, err e)
+{
+    completion *c = (completion *)j;
+
+    if (e == ERR_OK && http_is_gone(c->http)) e = ERR_CANCELED;
+    if (e == ERR_OK && c->why.status) {
+        const json_fault why = c->why;
+
+        refuse(c, why.status, why.code, why.param[0] ? why.param : NULL, why.message);
+    } else if (e != ERR_OK) {
+        fail(c, e);
+    } else {
+        attach(c);
+    }
+}
+
+/* --- the start --- */
+
+static void on_gone(http_request *r)
+{
+    completion *c = http_user(r);
+
+    atomic_store(&c->job.cancel, true);
+}
+
+static completion *completion_new(http_request *r, const completion_kind *kind)
+{
+    completion *c = calloc(1, sizeof *c);
+    server *s = http_server(r);
+
+    if (!c) return NULL;
+    c->job.work = read_body;
+    c->job.done = on_read;
+    atomic_init(&c->job.cancel, false);
+    c->http = r;
+    c->kind = kind;
+    c->server = s;
+    c->env = (request_env){.tokens = s->runtime->tokens,
+                           .model_name = s->runtime->model_name,
+                           .ctx_size = s->runtime->ctx_size,
+                           .default_max_tokens = (size_t)s->config->default_max_tokens,
+                           .authorization = http_header(r, "Authorization"),
+                           .session = http_header(r, "X-Session-ID"),
+                           .share_prefixes = s->config->share_prefixes};
+    c->body = http_body(r, &c->body_bytes);
+    return c;
+}
+
+void completion_start(http_request *r, const completion_kind *kind)
+{
+    completion *c = completion_new(r, kind);
+    err e;
+
+    if (!c) {
+        answer_err(r, ERR_NOMEM);
+        return;
+    }
+    http_hold(r, on_gone, c);
+    e = workers_submit(c->server->workers, &c->job);
+    if (e == ERR_OK) return;
+    count_rejected(c, e);
+    fail(c, e);
+}

@@ -1,0 +1,394 @@
+/* delivery.c - from generations to one HTTP answer. */
+#include "server/api/delivery.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/api/server.h"
+#include "server/http/answer.h"
+#include "server/log.h"
+
+/* A client that has this much unread text is taken for dead. */
+enum { MAX_BACKLOG_BYTES = 1 << 20 };
+
+typedef struct choice {
+    struct delivery *of;
+    generation *generation; /* the scheduler's until it has ended */
+    reply reply;
+    size_t sent_tokens, sent_text;
+    size_t observed; /* tokens that metrics have seen */
+    bool begun;      /* an event was written */
+    uint64_t last_token_ns;
+} choice;
+
+typedef struct delivery {
+    http_request *http;
+    const completion_kind *kind;
+    server *server;
+    request request;
+    choice *choices; /* [n] by prompt */
+    size_t n, left;  /* not ended */
+    bool opened;     /* the headers of a stream are out */
+    err result;      /* the first failure */
+} delivery;
+
+static void delivery_free(delivery *d)
+{
+    for (size_t i = 0; d->choices && i < d->n; i++) generation_free(d->choices[i].generation);
+    free(d->choices);
+    request_free(&d->request);
+    free(d);
+}
+
+void delivery_fail(http_request *r, err e)
+{
+    const server *s = http_server(r);
+
+    if (e == ERR_BUSY)
+        answer_busy(r, sched_retry_seconds(s->sched));
+    else
+        answer_err(r, e);
+}
+
+/* Nobody wants any of it. */
+static void cancel(delivery *d)
+{
+    for (size_t i = 0; i < d->n; i++) atomic_store(&d->choices[i].generation->cancel, true);
+}
+
+/* --- events --- */
+
+/* Takes what t has. A client that left, or reads too slowly, stops it all. */
+static void send_events(delivery *d, text_builder *t)
+{
+    size_t n = 0;
+    char *bytes = text_take(t, &n);
+
+    if (!bytes || http_stream_write(d->http, bytes, n) != ERR_OK ||
+        http_stream_backlog(d->http) > MAX_BACKLOG_BYTES)
+        cancel(d);
+    free(bytes);
+}
+
+static void write_slice(choice *c, text_builder *t, reply_slice *s)
+{
+    s->token_from = c->sent_tokens;
+    s->text_from = c->sent_text;
+    s->first = !c->begun;
+    c->of->kind->write_events(t, &c->reply, s);
+    c->begun = true;
+    c->sent_tokens = s->token_to;
+    c->sent_text = s->text_to;
+}
+
+/* One event for each token that makes text visible. A token whose text is held back waits
+ * for the one that lets it go; only the very first opens the stream at once. */
+static void write_tokens(choice *c, text_builder *t, size_t published)
+{
+    const generation_token *tokens = c->generation->out.tokens;
+
+    for (size_t i = c->sent_tokens; i < published; i++) {
+        const bool shows = tokens[i].text_end > c->sent_text;
+        reply_slice s = {.token_to = shows ? i + 1 : c->sent_tokens,
+                         .text_to = tokens[i].text_end};
+
+        if (shows || !c->begun) write_slice(c, t, &s);
+    }
+}
+
+static void observe_tokens(choice *c, size_t published, uint64_t now_ns)
+{
+    const size_t n = published - c->observed;
+
+    if (n && c->last_token_ns)
+        metrics_observe_tokens(c->of->server->metrics, n,
+                               (double)(now_ns - c->last_token_ns) / 1e9);
+    if (n) c->last_token_ns = now_ns;
+    c->observed = published;
+}
+
+/* It runs: what it may need is reserved, so that an answer can be promised. */
+static void open_stream(delivery *d)
+{
+    if (!d->request.stream || d->opened || http_is_gone(d->http)) return;
+    d->opened = true;
+    http_stream_begin(d->http, 200, "text/event-stream");
+}
+
+static void on_progress(generation *g)
+{
+    choice *c = g->user;
+    delivery *d = c->of;
+    const size_t published = atomic_load_explicit(&g->out.published, memory_order_acquire);
+    text_builder t = {0};
+
+    open_stream(d);
+    observe_tokens(c, published, uv_hrtime());
+    if (!d->request.stream || atomic_load(&g->cancel)) return;
+    write_tokens(c, &t, published);
+    if (t.n || t.failed) send_events(d, &t);
+}
+
+/* --- the end of all --- */
+
+static reply_usage sum_usage(const delivery *d)
+{
+    reply_usage sum = {0};
+
+    for (size_t i = 0; i < d->n; i++) {
+        const generation *g = d->choices[i].generation;
+
+        sum.completion += g->out.n_tokens;
+        if (i % d->request.n) continue;
+        sum.prompt += g->in.n_ids;
+        sum.cached += g->out.cached_tokens;
+    }
+    return sum;
+}
+
+static void end_events(delivery *d)
+{
+    const reply_usage usage = sum_usage(d);
+    text_builder t = {0};
+
+    reply_end_events(&t, &d->choices[0].reply, d->kind->event_object, &usage);
+    send_events(d, &t);
+}
+
+static reply_slice rest_of(const choice *c)
+{
+    return (reply_slice){.token_to = c->generation->out.n_tokens,
+                         .text_to = c->generation->out.text_bytes,
+                         .last = true};
+}
+
+static void write_answer(delivery *d, text_builder *t)
+{
+    const reply_usage usage = sum_usage(d);
+
+    d->kind->open_answer(t, &d->choices[0].reply);
+    text_add_string(t, ",\"choices\":[");
+    for (size_t i = 0; i < d->n; i++) {
+        reply_slice whole = rest_of(&d->choices[i]);
+
+        whole.first = true;
+        if (i) text_add_string(t, ",");
+        d->kind->write_choice(t, &d->choices[i].reply, &whole);
+    }
+    text_add_string(t, "],");
+    reply_add_usage(t, &usage);
+    text_add_string(t, "}");
+}
+
+/* The headers are out: an event is the only way left to say it. */
+static void fail_events(delivery *d)
+{
+    const answer_row row = answer_for(d->result);
+    char *body = answer_body(row.type, row.code, NULL, err_text(d->result));
+    text_builder t = {0};
+
+    if (body) text_addf(&t, "data: %s\n\n", body);
+    free(body);
+    send_events(d, &t);
+}
+
+/* What was computed is what the session's next turn begins with, if it was canceled too. Of
+ * several answers the first is the one that goes on. */
+static void note_turn(const delivery *d)
+{
+    const generation *g = d->choices[0].generation;
+    const size_t n = g->out.n_tokens;
+    int32_t *answer;
+
+    if (!d->request.session[0] || !g->out.first_ns || d->request.n_prompts > 1) return;
+    answer = malloc((n + 1) * sizeof *answer);
+    if (!answer) return; /* then the next turn is found by content alone */
+    for (size_t i = 0; i < n; i++) answer[i] = g->out.tokens[i].id;
+    sessions_note(d->server->sessions, &d->request.who, d->request.session, g->in.ids,
+                  g->in.n_ids, answer, n);
+    free(answer);
+}
+
+/* Frees d before the request's one answer. */
+static void end_whole(delivery *d)
+{
+    http_request *r = d->http;
+    const err e = d->result;
+    text_builder t = {0};
+
+    if (e == ERR_OK) write_answer(d, &t);
+    delivery_free(d);
+    if (e == ERR_OK)
+        answer_json(r, &t);
+    else
+        delivery_fail(r, e);
+}
+
+static void end_all(delivery *d)
+{
+    http_request *r = d->http;
+
+    note_turn(d);
+    if (d->result == ERR_OK) open_stream(d);
+    if (!d->opened) {
+        end_whole(d);
+        return;
+    }
+    if (d->result == ERR_OK)
+        end_events(d);
+    else
+        fail_events(d);
+    delivery_free(d);
+    http_stream_end(r);
+}
+
+/* --- the end of one --- */
+
+static void log_end(const choice *c, const char *finish)
+{
+    const generation *g = c->generation;
+    const http_request *r = c->of->http;
+    const uint64_t now_ns = uv_hrtime(), arrived_ns = http_arrived_ns(r);
+    const uint64_t started_ns = g->out.started_ns ? g->out.started_ns : now_ns;
+    const double ttft_ms = (double)(g->out.first_ns - arrived_ns) / 1e6;
+
+    log_line(LOG_INFO, "generation", "req_id", LOG_TEXT(http_id(r)), "choice",
+             LOG_INT(c->reply.index), "route", LOG_TEXT(http_route(r)), "prompt_tokens",
+             LOG_INT(g->in.n_ids), "cached_tokens", LOG_INT(g->out.cached_tokens),
+             "completion_tokens", LOG_INT(g->out.n_tokens), "cache_bytes",
+             LOG_INT(g->out.cache_bytes), "queue_ms",
+             LOG_NUM((double)(started_ns - g->out.queued_ns) / 1e6), "ttft_ms",
+             LOG_NUM(g->out.first_ns ? ttft_ms : -1), "total_ms",
+             LOG_NUM((double)(now_ns - arrived_ns) / 1e6), "finish", LOG_TEXT(finish), NULL);
+}
+
+/* The events that a choice still owes. */
+static void end_choice(choice *c)
+{
+    reply_slice s = rest_of(c);
+    text_builder t = {0};
+
+    if (s.token_to) write_tokens(c, &t, s.token_to - 1);
+    write_slice(c, &t, &s);
+    send_events(c->of, &t);
+}
+
+static void on_done(generation *g, err e)
+{
+    choice *c = g->user;
+    delivery *d = c->of;
+    const uint64_t now_ns = uv_hrtime(), arrived_ns = http_arrived_ns(d->http);
+    const bool failed = e != ERR_OK && e != ERR_CANCELED;
+
+    if (e == ERR_OK && g->out.finish == FINISH_ABORT) e = ERR_CANCELED;
+    observe_tokens(c, g->out.n_tokens, now_ns);
+    metrics_count_generation(d->server->metrics, g, failed, arrived_ns, now_ns);
+    log_end(c, failed ? "error" : generation_finish_name(g->out.finish));
+    if (e == ERR_OK) open_stream(d);
+    if (e == ERR_OK && d->opened) end_choice(c);
+    if (e != ERR_OK && d->result == ERR_OK) {
+        d->result = e;
+        cancel(d);
+    }
+    if (--d->left == 0) end_all(d);
+}
+
+/* --- the beginning --- */
+
+static void on_gone(http_request *r)
+{
+    cancel(http_user(r));
+}
+
+/* Fill in choice i. */
+static err make_choice(delivery *d, const request_env *env, const reply *common, size_t i)
+{
+    choice *c = &d->choices[i];
+    generation_in in;
+
+    TRY(request_choice(&d->request, env, i, &in));
+    TRY(generation_new(&c->generation, env->tokens, &in));
+    c->of = d;
+    c->reply = *common;
+    c->reply.index = i;
+    c->reply.generation = c->generation;
+    c->generation->user = c;
+    c->generation->progress = on_progress;
+    c->generation->done = on_done;
+    return ERR_OK;
+}
+
+/* How many answers to a prompt may run together: all, or as many as there could be room for. */
+static err size_groups(const delivery *d, size_t prompt, size_t max_tokens, size_t *together)
+{
+    err e = ERR_NOROOM;
+
+    for (*together = d->request.n; *together; --*together) {
+        e = sched_check(d->server->sched, prompt, max_tokens, *together - 1);
+        if (e != ERR_NOROOM) break;
+    }
+    return e;
+}
+
+/* Those who lead a row of copies. */
+typedef struct leaders {
+    generation **list;
+    size_t n;
+} leaders;
+
+/* The choices of prompt number p, chained. */
+static err make_choices(delivery *d, const request_env *env, const reply *common, size_t p,
+                        leaders *out, delivery_refusal *why)
+{
+    const request_prompt *prompt = &d->request.prompts[p];
+    choice *of = d->choices + p * d->request.n;
+    size_t together;
+
+    *why = (delivery_refusal){prompt->n, request_max_tokens(&d->request, env, prompt)};
+    TRY(size_groups(d, why->prompt, why->max_tokens, &together));
+    for (size_t i = 0; i < d->request.n; i++) {
+        TRY(make_choice(d, env, common, p * d->request.n + i));
+        if (i % together)
+            of[i - 1].generation->copy = of[i].generation;
+        else
+            out->list[out->n++] = of[i].generation;
+    }
+    return ERR_OK;
+}
+
+static err submit(delivery *d, const request_env *env, leaders *l, delivery_refusal *why)
+{
+    sched *to = d->server->sched;
+    reply common = {
+        .model = env->model_name, .created = (uint64_t)time(NULL), .request = &d->request};
+
+    reply_make_id(common.id, d->kind->id_prefix);
+    for (size_t p = 0; p < d->request.n_prompts; p++)
+        TRY(make_choices(d, env, &common, p, l, why));
+    return l->n <= sched_queue_limit(to) ? sched_submit(to, l->list, l->n) : ERR_TOOMANY;
+}
+
+err delivery_start(http_request *r, const completion_kind *kind, const request_env *env,
+                   request *q, delivery_refusal *why)
+{
+    delivery *d = calloc(1, sizeof *d);
+    leaders l = {0};
+    err e = ERR_NOMEM;
+
+    if (!d) return e;
+    *d = (delivery){.http = r, .kind = kind, .server = http_server(r), .request = *q};
+    d->n = d->left = q->n_prompts * q->n;
+    d->choices = calloc(d->n, sizeof *d->choices);
+    l.list = calloc(d->n, sizeof(generation *));
+    if (d->choices && l.list) e = submit(d, env, &l, why);
+    free(l.list);
+    if (e == ERR_OK) {
+        http_hold(r, on_gone, d);
+        *q = (request){0};
+        return ERR_OK;
+    }
+    d->request = (request){0};
+    delivery_free(d);
+    return e;
+}

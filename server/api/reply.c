@@ -1,0 +1,116 @@
+/* reply.c - the words that both generation endpoints use. */
+#include "server/api/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "engine/utf8.h"
+
+void reply_make_id(char id[48], const char *prefix)
+{
+    struct timespec now = {0};
+    uint32_t w[4] = {0};
+
+    if (getrandom(w, sizeof w, 0) != (ssize_t)sizeof w) clock_gettime(CLOCK_MONOTONIC, &now);
+    w[0] ^= (uint32_t)now.tv_nsec;
+    snprintf(id, 48, "%s%08x%08x%08x%08x", prefix, w[0], w[1], w[2], w[3]);
+}
+
+void reply_open(text_builder *t, const reply *a, const char *object)
+{
+    text_addf(t, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":", a->id, object,
+              (unsigned long long)a->created);
+    text_add_json_string(t, a->model);
+    text_add_string(t, ",\"system_fingerprint\":\"xquantd-" XQUANTD_VERSION "\"");
+}
+
+void reply_open_event(text_builder *t, const reply *a, const char *object)
+{
+    text_add_string(t, "data: ");
+    reply_open(t, a, object);
+    text_add_string(t, ",\"choices\":[");
+}
+
+void reply_close_event(text_builder *t, const reply *a)
+{
+    text_add_string(t, a->request->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+}
+
+void reply_end_events(text_builder *t, const reply *a, const char *object,
+                      const reply_usage *usage)
+{
+    if (a->request->include_usage) {
+        reply_open_event(t, a, object);
+        text_add_string(t, "],");
+        reply_add_usage(t, usage);
+        text_add_string(t, "}\n\n");
+    }
+    text_add_string(t, "data: [DONE]\n\n");
+}
+
+void reply_add_usage(text_builder *t, const reply_usage *u)
+{
+    text_addf(t,
+              "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
+              "\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
+              u->prompt, u->completion, u->prompt + u->completion, u->cached);
+}
+
+void reply_add_prompt_ids(text_builder *t, const reply *a)
+{
+    const generation_in *in = &a->generation->in;
+
+    if (!a->request->return_token_ids) return;
+    text_add_string(t, ",\"prompt_token_ids\":[");
+    for (size_t i = 0; i < in->n_ids; i++) text_addf(t, "%s%d", i ? "," : "", in->ids[i]);
+    text_add_string(t, "]");
+}
+
+void reply_add_token_ids(text_builder *t, const reply *a, const reply_slice *s)
+{
+    const generation_token *tokens = a->generation->out.tokens;
+
+    if (!a->request->return_token_ids) return;
+    text_add_string(t, ",\"token_ids\":[");
+    for (size_t i = s->token_from; i < s->token_to; i++)
+        text_addf(t, "%s%d", i > s->token_from ? "," : "", tokens[i].id);
+    text_add_string(t, "]");
+}
+
+void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s)
+{
+    text_add_string(t, "\"finish_reason\":");
+    text_add_json_string(t, s->last ? generation_finish_name(a->generation->out.finish) : NULL);
+}
+
+void reply_add_text(text_builder *t, const reply *a, const reply_slice *s)
+{
+    text_add_json(t, a->generation->out.text + s->text_from, s->text_to - s->text_from);
+}
+
+void reply_add_token(text_builder *t, const reply *a, int32_t id)
+{
+    const gguf_text piece = tokenizer_piece(a->generation->tokenizer, id, true);
+
+    if (utf8_valid(piece.at, piece.n)) {
+        text_add_json(t, piece.at, piece.n);
+        return;
+    }
+    text_add_string(t, "\"bytes:");
+    for (size_t i = 0; i < piece.n; i++)
+        text_addf(t, "\\\\x%02x", (unsigned)(unsigned char)piece.at[i]);
+    text_add_string(t, "\"");
+}
+
+float reply_logprob(const reply *a, size_t i)
+{
+    const generation *g = a->generation;
+    const size_t top = g->in.top > 0 ? (size_t)g->in.top : 0;
+
+    for (size_t k = 0; k < top; k++)
+        if (g->out.top[i * top + k].id == g->out.tokens[i].id)
+            return g->out.top[i * top + k].logprob;
+    return g->out.tokens[i].logprob;
+}

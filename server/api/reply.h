@@ -1,0 +1,75 @@
+/* reply.h - what both generation endpoints say in the same words: the frame of an answer
+ * and of a stream's events, usage, token ids, tokens as text.
+ *
+ * Pure text: a reply reads a generation and writes into a text_builder. Loop thread only,
+ * because it reads what the scheduler has published. */
+#ifndef SERVER_API_REPLY_H
+#define SERVER_API_REPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/api/request.h"
+#include "server/sched/generation.h"
+#include "server/text.h"
+
+typedef struct reply {
+    char id[48];       /* "chatcmpl-..." */
+    const char *model; /* borrowed */
+    uint64_t created;  /* seconds since 1970 */
+    const request *request;
+    const generation *generation; /* with in.ids still there */
+    size_t index;                 /* of the choice */
+    size_t characters;            /* of the answer's tokens so far, for text_offset */
+} reply;
+
+/* What one event, or the whole answer, is about. */
+typedef struct reply_slice {
+    size_t token_from, token_to; /* tokens [from, to) */
+    size_t text_from, text_to;   /* bytes of text */
+    bool first;                  /* of the stream */
+    bool last;                   /* the generation has ended: says why */
+} reply_slice;
+
+/* An id of its own: the prefix and 32 hexadecimal digits. */
+void reply_make_id(char id[48], const char *prefix);
+
+/* `{"id":..,"object":..,"created":..,"model":..,"system_fingerprint":..` */
+void reply_open(text_builder *t, const reply *a, const char *object);
+
+/* `data: ` and reply_open and `,"choices":[`; then what closes it: `"usage":null` where a
+ * usage event will follow, and the blank line. */
+void reply_open_event(text_builder *t, const reply *a, const char *object);
+void reply_close_event(text_builder *t, const reply *a);
+
+/* Tokens of all choices; a prompt counts once. */
+typedef struct reply_usage {
+    size_t prompt, cached, completion;
+} reply_usage;
+
+/* The event with usage and no choices, if it was asked for, and `data: [DONE]`. */
+void reply_end_events(text_builder *t, const reply *a, const char *object,
+                      const reply_usage *usage);
+
+/* `"usage":{..}` */
+void reply_add_usage(text_builder *t, const reply_usage *usage);
+
+/* `,"prompt_token_ids":[..]` and `,"token_ids":[..]`, where they were asked for. */
+void reply_add_prompt_ids(text_builder *t, const reply *a);
+void reply_add_token_ids(text_builder *t, const reply *a, const reply_slice *s);
+
+/* `"finish_reason":"stop"`, or null before the end. */
+void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s);
+
+/* The text of the slice, a JSON string. */
+void reply_add_text(text_builder *t, const reply *a, const reply_slice *s);
+
+/* A token as a JSON string: its text, or "bytes:\\xf0\\x9f" where that is not UTF-8. */
+void reply_add_token(text_builder *t, const reply *a, int32_t id);
+
+/* The logprob of token i. Where it is among the best its number there is used, so that
+ * "is it the best?" can be asked by comparing the two. */
+float reply_logprob(const reply *a, size_t i);
+
+#endif

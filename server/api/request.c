@@ -1,0 +1,425 @@
+/* request.c - the members that both generation endpoints share. */
+#include "server/api/request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "server/api/resume.h"
+
+static const char invalid[] = "invalid_value";
+static const char unsupported[] = "unsupported_parameter";
+
+/* --- model, n, and what is not offered --- */
+
+static bool read_model(const cJSON *body, const request_env *env, json_fault *why)
+{
+    const char *name = env->model_name;
+
+    if (!json_get_string(body, "model", &name, why)) return false;
+    if (strcmp(name, env->model_name) == 0) return true;
+    why->status = 404;
+    return json_refuse(why, "model_not_found", "model", "The model `%.128s` does not exist.",
+                       name);
+}
+
+/* n and best_of: none is thrown away. */
+static bool read_counts(request *q, const cJSON *body, json_fault *why)
+{
+    int64_t n = 1, best_of;
+
+    if (!json_get_int(body, "n", 1, REQUEST_MAX_CHOICES, &n, why)) return false;
+    q->n = (size_t)n;
+    best_of = n;
+    if (!json_get_int(body, "best_of", 0, REQUEST_MAX_CHOICES, &best_of, why)) return false;
+    if (best_of == n) return true;
+    return json_refuse(why, unsupported, "best_of", "'best_of' must equal 'n'.");
+}
+
+/* Is the member there, with a value that asks for something? */
+static bool is_truthy(const cJSON *item)
+{
+    if (!item || cJSON_IsFalse(item)) return false;
+    if (cJSON_IsString(item)) return item->valuestring[0] != '\0';
+    if (cJSON_IsNumber(item)) return item->valuedouble != 0;
+    if (cJSON_IsArray(item)) return item->child != NULL;
+    return true;
+}
+
+static bool refuse_unsupported(const cJSON *body, json_fault *why)
+{
+    static const char *const names[] = {"echo", "suffix", "tools", "functions"};
+    const cJSON *format = json_get(body, "response_format");
+    const char *type = "text";
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (is_truthy(json_get(body, names[i])))
+            return json_refuse(why, unsupported, names[i], "'%s' is not supported.", names[i]);
+    if (!format) return true;
+    if (!cJSON_IsObject(format))
+        return json_refuse(why, invalid, "response_format",
+                           "'response_format' must be an object.");
+    if (!json_get_string(format, "type", &type, why)) return false;
+    if (strcmp(type, "text") == 0) return true;
+    return json_refuse(why, unsupported, "response_format",
+                       "Only the response format 'text' is supported.");
+}
+
+/* --- numbers --- */
+
+#define get_NUM json_get_number
+#define get_INT json_get_int
+typedef double field_NUM;
+typedef int64_t field_INT;
+
+static bool read_fields(sample_params *sample, const cJSON *body, json_fault *why)
+{
+    *sample = (sample_params){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+#define FIELD(kind, name, member, min, max)                                \
+    {                                                                      \
+        field_##kind value = (field_##kind)sample->member;                 \
+                                                                           \
+        if (!get_##kind(body, #name, min, max, &value, why)) return false; \
+        sample->member = (__typeof__(sample->member))value;                \
+    }
+#include "server/api/fields.def"
+#undef FIELD
+    if (sample->top_k < 0) sample->top_k = 0; /* -1 is a peer's word for all */
+    return true;
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed;
+    struct timespec now;
+
+    if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed) return seed;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_nsec * 0x9e3779b97f4a7c15u + (uint64_t)now.tv_sec;
+}
+
+static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, json_fault *why)
+{
+    int64_t given = 0;
+
+    if (!json_get_int64(body, text, "seed", &given, why)) return false;
+    *seed = json_get(body, "seed") ? (uint64_t)given : random_seed();
+    return true;
+}
+
+/* A default is cut to what a prompt leaves of the context, see request_max_tokens. */
+static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *body,
+                            const request_env *env, json_fault *why)
+{
+    int64_t n = (int64_t)(kind->default_max_tokens ? kind->default_max_tokens
+                                                   : env->default_max_tokens);
+
+    if (!json_get_int(body, "max_tokens", 0, INT32_MAX, &n, why)) return false;
+    if (kind->chat && !json_get_int(body, "max_completion_tokens", 0, INT32_MAX, &n, why))
+        return false;
+    q->in.max_tokens = (size_t)n;
+    q->wants_tokens = json_get(body, "max_tokens") ||
+                      (kind->chat && json_get(body, "max_completion_tokens"));
+    return true;
+}
+
+/* --- logprobs: a flag and a count for chat, a count alone for completions --- */
+
+static bool read_chat_logprobs(int *top, const cJSON *body, json_fault *why)
+{
+    bool wanted = false;
+    int64_t n = 0;
+
+    if (!json_get_bool(body, "logprobs", &wanted, why)) return false;
+    if (!json_get_int(body, "top_logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
+    if (!wanted && json_get(body, "top_logprobs") && n > 0)
+        return json_refuse(why, invalid, "top_logprobs",
+                           "'top_logprobs' needs 'logprobs' to be true.");
+    *top = wanted ? (int)n : -1;
+    return true;
+}
+
+static bool read_logprobs(request *q, const request_kind *kind, const cJSON *body,
+                          json_fault *why)
+{
+    int64_t n = -1;
+
+    if (kind->chat) return read_chat_logprobs(&q->in.top, body, why);
+    if (!json_get_int(body, "logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
+    q->in.top = (int)n;
+    return true;
+}
+
+/* --- lists --- */
+
+/* An empty stop string stops nothing: clients send it for an empty form field. */
+static bool add_stop(generation_in *in, const char *stop, err *e)
+{
+    if (!stop[0]) return true;
+    in->stop[in->n_stop] = strdup(stop);
+    if (!in->stop[in->n_stop]) {
+        *e = ERR_NOMEM;
+        return false;
+    }
+    in->n_stop++;
+    return true;
+}
+
+static bool read_stop(generation_in *in, const cJSON *body, json_fault *why, err *e)
+{
+    const cJSON *stop = json_get(body, "stop"), *item;
+    size_t n = 0;
+
+    if (!stop) return true;
+    if (cJSON_IsString(stop)) return add_stop(in, stop->valuestring, e);
+    if (!cJSON_IsArray(stop))
+        return json_refuse(why, invalid, "stop", "'stop' must be a string or an array.");
+    cJSON_ArrayForEach (item, stop) {
+        if (!cJSON_IsString(item))
+            return json_refuse(why, invalid, "stop", "'stop' must hold strings only.");
+        if (++n > GENERATION_MAX_STOPS)
+            return json_refuse(why, invalid, "stop", "'stop' may hold %d strings at most.",
+                               (int)GENERATION_MAX_STOPS);
+        if (!add_stop(in, item->valuestring, e)) return false;
+    }
+    return true;
+}
+
+static bool read_bias_row(sample_bias *row, const cJSON *item, size_t V, json_fault *why)
+{
+    char *end;
+    long id;
+
+    errno = 0;
+    id = strtol(item->string, &end, 10);
+    if (errno || end == item->string || *end || id < 0 || (size_t)id >= V)
+        return json_refuse(why, invalid, "logit_bias",
+                           "A key of 'logit_bias' must be a token id from 0 to %zu.", V - 1);
+    if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) <= 100))
+        return json_refuse(why, invalid, "logit_bias",
+                           "A value of 'logit_bias' must be a number from -100 to 100.");
+    *row = (sample_bias){.id = (int32_t)id, .add = (float)item->valuedouble};
+    return true;
+}
+
+static bool read_bias(generation_in *in, const cJSON *body, size_t V, json_fault *why, err *e)
+{
+    const cJSON *map = json_get(body, "logit_bias"), *item;
+
+    if (!map) return true;
+    if (!cJSON_IsObject(map))
+        return json_refuse(why, invalid, "logit_bias", "'logit_bias' must be an object.");
+    if (!map->child) return true;
+    in->bias = calloc((size_t)cJSON_GetArraySize(map), sizeof *in->bias);
+    if (!in->bias) {
+        *e = ERR_NOMEM;
+        return false;
+    }
+    cJSON_ArrayForEach (item, map) {
+        if (!read_bias_row(&in->bias[in->sample.n_bias], item, V, why)) return false;
+        in->sample.n_bias++;
+    }
+    in->sample.bias = in->bias;
+    return true;
+}
+
+/* --- whose it is, and how urgent --- */
+
+static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
+{
+    int64_t priority = 0;
+
+    if (!json_get_int(body, "priority", INT32_MIN, INT32_MAX, &priority, why)) return false;
+    in->priority = (int)priority;
+    return true;
+}
+
+static bool read_tenant(request *q, const cJSON *body, const request_env *env, json_fault *why)
+{
+    const char *salt = "";
+
+    if (!json_get_string(body, "cache_salt", &salt, why)) return false;
+    if (strlen(salt) > TENANT_SALT_BYTES)
+        return json_refuse(why, invalid, "cache_salt",
+                           "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
+    q->who = tenant_make(env->authorization, salt, env->share_prefixes);
+    q->in.tenant = q->who.id;
+    memcpy(q->in.scope, q->who.scope, sizeof q->in.scope);
+    return true;
+}
+
+/* The body's word counts more than the header's, and prompt_cache_key is but a hint: one that
+ * is too long to be a name is none. */
+static bool read_session(request *q, const cJSON *body, const request_env *env, json_fault *why)
+{
+    const char *name = "", *hint = "", *param = "session_id";
+
+    if (!json_get_string(body, "session_id", &name, why)) return false;
+    if (!json_get_string(body, "prompt_cache_key", &hint, why)) return false;
+    if (!name[0] && env->session) {
+        name = env->session;
+        param = "X-Session-ID";
+    }
+    if (!name[0] && strlen(hint) <= SESSION_NAME_BYTES) name = hint;
+    if (strlen(name) > SESSION_NAME_BYTES)
+        return json_refuse(why, invalid, param, "'%s' may have %d bytes at most.", param,
+                           (int)SESSION_NAME_BYTES);
+    snprintf(q->session, sizeof q->session, "%s", name);
+    return true;
+}
+
+/* --- stream --- */
+
+static bool read_stream(request *q, const cJSON *body, json_fault *why)
+{
+    const cJSON *options = json_get(body, "stream_options");
+
+    if (!json_get_bool(body, "stream", &q->stream, why)) return false;
+    if (!options) return true;
+    if (!cJSON_IsObject(options))
+        return json_refuse(why, invalid, "stream_options",
+                           "'stream_options' must be an object.");
+    if (!json_get_bool(options, "include_usage", &q->include_usage, why)) return false;
+    if (!q->stream) q->include_usage = false;
+    return true;
+}
+
+bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e)
+{
+    if (n_prompts > REQUEST_MAX_CHOICES / q->n)
+        return json_refuse(why, invalid, "prompt",
+                           "A request may ask for %d answers at most; this one asks for %zu to "
+                           "each of %zu prompts.",
+                           (int)REQUEST_MAX_CHOICES, q->n, n_prompts);
+    q->prompts = calloc(n_prompts, sizeof *q->prompts);
+    if (!q->prompts) *e = ERR_NOMEM;
+    return q->prompts != NULL;
+}
+
+static bool read_body(request *q, const request_kind *kind, const request_env *env,
+                      const cJSON *body, const char *text, json_fault *why, err *e)
+{
+    const size_t V = tokenizer_size(env->tokens);
+
+    if (!cJSON_IsObject(body))
+        return json_refuse(why, invalid, NULL, "The body must be a JSON object.");
+    if (!read_model(body, env, why) || !read_counts(q, body, why) ||
+        !refuse_unsupported(body, why) || !read_fields(&q->in.sample, body, why) ||
+        !read_seed(&q->in.sample.seed, body, text, why) ||
+        !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
+        !read_stop(&q->in, body, why, e) || !read_bias(&q->in, body, V, why, e) ||
+        !read_stream(q, body, why) || !read_tenant(q, body, env, why) ||
+        !read_session(q, body, env, why) || !read_priority(&q->in, body, why) ||
+        !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
+        !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
+        !kind->read_prompt(q, body, env, why, e))
+        return false;
+    return true;
+}
+
+bool request_read(request *q, const request_kind *kind, const request_env *env,
+                  const char *text, size_t n, json_fault *why, err *e)
+{
+    cJSON *body;
+    bool good;
+
+    *q = (request){.in.top = -1};
+    *why = (json_fault){0};
+    *e = ERR_OK;
+    if (!json_parse(&body, text, n, why)) return false;
+    good = read_body(q, kind, env, body, text, why, e);
+    cJSON_Delete(body);
+    assert(good || *e != ERR_OK || why->status);
+    return good;
+}
+
+void request_free(request *q)
+{
+    for (size_t i = 0; i < q->n_prompts; i++) free(q->prompts[i].ids);
+    free(q->prompts);
+    generation_in_free(&q->in);
+    *q = (request){0};
+}
+
+/* --- what generations are made of --- */
+
+size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p)
+{
+    const size_t left = p->n < env->ctx_size ? env->ctx_size - p->n : 0;
+
+    if (q->wants_tokens || q->in.max_tokens <= left) return q->in.max_tokens;
+    return left ? left : 1;
+}
+
+/* n things of `size` bytes once more; NULL if there are none, or no memory. */
+static void *copy(const void *from, size_t n, size_t size)
+{
+    void *to = n ? malloc(n * size) : NULL;
+
+    if (to) memcpy(to, from, n * size);
+    return to;
+}
+
+static err copy_owned(const request *q, const request_prompt *p, generation_in *out)
+{
+    out->ids = copy(p->ids, p->n, sizeof *p->ids);
+    out->n_ids = p->n;
+    if (p->n && !out->ids) return ERR_NOMEM;
+    out->bias = copy(q->in.bias, q->in.sample.n_bias, sizeof *q->in.bias);
+    out->sample.bias = out->bias;
+    if (q->in.sample.n_bias && !out->bias) return ERR_NOMEM;
+    for (; out->n_stop < q->in.n_stop; out->n_stop++) {
+        out->stop[out->n_stop] = strdup(q->in.stop[out->n_stop]);
+        if (!out->stop[out->n_stop]) return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+err request_choice(const request *q, const request_env *env, size_t i, generation_in *out)
+{
+    const request_prompt *p = &q->prompts[i / q->n];
+    err e;
+
+    *out = q->in;
+    out->bias = NULL;
+    out->n_stop = 0;
+    out->sample.seed += i % q->n;
+    out->max_tokens = request_max_tokens(q, env, p);
+    e = copy_owned(q, p, out);
+    if (e != ERR_OK) generation_in_free(out);
+    return e;
+}
+
+/* --- the ids of its session --- */
+
+static bool fits(const request *q, const request_env *env, size_t n_ids)
+{
+    const size_t more = q->wants_tokens ? q->in.max_tokens : 1;
+
+    return n_ids <= env->ctx_size && more <= env->ctx_size - n_ids;
+}
+
+err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old)
+{
+    request_prompt *p = &q->prompts[0];
+    int32_t *ids = malloc((p->n + 1) * sizeof *ids);
+    size_t n = p->n;
+    err e;
+
+    assert(q->n_prompts == 1);
+    if (!ids) return ERR_NOMEM;
+    memcpy(ids, p->ids, n * sizeof *ids);
+    e = resume_ids(env->tokens, old, n_old, &ids, &n);
+    if (e != ERR_OK || !fits(q, env, n)) {
+        free(ids);
+        return e;
+    }
+    free(p->ids);
+    *p = (request_prompt){ids, n};
+    return ERR_OK;
+}

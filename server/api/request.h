@@ -1,0 +1,80 @@
+/* request.h - the body of a generation request, read into what a generation needs.
+ *
+ * Reads the members that both endpoints share; the prompt is the endpoint's own. Touches
+ * neither loop nor HTTP, so a worker thread runs it: a body may have megabytes. Members
+ * that nobody knows are ignored. */
+#ifndef SERVER_API_REQUEST_H
+#define SERVER_API_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "server/api/sessions.h"
+#include "server/api/tenant.h"
+#include "server/json.h"
+#include "server/sched/generation.h"
+
+enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP, REQUEST_MAX_CHOICES = 128 };
+
+/* What a request is read against. */
+typedef struct request_env {
+    const tokenizer *tokens;
+    const char *model_name;
+    size_t ctx_size;           /* longest context served */
+    size_t default_max_tokens; /* where neither the request nor its endpoint sets one */
+    const char *authorization; /* the header's value, or NULL */
+    const char *session;       /* X-Session-ID, or NULL */
+    bool share_prefixes;       /* between keys */
+} request_env;
+
+typedef struct request_prompt {
+    int32_t *ids; /* [n] malloc'd */
+    size_t n;
+} request_prompt;
+
+typedef struct request {
+    generation_in in;        /* what its generations have in common: no ids */
+    request_prompt *prompts; /* [n_prompts] */
+    size_t n_prompts;
+    size_t n; /* answers to each */
+    bool stream, include_usage, return_token_ids;
+    bool wants_tokens; /* max_tokens was given: too many are an error, not cut */
+    tenant who;
+    char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
+} request;
+
+/* How an endpoint reads its own part. false with the sentence in why, or with *e set. */
+typedef struct request_kind {
+    bool chat;                 /* logprobs is a flag, max_completion_tokens is preferred */
+    size_t default_max_tokens; /* 0: request_env's */
+    /* prompts from the document. */
+    bool (*read_prompt)(request *q, const cJSON *body, const request_env *env, json_fault *why,
+                        err *e);
+} request_kind;
+
+/* Read the n bytes at text (text[n] == 0) into q. Returns false where it is no valid
+ * request: *e says NOMEM or what the tokenizer said, or is OK and why has the sentence. The
+ * caller frees q in any case. */
+bool request_read(request *q, const request_kind *kind, const request_env *env,
+                  const char *text, size_t n, json_fault *why, err *e);
+void request_free(request *q);
+
+/* For read_prompt: room for so many prompts, the caller counts those it has filled. False: they
+ * ask for too many answers, or *e. */
+bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e);
+
+/* Tokens that an answer to this prompt may have. */
+size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p);
+
+/* What generation number i of n_prompts * n is made of, `n` to a prompt; they draw from seeds
+ * that follow each other. The caller frees it. ERR_NOMEM. */
+err request_choice(const request *q, const request_env *env, size_t i, generation_in *out);
+
+/* Let its only prompt keep the ids that its session was computed with (resume.h), if what was
+ * asked for still fits the context then. ERR_NOMEM. */
+err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old);
+
+#endif

@@ -1,0 +1,35 @@
+/* routes.h - from a request to its handler, by the table routes.def.
+ *
+ * Paths match exactly. HEAD is GET without the body; OPTIONS is 204; a known path with
+ * another method is 405, both with Allow; anything else is 404. While the server drains,
+ * POST is refused with 503 before its handler sees it. */
+#ifndef SERVER_API_ROUTES_H
+#define SERVER_API_ROUTES_H
+
+#include <stddef.h>
+
+#include "server/http/http.h"
+
+/* Which listener a route answers on. */
+enum { ROUTES_API = 1, ROUTES_ADMIN = 2, ROUTES_BOTH = 3 };
+
+typedef struct route {
+    const char *method, *path;
+    void (*handler)(http_request *r);
+    unsigned listeners;
+    const char *help;
+} route;
+
+/* The handlers, one each in api_*.c. Each answers r, or holds it and answers later. */
+#define ROUTE(method, path, handler, listeners, help) void handler(http_request *r);
+#include "server/api/routes.def"
+#undef ROUTE
+
+/* The whole table; *n rows. */
+const route *routes_table(size_t *n);
+
+/* http_options.dispatch of the two listeners. http_server(r) is the server (server.h). */
+void routes_dispatch_api(http_request *r);
+void routes_dispatch_admin(http_request *r);
+
+#endif

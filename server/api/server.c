@@ -1,0 +1,354 @@
+/* server.c - the daemon: opens what it needs on one loop, serves, drains, closes.
+ *
+ * Draining, after SIGTERM or SIGINT: readiness is 503 at once, the API takes no connection
+ * and no new work, what waits is answered 503, what runs has --shutdown-timeout to end and
+ * is canceled then. The admin listener answers until the end. */
+#include "server/api/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/kern/cpu.h"
+#include "server/api/notify.h"
+#include "server/api/routes.h"
+
+enum {
+    TOKENIZE_THREADS = 2,
+    ADMIN_CONNECTIONS = 128,
+    ADMIN_BODY_BYTES = 64 * 1024,
+    GROUP_SIZE = 128,
+    TICK_MS = 1000,
+    DRAIN_TICK_MS = 20,
+    KEPT_POOLS = 4,
+};
+
+static const uint64_t second_ns = 1000000000u;
+static const uint64_t flush_ns = 2000000000u; /* for the last answers of a canceled drain */
+
+typedef struct daemon_state {
+    server s; /* what handlers see */
+    uv_loop_t loop;
+    uv_signal_t term, interrupt, hangup;
+    uv_timer_t tick;
+    bool serving; /* those four are open */
+    bool canceled;
+    bool looking; /* at the sessions */
+    uint64_t cancel_ns, stop_ns;
+} daemon_state;
+
+/* --- what a finished request leaves behind --- */
+
+static const char *method_label(const char *method)
+{
+    static const char *const known[] = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(method, known[i]) == 0) return known[i];
+    return "other";
+}
+
+static log_level level_of(const http_request *r, int status)
+{
+    if (status >= 500 && status != 503) return LOG_WARN;
+    return strncmp(http_path(r), "/v1/", 4) == 0 ? LOG_INFO : LOG_DEBUG;
+}
+
+static void on_finished(http_request *r)
+{
+    const server *s = http_server(r);
+    const char *label = http_route(r) ? http_route(r) : "other";
+    const int status = http_status(r) ? http_status(r) : 499; /* the client left */
+    const double ms = (double)(uv_hrtime() - http_arrived_ns(r)) / 1e6;
+    size_t body_bytes;
+
+    http_body(r, &body_bytes);
+    metrics_count_http(s->metrics, label, method_label(http_method(r)), status);
+    if (body_bytes) metrics_observe_body(s->metrics, body_bytes);
+    log_line(level_of(r, status), "request", "req_id", LOG_TEXT(http_id(r)), "method",
+             LOG_TEXT(http_method(r)), "path", LOG_TEXT(http_path(r)), "status",
+             LOG_INT(status), "total_ms", LOG_NUM(ms), NULL);
+}
+
+/* --- the end --- */
+
+static void close_handles(daemon_state *d)
+{
+    if (!d->serving) return;
+    uv_close((uv_handle_t *)&d->term, NULL);
+    uv_close((uv_handle_t *)&d->interrupt, NULL);
+    uv_close((uv_handle_t *)&d->hangup, NULL);
+    uv_close((uv_handle_t *)&d->tick, NULL);
+}
+
+/* Tokenizing first: what it delivers may still go to the scheduler. Every request is
+ * answered after that, so the listeners can close. Tolerates what was never opened. */
+static void stop(daemon_state *d)
+{
+    server *s = &d->s;
+
+    close_handles(d);
+    workers_close(s->workers);
+    sched_close(s->sched);
+    http_close(s->api);
+    http_close(s->admin);
+    sessions_close(s->sessions);
+}
+
+static void drain_further(daemon_state *d, uint64_t now_ns)
+{
+    const unsigned left = http_requests(d->s.api);
+
+    if (left == 0 || (d->canceled && now_ns >= d->stop_ns)) {
+        uv_stop(&d->loop);
+    } else if (!d->canceled && now_ns >= d->cancel_ns) {
+        log_line(LOG_WARN, "canceling what still runs", "requests", LOG_INT(left), NULL);
+        d->canceled = true;
+        d->stop_ns = now_ns + flush_ns;
+        sched_cancel_all(d->s.sched);
+    }
+}
+
+/* --- the loop's callbacks --- */
+
+static void on_looked(void *user, err e)
+{
+    daemon_state *d = user;
+
+    (void)e;
+    d->looking = false;
+}
+
+/* For xquantd_sessions: which of them are hot. One look at a time. */
+static void look_at_sessions(daemon_state *d)
+{
+    size_t hot;
+
+    if (d->looking || !sessions_count(d->s.sessions, &hot)) return;
+    d->looking = sessions_act(d->s.sessions, SESSION_LOOK, NULL, on_looked, d) == ERR_OK;
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    daemon_state *d = t->data;
+    const uint64_t now_ns = uv_hrtime();
+
+    http_tick(d->s.api, now_ns);
+    if (d->s.admin) http_tick(d->s.admin, now_ns);
+    if (d->s.draining)
+        drain_further(d, now_ns);
+    else
+        look_at_sessions(d);
+}
+
+static void begin_drain(daemon_state *d, int signum)
+{
+    server *s = &d->s;
+    const uint64_t now_ns = uv_hrtime();
+
+    s->ready = false;
+    s->draining = true;
+    d->cancel_ns = now_ns + (uint64_t)s->config->shutdown_timeout * second_ns;
+    log_line(LOG_INFO, "draining", "signal", LOG_INT(signum), "requests",
+             LOG_INT(http_requests(s->api)), NULL);
+    notify_send("STOPPING=1");
+    http_drain(s->api);
+    sched_drain(s->sched);
+    uv_timer_start(&d->tick, on_tick, 0, DRAIN_TICK_MS);
+}
+
+static void on_stop_signal(uv_signal_t *h, int signum)
+{
+    daemon_state *d = h->data;
+
+    if (d->s.draining) {
+        log_line(LOG_WARN, "second signal: exiting at once", "signal", LOG_INT(signum), NULL);
+        _exit(128 + signum);
+    }
+    begin_drain(d, signum);
+}
+
+static void on_hangup(uv_signal_t *h, int signum)
+{
+    (void)h, (void)signum;
+    log_line(LOG_INFO, "SIGHUP ignored: restart to read the options again", NULL);
+}
+
+/* --- the beginning --- */
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit)) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int complain(const char *what, const char *which, const char *why)
+{
+    fprintf(stderr, "xquantd: %s%s: %s\n", what, which, why);
+    return 1;
+}
+
+static err open_metrics(server *s)
+{
+    const runtime *r = s->runtime;
+    gguf_text arch = {0};
+    char arch_name[32];
+    sched_stats now;
+
+    sched_read_stats(s->sched, &now);
+    gguf_get_text(r->file, "general.architecture", &arch);
+    snprintf(arch_name, sizeof arch_name, "%.*s", (int)arch.n, arch.n ? arch.at : "");
+    const metrics_info info = {.version = XQUANTD_VERSION,
+                               .revision = XQUANTD_REVISION,
+                               .blas = "openblas",
+                               .isa = cpu_name(cpu_flags()),
+                               .model_name = r->model_name,
+                               .arch = arch_name,
+                               .weight_dtype = r->weights->weight_type,
+                               .cache_mode = now.mode,
+                               .cache_bits = now.bits_per_element,
+                               .group_size = GROUP_SIZE,
+                               .ctx_size = r->ctx_size};
+    return metrics_new(&s->metrics, &info);
+}
+
+static int listen_on(daemon_state *d, http **out, const char *name, http_options o)
+{
+    const char *colon = strrchr(o.listen, ':');
+    char host[256];
+    err e;
+
+    o.idle_seconds = (unsigned)d->s.config->idle_timeout;
+    o.read_seconds = (unsigned)d->s.config->read_timeout;
+    o.server = &d->s;
+    o.finished = on_finished;
+    e = http_open(out, &d->loop, &o);
+    if (e)
+        return complain("cannot listen on ", o.listen,
+                        e == ERR_ADDRESS ? strerror(errno) : err_text(e));
+    snprintf(host, sizeof host, "%.*s", (int)(colon - o.listen), o.listen);
+    log_line(LOG_INFO, "listening", "listener", LOG_TEXT(name), "address", LOG_TEXT(host),
+             "port", LOG_INT(http_port(*out)), NULL);
+    return 0;
+}
+
+static int open_listeners(daemon_state *d)
+{
+    const config *c = d->s.config;
+    const http_options api = {.listen = c->listen,
+                              .max_body_bytes = (size_t)c->max_body_size,
+                              .connections = (unsigned)c->max_connections,
+                              .request_seconds = (unsigned)c->request_timeout,
+                              .dispatch = routes_dispatch_api};
+    const http_options admin = {.listen = c->admin_listen,
+                                .max_body_bytes = ADMIN_BODY_BYTES,
+                                .connections = ADMIN_CONNECTIONS,
+                                .dispatch = routes_dispatch_admin};
+
+    if (listen_on(d, &d->s.api, "api", api)) return 1;
+    if (strcmp(c->admin_listen, "off") == 0) return 0;
+    return listen_on(d, &d->s.admin, "admin", admin);
+}
+
+static void open_handles(daemon_state *d)
+{
+    uv_signal_init(&d->loop, &d->term);
+    uv_signal_init(&d->loop, &d->interrupt);
+    uv_signal_init(&d->loop, &d->hangup);
+    uv_timer_init(&d->loop, &d->tick);
+    d->serving = true;
+    d->term.data = d->interrupt.data = d->hangup.data = d->tick.data = d;
+    uv_signal_start(&d->term, on_stop_signal, SIGTERM);
+    uv_signal_start(&d->interrupt, on_stop_signal, SIGINT);
+    uv_signal_start(&d->hangup, on_hangup, SIGHUP);
+    uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* Ids of several times what the pool holds: what was evicted may yet be asked for. */
+static err open_sessions(server *s)
+{
+    sched_stats now;
+
+    sched_read_stats(s->sched, &now);
+    return sessions_open(&s->sessions, s->sched,
+                         KEPT_POOLS * now.capacity_tokens + s->runtime->ctx_size);
+}
+
+/* What failed has been said; returns the exit code. */
+static int open_all(daemon_state *d)
+{
+    server *s = &d->s;
+    const int limit = (int)s->config->max_queue;
+    err e = workers_open(&s->workers, &d->loop, TOKENIZE_THREADS, limit);
+
+    if (!e) e = sched_open(&s->sched, &d->loop, s->runtime, limit);
+    if (!e) e = open_sessions(s);
+    if (!e) e = open_metrics(s);
+    if (e) return complain("cannot start", "", err_text(e));
+    return open_listeners(d);
+}
+
+static void log_ready(const server *s)
+{
+    const runtime *r = s->runtime;
+    sched_stats stats;
+
+    sched_read_stats(s->sched, &stats);
+    log_line(LOG_INFO, "ready", "model", LOG_TEXT(r->model_name), "weights",
+             LOG_TEXT(r->weights->weight_type), "ctx_size", LOG_INT(r->ctx_size), "cache",
+             LOG_TEXT(stats.mode), "cache_bytes", LOG_INT(stats.capacity_bytes), "cache_tokens",
+             LOG_INT(stats.capacity_tokens), "threads", LOG_INT(r->team->slots), "isa",
+             LOG_TEXT(cpu_name(cpu_flags())), "version", LOG_TEXT(XQUANTD_VERSION), NULL);
+    if (strcmp(s->config->cache, "auto") == 0 && !r->plan)
+        log_line(LOG_INFO, "a calibrated plan would hold more contexts in the same memory",
+                 "made_by", LOG_TEXT("xquantd calibrate"), "model", LOG_TEXT(r->model_path),
+                 NULL);
+}
+
+static void serve(daemon_state *d)
+{
+    server *s = &d->s;
+
+    open_handles(d);
+    s->ready = true;
+    log_ready(s);
+    notify_send("READY=1");
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+}
+
+int server_run(const config *c, runtime *r)
+{
+    daemon_state *d = calloc(1, sizeof *d);
+    int code;
+
+    if (!d) return complain("cannot start", "", err_text(ERR_NOMEM));
+    if (uv_loop_init(&d->loop)) {
+        free(d);
+        return complain("cannot start", "", err_text(ERR_SYSTEM));
+    }
+    d->s = (server){
+        .loop = &d->loop, .config = c, .runtime = r, .started_unix = (uint64_t)time(NULL)};
+    signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    code = open_all(d);
+    if (!code) serve(d);
+    stop(d);
+    uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
+    metrics_free(d->s.metrics);
+    if (uv_loop_close(&d->loop)) log_line(LOG_ERROR, "the loop still has handles", NULL);
+    if (!cache_is_sound(r->cache)) {
+        log_line(LOG_ERROR, "the cache has lost count of its blocks", NULL);
+        code = 1;
+    }
+    if (!code) log_line(LOG_INFO, "stopped", NULL);
+    free(d);
+    return code;
+}

@@ -1,0 +1,36 @@
+/* server.h - the daemon: one loop, two listeners, signals, drain. Loop thread only. */
+#ifndef SERVER_API_SERVER_H
+#define SERVER_API_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "server/api/metrics.h"
+#include "server/api/sessions.h"
+#include "server/http/http.h"
+#include "server/log.h"
+#include "server/runtime.h"
+#include "server/sched/sched.h"
+#include "server/sched/workers.h"
+
+/* What a handler reaches through http_server(r). Owned by server_run. */
+typedef struct server {
+    uv_loop_t *loop;
+    const config *config;
+    runtime *runtime;
+    sched *sched;
+    sessions *sessions;
+    workers *workers; /* tokenizing */
+    metrics *metrics;
+    http *api, *admin; /* admin NULL when off */
+    bool ready;        /* inference requests are accepted */
+    bool draining;
+    uint64_t started_unix; /* seconds; `created` of /v1/models */
+} server;
+
+/* Serve until SIGTERM or SIGINT has been drained. Returns the process's exit code. */
+int server_run(const config *c, runtime *r);
+
+#endif

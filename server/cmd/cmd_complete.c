@@ -1,0 +1,226 @@
+/* cmd_complete.c - one prompt on the command line, to stdout. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "server/cmd/command.h"
+#include "server/document.h"
+#include "server/runtime.h"
+#include "server/sched/batch.h"
+#include "server/text.h"
+
+/* Why the command failed, for one line on stderr. */
+typedef struct complaint {
+    char about[4400];
+    const char *text;
+} complaint;
+
+/* "0,17,4" -> ids, each below V. */
+static bool parse_ids(const char *list, size_t V, generation_in *in)
+{
+    in->ids = malloc((strlen(list) / 2 + 1) * sizeof *in->ids);
+    if (!in->ids) return false;
+    for (const char *at = list; *at;) {
+        char *end;
+        const unsigned long id = strtoul(at, &end, 10);
+
+        if (end == at || *at < '0' || *at > '9' || id >= V || (*end && *end != ','))
+            return false;
+        in->ids[in->n_ids++] = (int32_t)id;
+        at = end + (*end == ',');
+    }
+    return true;
+}
+
+static bool read_prompt(const config *c, const runtime *r, generation_in *in, complaint *why)
+{
+    char *text = NULL;
+    size_t n = 0;
+    err e;
+
+    why->about[0] = '\0';
+    if (*c->prompt_ids) {
+        why->text = "--prompt-ids wants token ids below the vocabulary's size: 0,17,4";
+        return parse_ids(c->prompt_ids, r->weights->V, in);
+    }
+    if (*c->prompt_file) {
+        text = document_read(c->prompt_file, &n);
+        if (!text) {
+            snprintf(why->about, sizeof why->about, "%.4000s", c->prompt_file);
+            why->text = strerror(errno ? errno : ENOMEM);
+            return false;
+        }
+    } else {
+        n = strlen(c->prompt);
+    }
+    e = document_encode(r->tokens, text ? text : c->prompt, n, TOKENIZER_SPECIALS, &in->ids,
+                        &in->n_ids);
+    free(text);
+    why->text = err_text(e);
+    return e == ERR_OK;
+}
+
+static void fill_sampling(const config *c, generation_in *in)
+{
+    in->max_tokens = (size_t)c->n_predict;
+    in->top = c->logprobs > 0 ? (int)c->logprobs : -1;
+    in->sample = (sample_params){.temperature = (float)c->temp,
+                                 .top_k = (int)c->top_k,
+                                 .top_p = (float)c->top_p,
+                                 .min_p = (float)c->min_p,
+                                 .repetition_penalty = (float)c->repetition_penalty,
+                                 .seed = (uint64_t)c->seed};
+}
+
+/* --- output --- */
+
+static double milliseconds(uint64_t from, uint64_t to)
+{
+    return to > from ? (double)(to - from) * 1e-6 : 0;
+}
+
+static void add_top(text_builder *t, const generation *g)
+{
+    const size_t k = (size_t)g->in.top;
+
+    text_add_string(t, ",\"top_logprobs\":[");
+    for (size_t i = 0; i < g->out.n_tokens; i++) {
+        text_add_string(t, i ? ",[" : "[");
+        for (size_t j = 0; j < k; j++) {
+            const sample_top *top = &g->out.top[i * k + j];
+
+            text_addf(t, "%s{\"id\":%d,\"logprob\":", j ? "," : "", top->id);
+            text_add_float(t, top->logprob);
+            text_add_string(t, "}");
+        }
+        text_add_string(t, "]");
+    }
+    text_add_string(t, "]");
+}
+
+static void add_timings(text_builder *t, const generation *g)
+{
+    const generation_out *o = &g->out;
+    const uint64_t first = o->first_ns ? o->first_ns : o->ended_ns;
+    const double decode = milliseconds(first, o->ended_ns);
+    const double rate = o->n_tokens > 1 && decode > 0
+                            ? (double)(o->n_tokens - 1) * 1000 / decode
+                            : 0;
+
+    text_addf(t, ",\"timings\":{\"prefill_ms\":%.3f,\"decode_ms\":%.3f,\"tokens_per_s\":%.3f}",
+              milliseconds(o->started_ns, first), decode, rate);
+}
+
+static bool print_json(const runtime *r, const generation *g, const char *mode)
+{
+    text_builder t = {0};
+    char *text;
+
+    text_add_string(&t, "{\"model\":");
+    text_add_json_string(&t, r->model_name);
+    text_addf(&t, ",\"cache\":\"%s\",\"prompt_tokens\":%zu,\"ids\":[", mode, g->in.n_ids);
+    for (size_t i = 0; i < g->out.n_tokens; i++)
+        text_addf(&t, "%s%d", i ? "," : "", g->out.tokens[i].id);
+    text_add_string(&t, "],\"text\":");
+    text_add_json(&t, g->out.text, g->out.text_bytes);
+    text_add_string(&t, ",\"finish_reason\":");
+    text_add_json_string(&t, generation_finish_name(g->out.finish));
+    if (g->in.top > 0) add_top(&t, g);
+    add_timings(&t, g);
+    text_addf(&t, ",\"cache_bytes\":%zu}\n", g->out.cache_bytes);
+    text = text_take(&t, NULL);
+    if (text) fputs(text, stdout);
+    free(text);
+    return text && fflush(stdout) == 0;
+}
+
+/* --- the run --- */
+
+/* Show what there is of the answer beyond `shown` bytes; returns how much then is. */
+static size_t show(const generation *g, bool over, size_t shown)
+{
+    const size_t n = generation_tokens(g);
+    const size_t until = over ? g->out.text_bytes : n ? g->out.tokens[n - 1].text_end : 0;
+
+    if (until <= shown) return shown;
+    fwrite(g->out.text + shown, 1, until - shown, stdout);
+    fflush(stdout);
+    return until;
+}
+
+/* Step to the end; unless `quiet`, text goes out as it comes. */
+static err generate(runtime *r, generation *g, bool quiet)
+{
+    size_t shown = 0;
+    bool over = false;
+    batch b;
+    err e;
+
+    g->out.started_ns = uv_hrtime();
+    TRY(batch_open(&b, r, 1));
+    e = batch_add(&b, g);
+    while (e == ERR_OK && !over) {
+        batch_step(&b);
+        over = batch_take(&b) != NULL;
+        if (!quiet) shown = show(g, over, shown);
+    }
+    g->out.ended_ns = uv_hrtime();
+    batch_close(&b);
+    return e;
+}
+
+static err complete(const config *c, runtime *r, generation_in *in, complaint *why)
+{
+    const size_t room = in->n_ids < r->ctx_size ? r->ctx_size - in->n_ids : 0;
+    generation *g = NULL;
+    cache_stats stats;
+    err e;
+
+    if (in->max_tokens > room) in->max_tokens = room;
+    snprintf(why->about, sizeof why->about, "prompt of %zu tokens, context of %zu", in->n_ids,
+             r->ctx_size);
+    TRY(run_check(r, in->n_ids, in->max_tokens, 0));
+    TRY(generation_new(&g, r->tokens, in));
+    e = generate(r, g, c->json);
+    cache_read_stats(r->cache, &stats);
+    why->about[0] = '\0';
+    if (e == ERR_OK && c->json && !print_json(r, g, stats.mode)) e = ERR_SYSTEM;
+    if (e == ERR_OK && !c->json) putchar('\n');
+    generation_free(g);
+    return e;
+}
+
+static int fail(const complaint *why)
+{
+    fprintf(stderr, "xquantd: %s%s%s\n", why->about, *why->about ? ": " : "", why->text);
+    return 1;
+}
+
+static int run_config(config *c)
+{
+    complaint why = {{0}, NULL};
+    generation_in in = {0};
+    runtime r;
+    err e = runtime_open(&r, c, why.about, sizeof why.about);
+    int code = 1;
+
+    why.text = err_text(e);
+    if (e == ERR_OK && read_prompt(c, &r, &in, &why)) {
+        fill_sampling(c, &in);
+        e = complete(c, &r, &in, &why);
+        why.text = err_text(e);
+        code = e != ERR_OK;
+    }
+    if (code) fail(&why);
+    free(in.ids);
+    runtime_close(&r);
+    return code;
+}
+
+int cmd_complete(int argc, char **argv)
+{
+    return command_run(CONFIG_COMPLETE, argc, argv, run_config);
+}

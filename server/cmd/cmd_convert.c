@@ -1,0 +1,95 @@
+/* cmd_convert.c - `xquantd convert`: a Hugging Face folder becomes a model file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "server/cmd/command.h"
+#include "server/convert/convert.h"
+#include "server/text.h"
+#include "server/threads.h"
+
+static gguf_type read_type(const char *word)
+{
+    static const gguf_type types[] = {GGUF_F16, GGUF_BF16, GGUF_Q8_0, GGUF_Q4_K};
+    size_t i = 0;
+
+    while (strcmp(gguf_type_name(types[i], NULL, NULL), word) != 0) i++;
+    return types[i];
+}
+
+/* What a person should know of the file, one line each. */
+static void print_notes(const convert_made *m, gguf_type type)
+{
+    if (m->other)
+        fprintf(stderr,
+                "xquantd: %zu of %zu matrices are %s: their rows fill no blocks of %s\n",
+                m->other, m->matrices, type == GGUF_Q4_K ? "Q8_0 or F16" : "F16",
+                gguf_type_name(type, NULL, NULL));
+    if (m->window)
+        fprintf(stderr, "xquantd: the sliding window of %zu tokens is not kept\n", m->window);
+    if (m->tokens.beyond)
+        fprintf(stderr,
+                "xquantd: %zu added tokens past the embedding's last row are left out\n",
+                m->tokens.beyond);
+    if (m->tokens.ends)
+        fprintf(stderr, "xquantd: %zu more tokens that end an answer are not kept\n",
+                m->tokens.ends);
+}
+
+static bool print_json(const convert_made *m, const char *type, double seconds)
+{
+    text_builder t = {0};
+    char *text;
+
+    text_add_string(&t, "{\"model\":");
+    text_add_json_string(&t, m->path);
+    text_addf(&t, ",\"type\":\"%s\",\"bytes\":%llu,\"tensors\":%zu,\"matrices\":%zu", type,
+              (unsigned long long)m->bytes, m->tensors, m->matrices);
+    text_addf(&t, ",\"other_type\":%zu,\"seconds\":%.3f}\n", m->other, seconds);
+    text = text_take(&t, NULL);
+    if (text) fputs(text, stdout);
+    free(text);
+    return text && fflush(stdout) == 0;
+}
+
+static bool print_text(const convert_made *m, const char *type, double seconds)
+{
+    printf("%s\n%zu tensors, %s, %.1f MB; %.0f s\n", m->path, m->tensors, type,
+           (double)m->bytes * 1e-6, seconds);
+    return fflush(stdout) == 0;
+}
+
+static int run(config *c)
+{
+    const uint64_t start = uv_hrtime();
+    const convert_wish w = {.folder = c->argument,
+                            .out = *c->out ? c->out : NULL,
+                            .type = read_type(c->type),
+                            .threads = c->threads > 0 ? (int)c->threads
+                                                      : threads_usable_cores()};
+    convert_made made;
+    json_fault why = {0};
+    double seconds;
+
+    if (!w.folder) {
+        fputs("xquantd: convert needs a folder: xquantd convert DIR\n", stderr);
+        return 2;
+    }
+    if (!convert_run(&w, &made, &why)) {
+        fprintf(stderr, "xquantd: %s: %s\n", w.folder, why.message);
+        return 1;
+    }
+    seconds = (double)(uv_hrtime() - start) * 1e-9;
+    print_notes(&made, w.type);
+    if (c->json ? print_json(&made, c->type, seconds) : print_text(&made, c->type, seconds))
+        return 0;
+    perror("xquantd: standard output");
+    return 1;
+}
+
+int cmd_convert(int argc, char **argv)
+{
+    return command_run(CONFIG_CONVERT, argc, argv, run);
+}

@@ -1,0 +1,337 @@
+/* cmd_perplexity.c - `xquantd perplexity`: the quality of cache modes on a text. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "server/cmd/command.h"
+#include "server/cmd/evaluate.h"
+#include "server/cmd/tuning.h"
+#include "server/document.h"
+#include "server/plans.h"
+#include "server/progress.h"
+#include "server/runtime.h"
+#include "server/text.h"
+#include "xcache/calibrate/similarity.h"
+
+extern char **environ;
+
+enum { PROMPTS = 32 /* of the greedy comparison */ };
+
+/* What the command holds while it runs, and what is at fault if it fails. */
+typedef struct session {
+    const config *c;
+    runtime runtime;
+    char *list;           /* --cache, cut into names */
+    evaluate_mode *modes; /* [n], kv32 not among them */
+    plan **plans;         /* [n] */
+    size_t n;
+    int32_t *ids; /* [n_ids] */
+    size_t n_ids;
+    codec_tuning tuning;
+    plan_predictor predictor;
+    evaluate_result *results; /* [1 + n] */
+    similarity *alike;        /* [L-1]; NULL: not asked for */
+    progress bar;
+    bool told; /* about is all there is to say */
+    char about[4400];
+} session;
+
+/* --- output --- */
+
+static void add_result(text_builder *t, const evaluate_result *r, bool greedy)
+{
+    text_addf(t, "{\"mode\":\"%s\",\"ppl\":%.9g,\"kl\":%.6g,\"top1\":%.6g", r->mode, r->ppl,
+              r->kl, r->top1);
+    text_addf(t, ",\"bits_per_element\":%.6g,\"bytes_per_token\":%.9g,\"ratio\":%.6g",
+              r->bits_per_element, r->bytes_per_token, r->ratio);
+    text_addf(t, ",\"rebuild_us_per_token\":%.4g", r->rebuild_us);
+    if (greedy)
+        text_addf(t, ",\"greedy_equal\":%.6g,\"greedy_first_differs\":%.6g", r->greedy_equal,
+                  r->greedy_first);
+    text_add_string(t, "}");
+}
+
+static void add_similarity(text_builder *t, const session *s)
+{
+    static const char *const names[] = {"x", "k", "v"};
+    const size_t pairs = s->runtime.weights->L - 1;
+
+    text_add_string(t, ",\"similarity\":{");
+    for (int i = 0; i < 3; i++) {
+        text_addf(t, "%s\"%s\":[", i ? "," : "", names[i]);
+        for (size_t l = 0; l < pairs; l++) {
+            const similarity *a = &s->alike[l];
+
+            text_addf(t, "%s%.6g", l ? "," : "", i == 0 ? a->x : i == 1 ? a->k : a->v);
+        }
+        text_add_string(t, "]");
+    }
+    text_add_string(t, "}");
+}
+
+/* How rebuilt keys and values were kept. */
+static const char *workspace_word(const config *c)
+{
+    if (c->workspace_size == 0) return "off";
+    return strcmp(c->window, "served") == 0 ? c->workspace_format : "fp32";
+}
+
+static bool print_json(const session *s)
+{
+    text_builder t = {0};
+    char name[32], *text;
+
+    text_add_string(&t, "{\"model\":");
+    text_add_json_string(&t, s->runtime.model_name);
+    text_add_string(&t, ",\"file\":");
+    text_add_json_string(&t, s->c->file);
+    text_addf(&t,
+              ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"block_tokens\":%zu,"
+              "\"workspace\":\"%s\",\"predict\":\"%s\",\"tuning\":",
+              (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window, s->runtime.block_tokens,
+              workspace_word(s->c), plans_predictor_name(s->predictor, name));
+    tuning_add_json(&t, &s->tuning);
+    text_add_string(&t, ",\"results\":[");
+    for (size_t i = 0; i <= s->n; i++) {
+        if (i) text_add_string(&t, ",");
+        add_result(&t, &s->results[i], s->c->greedy);
+    }
+    text_add_string(&t, "]");
+    if (s->alike) add_similarity(&t, s);
+    text_add_string(&t, "}\n");
+    text = text_take(&t, NULL);
+    if (text) fputs(text, stdout);
+    free(text);
+    return text && fflush(stdout) == 0;
+}
+
+static void print_similarity(const session *s)
+{
+    printf("\nmean cosine of neighbouring layers\n%-8s %8s %8s %8s\n", "layers", "x", "k", "v");
+    for (size_t l = 0; l + 1 < s->runtime.weights->L; l++)
+        printf("%3zu,%3zu  %8.4f %8.4f %8.4f\n", l, l + 1, s->alike[l].x, s->alike[l].k,
+               s->alike[l].v);
+}
+
+static bool print_table(const session *s)
+{
+    printf("%s on %s, ctx %zu, chunks %zu, window %s; KL in nats and top-1 against kv32\n\n",
+           s->runtime.model_name, s->c->file, (size_t)s->c->ctx, (size_t)s->c->chunks,
+           s->c->window);
+    printf("%-8s %8s %9s %7s %7s %9s %6s%s\n", "mode", "ppl", "KL", "top-1", "bits",
+           "bytes/tok", "ratio", s->c->greedy ? "  greedy  first" : "");
+    for (size_t i = 0; i <= s->n; i++) {
+        const evaluate_result *r = &s->results[i];
+
+        printf("%-8s %8.3f %9.5f %7.4f %7.4f %9.1f %6.2f", r->mode, r->ppl, r->kl, r->top1,
+               r->bits_per_element, r->bytes_per_token, r->ratio);
+        if (s->c->greedy) printf("  %6.4f %6.1f", r->greedy_equal, r->greedy_first);
+        putchar('\n');
+    }
+    if (s->alike) print_similarity(s);
+    return fflush(stdout) == 0;
+}
+
+/* --- the run --- */
+
+static bool is_listed(const session *s, const char *name)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->modes[i].name, name) == 0) return true;
+    return strcmp(name, "kv32") == 0; /* a row in any case */
+}
+
+/* "kivi4,xq4" -> modes, each once. */
+static err split_modes(session *s)
+{
+    const size_t most = strlen(s->c->cache) + 1;
+    char *at, *name;
+
+    s->list = strdup(s->c->cache);
+    s->modes = calloc(most, sizeof *s->modes);
+    s->plans = calloc(most, sizeof *s->plans);
+    s->results = calloc(most + 1, sizeof *s->results);
+    if (!s->list || !s->modes || !s->plans || !s->results) return ERR_NOMEM;
+    for (at = s->list; (name = strsep(&at, ","));)
+        if (!is_listed(s, name)) s->modes[s->n++].name = name;
+    return ERR_OK;
+}
+
+/* An option that changes no row of the table would be taken for one that does not matter. */
+static err check_tuning(session *s)
+{
+    const model *m = s->runtime.weights;
+    const char *idle = tuning_idle_option(s->c, s->modes, s->n, m);
+
+    s->tuning = tuning_read(s->c);
+    if (idle)
+        snprintf(s->about, sizeof s->about,
+                 "%s: no mode of --cache %.64s has it with this model", idle, s->c->cache);
+    else if (!plans_parse_predictor(s->c->predict, m->D, &s->predictor))
+        snprintf(s->about, sizeof s->about,
+                 "--predict %.64s: is none of: full none rank:N, N up to %zu", s->c->predict,
+                 m->D);
+    else
+        return ERR_OK;
+    s->told = true;
+    return ERR_RANGE;
+}
+
+static err open_plans(session *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        fault why = {{0}};
+        const err e = plans_open_or_make(&s->runtime, s->modes[i].name, s->predictor,
+                                         &s->plans[i], &why);
+
+        snprintf(s->about, sizeof s->about, "%s", why.field);
+        TRY(e);
+        s->modes[i].plan = s->plans[i];
+    }
+    return ERR_OK;
+}
+
+static err read_file(session *s)
+{
+    size_t n = 0;
+    char *text;
+    err e;
+
+    snprintf(s->about, sizeof s->about, "%.4000s", s->c->file);
+    errno = ENOMEM;
+    text = document_read(s->c->file, &n);
+    if (!text) return ERR_SYSTEM;
+    e = document_encode(s->runtime.tokens, text, n, TOKENIZER_PLAIN, &s->ids, &s->n_ids);
+    free(text);
+    return e;
+}
+
+/* Is there as much text as was asked for? A shorter measurement is never passed off as it. */
+static err check_length(session *s)
+{
+    const size_t ctx = (size_t)s->c->ctx, rows = s->n_ids / ctx;
+    char *end = s->about + strlen(s->about);
+    const size_t room = sizeof s->about - strlen(s->about);
+
+    if (s->c->greedy && s->n_ids < EVALUATE_PROMPT_TOKENS + PROMPTS) {
+        snprintf(end, room, ": %zu tokens; --greedy wants %d", s->n_ids,
+                 EVALUATE_PROMPT_TOKENS + PROMPTS);
+        s->told = true;
+        return ERR_EMPTY;
+    }
+    if (rows >= (size_t)s->c->chunks) return ERR_OK;
+    snprintf(end, room, ": %zu tokens hold %zu rows of --ctx %zu; --chunks wants %zu", s->n_ids,
+             rows, ctx, (size_t)s->c->chunks);
+    s->told = true;
+    return ERR_EMPTY;
+}
+
+static void show_progress(void *arg, double done)
+{
+    session *s = arg;
+
+    progress_show(&s->bar, done);
+}
+
+static err measure(session *s)
+{
+    const bool served = strcmp(s->c->window, "served") == 0;
+    const evaluate_in in = {.ids = s->ids,
+                            .n_ids = s->n_ids,
+                            .ctx = (size_t)s->c->ctx,
+                            .rows = (size_t)s->c->chunks,
+                            .modes = s->modes,
+                            .n_modes = s->n,
+                            .tuning = &s->tuning,
+                            .streaming = s->c->workspace_size == 0,
+                            .page_format = served ? runtime_page_format(s->c) : KV_FLOAT,
+                            .prompts = s->c->greedy ? PROMPTS : 0,
+                            .progress = show_progress,
+                            .arg = s};
+    const char *mode;
+    const err e = evaluate_modes(&s->runtime, &in, s->results, &mode);
+
+    progress_clear(&s->bar);
+    snprintf(s->about, sizeof s->about, "%s%.64s", mode ? "--cache " : "", mode ? mode : "");
+    return e;
+}
+
+static err compare_layers(session *s)
+{
+    const runtime *r = &s->runtime;
+    const reader_model parts = {r->weights, &r->kern, r->team};
+    const reader_text text = {s->ids, (size_t)s->c->chunks, (size_t)s->c->ctx};
+
+    if (!s->c->similarity) return ERR_OK;
+    s->alike = calloc(r->weights->L, sizeof *s->alike);
+    return s->alike ? similarity_measure(&parts, &text, s->alike) : ERR_NOMEM;
+}
+
+/* Prints only when all is well. */
+static err run_session(session *s)
+{
+    TRY(runtime_open_model(&s->runtime, s->c, s->about, sizeof s->about));
+    TRY(read_file(s));
+    TRY(check_length(s));
+    TRY(split_modes(s));
+    TRY(check_tuning(s));
+    TRY(open_plans(s));
+    TRY(measure(s));
+    s->about[0] = '\0';
+    TRY(compare_layers(s));
+    errno = EIO;
+    return (s->c->json ? print_json(s) : print_table(s)) ? ERR_OK : ERR_SYSTEM;
+}
+
+static void close_session(session *s)
+{
+    for (size_t i = 0; i < s->n; i++) plan_close(s->plans[i]);
+    free(s->plans);
+    free(s->modes);
+    free(s->list);
+    free(s->results);
+    free(s->alike);
+    free(s->ids);
+    runtime_close(&s->runtime);
+}
+
+static int fail(const session *s, err e)
+{
+    const char *text = e == ERR_SYSTEM && errno ? strerror(errno) : err_text(e);
+
+    fprintf(stderr, "xquantd: %s", s->about);
+    if (!s->told) fprintf(stderr, "%s%s", *s->about ? ": " : "", text);
+    fputc('\n', stderr);
+    return 1;
+}
+
+static int run(const config *c)
+{
+    session s = {.c = c};
+    const err e = run_session(&s);
+    const int code = e == ERR_OK ? 0 : fail(&s, e);
+
+    close_session(&s);
+    return code;
+}
+
+int cmd_perplexity(int argc, char **argv)
+{
+    config c;
+    char *wrong = config_load(&c, CONFIG_PERPLEXITY, argc, argv, environ);
+    int code = 2;
+
+    if (wrong || !*c.file) {
+        fprintf(stderr, "xquantd: %s\n",
+                wrong ? wrong : "perplexity needs a text: --file FILE");
+    } else {
+        c.ctx_size = c.ctx; /* positions that the model prepares */
+        if (c.greedy && c.ctx_size < EVALUATE_GREEDY_CTX) c.ctx_size = EVALUATE_GREEDY_CTX;
+        code = run(&c);
+    }
+    free(wrong);
+    config_free(&c);
+    return code;
+}

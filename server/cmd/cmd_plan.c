@@ -1,0 +1,244 @@
+/* cmd_plan.c - `xquantd plan`: how many conversations a machine holds in which mode, and which
+ * one to serve with. Not to be taken for the plan files of klt modes, which calibrate makes. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/cmd/command.h"
+#include "server/cmd/probe.h"
+#include "server/cmd/sizing.h"
+#include "server/plans.h"
+#include "server/runtime.h"
+#include "server/text.h"
+
+enum { MODES = 3 + PLANS_LISTED, COMMAND_BYTES = 4600 };
+
+typedef struct session {
+    const config *c;
+    runtime runtime;
+    budget_limit limit; /* its bytes: --ram, or what is free here */
+    plan *plans[PLANS_LISTED];
+    size_t n_plans;
+    plan *best; /* what `auto` takes of them; NULL: none */
+    sizing_wish wish;
+    sizing_mode modes[MODES];
+    size_t n;
+    const sizing_mode *choice;
+    char command[COMMAND_BYTES];
+    char about[4400];
+} session;
+
+/* --- finding out --- */
+
+/* kl < 0: not known. A mode that this model cannot have is left out. */
+static err add_mode(session *s, const char *mode, const plan *p, double kl)
+{
+    sizing_mode *at = &s->modes[s->n];
+    err e;
+
+    *at = (sizing_mode){.plan = p, .kl = kl};
+    snprintf(at->mode, sizeof at->mode, "%s", mode);
+    e = sizing_measure(&s->runtime, &s->wish, at);
+    if (e == ERR_MODEMODEL) return ERR_OK;
+    if (e == ERR_OK) e = probe_attach(&s->runtime, mode, p, &at->attach_seconds);
+    if (e != ERR_OK) return e;
+    at->attach_seconds *= (double)s->wish.tokens;
+    s->n++;
+    return ERR_OK;
+}
+
+static err add_plan(session *s, const plan *p)
+{
+    const plan_about a = plan_read_about(p);
+    char mode[16];
+
+    snprintf(mode, sizeof mode, "klt%g", a.ratio);
+    return add_mode(s, mode, p, a.kl);
+}
+
+static err add_modes(session *s)
+{
+    TRY(add_mode(s, "kv16", NULL, SIZING_EXACT));
+    TRY(add_mode(s, "xq4", NULL, -1));
+    TRY(add_mode(s, "cl3", NULL, -1));
+    for (size_t i = 0; i < s->n_plans; i++) TRY(add_plan(s, s->plans[i]));
+    return ERR_OK;
+}
+
+static void name_auto(const session *s, char mode[16])
+{
+    if (s->best)
+        snprintf(mode, 16, "klt%g", plan_read_about(s->best).ratio);
+    else
+        snprintf(mode, 16, "%s", model_is_mha(s->runtime.weights) ? "cl3" : "xq4");
+}
+
+static void write_command(session *s)
+{
+    const sizing_mode *m = s->choice;
+    const bool named = s->c->model && *s->c->model;
+
+    snprintf(
+        s->command, sizeof s->command,
+        "xquantd serve%s%s --cache %s --cache-size %lluMiB --ctx-size %zu --max-running %d",
+        named ? " --model " : "", named ? s->runtime.model_path : "", m->mode,
+        (unsigned long long)(m->sizes.pool_bytes >> 20), s->wish.tokens,
+        (int)s->runtime.max_running);
+}
+
+static err find_plans(session *s)
+{
+    const runtime *r = &s->runtime;
+    const double max_kl = s->c->max_kl > 0 ? s->c->max_kl : PLANS_MAX_KL;
+
+    TRY(plans_list(r->model_path, r->file, s->plans, &s->n_plans));
+    return plans_best(r->model_path, r->file, max_kl, &s->best);
+}
+
+static err open_model(session *s)
+{
+    const size_t asked = (size_t)s->c->tokens;
+    char text[24];
+
+    TRY(runtime_open_model(&s->runtime, s->c, s->about, sizeof s->about));
+    s->wish = (sizing_wish){.ram_bytes = s->limit.bytes,
+                            .users = (uint64_t)s->c->users,
+                            .tokens = asked,
+                            .max_kl = s->c->max_kl};
+    if (!asked)
+        s->wish.tokens = s->runtime.weights->ctx_train < RUNTIME_COUNTED_TOKENS
+                             ? s->runtime.weights->ctx_train
+                             : RUNTIME_COUNTED_TOKENS;
+    snprintf(s->about, sizeof s->about, "weights take %s",
+             budget_write_bytes(s->runtime.weights->weight_bytes, text));
+    return s->runtime.weights->weight_bytes < s->limit.bytes ? ERR_OK : ERR_NOFIT;
+}
+
+/* --- telling --- */
+
+static void print_mode(const session *s, const sizing_mode *m, const char *chosen_by_auto)
+{
+    char kl[24] = "-", bytes[24], count[32], attach[24] = "none";
+
+    if (m->kl >= 0) snprintf(kl, sizeof kl, m->kl > 0 ? "%.5f" : "%.0f", m->kl);
+    if (m->attach_seconds > 0)
+        snprintf(attach, sizeof attach, "%.0f ms", m->attach_seconds * 1e3);
+    printf("%-8s %8s %12s %14s  %-4s %9s%s\n", m->mode, kl,
+           budget_write_bytes(m->context_bytes, bytes), budget_write_count(m->contexts, count),
+           m->contexts >= s->wish.users ? "yes" : "no", attach,
+           strcmp(m->mode, chosen_by_auto) == 0 ? "  <- auto" : "");
+}
+
+static void print_choice(const session *s)
+{
+    char count[32], users[32], bytes[24];
+
+    budget_write_count(s->choice->contexts, count);
+    budget_write_count(s->wish.users, users);
+    if (s->choice->contexts >= s->wish.users)
+        printf("\n%s holds them all.\n", s->choice->mode);
+    else
+        printf(
+            "\nNo mode holds %s users in %s; %s holds %s, and reads the others' text anew.\n",
+            users, budget_write_bytes(s->wish.ram_bytes, bytes), s->choice->mode, count);
+    if (!s->n_plans)
+        printf("`xquantd calibrate --model %s` makes a plan, which holds more.\n",
+               s->runtime.model_path);
+    printf("\n  %s\n", s->command);
+}
+
+static bool print_table(const session *s)
+{
+    char weights[24], ram[24], users[32], tokens[24], by_auto[16];
+
+    name_auto(s, by_auto);
+    printf("%s: weights %s of %s; %s users, contexts of %s tokens\n\n", s->runtime.model_name,
+           budget_write_bytes(s->runtime.weights->weight_bytes, weights),
+           budget_write_bytes(s->limit.bytes, ram), budget_write_count(s->wish.users, users),
+           budget_write_tokens(s->wish.tokens, tokens));
+    printf("%-8s %8s %12s %14s  %-4s %9s\n", "mode", "KL", "a context", "contexts", "fit",
+           "attach");
+    for (size_t i = 0; i < s->n; i++) print_mode(s, &s->modes[i], by_auto);
+    print_choice(s);
+    return fflush(stdout) == 0;
+}
+
+static void add_mode_json(text_builder *t, const session *s, const sizing_mode *m)
+{
+    text_addf(t, "{\"mode\":\"%s\",\"kl\":", m->mode);
+    text_addf(t, m->kl >= 0 ? "%.6g" : "null", m->kl);
+    text_addf(t, ",\"bytes_per_context\":%llu,\"contexts\":%llu,\"fits\":%s",
+              (unsigned long long)m->context_bytes, (unsigned long long)m->contexts,
+              m->contexts >= s->wish.users ? "true" : "false");
+    text_addf(t, ",\"pool_bytes\":%llu,\"workspace_bytes\":%llu",
+              (unsigned long long)m->sizes.pool_bytes,
+              (unsigned long long)m->sizes.workspace_bytes);
+    text_addf(t, ",\"scratch_bytes\":%llu,\"plan_bytes\":%llu,\"attach_ms\":%.6g}",
+              (unsigned long long)m->scratch_bytes, (unsigned long long)m->sizes.weight_bytes,
+              m->attach_seconds * 1e3);
+}
+
+static bool print_json(const session *s)
+{
+    text_builder t = {0};
+    char by_auto[16], *text;
+
+    name_auto(s, by_auto);
+    text_add_string(&t, "{\"model\":");
+    text_add_json_string(&t, s->runtime.model_name);
+    text_addf(&t, ",\"ram_bytes\":%llu,\"weight_bytes\":%zu,\"users\":%llu,\"tokens\":%zu",
+              (unsigned long long)s->limit.bytes, s->runtime.weights->weight_bytes,
+              (unsigned long long)s->wish.users, s->wish.tokens);
+    text_add_string(&t, ",\"modes\":[");
+    for (size_t i = 0; i < s->n; i++) {
+        if (i) text_add_string(&t, ",");
+        add_mode_json(&t, s, &s->modes[i]);
+    }
+    text_addf(&t, "],\"auto\":\"%s\",\"choice\":\"%s\",\"fits\":%s,\"command\":", by_auto,
+              s->choice->mode, s->choice->contexts >= s->wish.users ? "true" : "false");
+    text_add_json_string(&t, s->command);
+    text_add_string(&t, "}\n");
+    text = text_take(&t, NULL);
+    if (text) fputs(text, stdout);
+    free(text);
+    return text && fflush(stdout) == 0;
+}
+
+/* --- the run --- */
+
+static err run_session(session *s)
+{
+    TRY(open_model(s));
+    snprintf(s->about, sizeof s->about, "%s", s->runtime.model_path);
+    TRY(find_plans(s));
+    TRY(add_modes(s));
+    s->choice = sizing_choose(s->modes, s->n, &s->wish);
+    write_command(s);
+    s->about[0] = '\0';
+    errno = EIO;
+    return (s->c->json ? print_json(s) : print_table(s)) ? ERR_OK : ERR_SYSTEM;
+}
+
+static int run(config *c)
+{
+    session s = {.c = c, .limit = budget_read_limit("")};
+    err e;
+
+    s.limit.bytes = c->ram != CONFIG_AUTO ? c->ram : s.limit.free;
+    c->ctx_size = c->tokens; /* positions that the model prepares, and the probe needs */
+    if (c->tokens && c->tokens < PROBE_BLOCKS * 512) c->ctx_size = PROBE_BLOCKS * 512;
+    e = run_session(&s);
+    if (e != ERR_OK)
+        fprintf(stderr, "xquantd: %s%s%s\n", s.about, *s.about ? ": " : "",
+                e == ERR_SYSTEM && errno ? strerror(errno) : err_text(e));
+    for (size_t i = 0; i < s.n_plans; i++) plan_close(s.plans[i]);
+    plan_close(s.best);
+    runtime_close(&s.runtime);
+    return e == ERR_OK ? 0 : 1;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+    return command_run(CONFIG_PLAN, argc, argv, run);
+}

@@ -1,0 +1,73 @@
+/* cmd_serve.c - `xquantd serve`: the daemon. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/api/server.h"
+#include "server/cmd/command.h"
+#include "server/http/address.h"
+#include "server/log.h"
+
+extern char **environ;
+
+enum { HEALTH_SECONDS = 5 };
+
+/* --healthcheck: is the server that these options describe ready? For containers. */
+static int check_health(const config *c)
+{
+    static const char request[] =
+        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    static const char want[] = "HTTP/1.1 200 ";
+    char got[sizeof want - 1];
+    bool ok;
+    int fd;
+
+    if (address_connect(c->listen, HEALTH_SECONDS, &fd)) return 1;
+    ok = send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1 &&
+         recv(fd, got, sizeof got, MSG_WAITALL) == (ssize_t)sizeof got &&
+         memcmp(got, want, sizeof got) == 0;
+    close(fd);
+    return ok ? 0 : 1;
+}
+
+static int serve(const config *c)
+{
+    char what[4352] = "";
+    runtime r;
+    err e;
+    int code = 1;
+
+    log_setup(c->log_format, c->log_level);
+    e = runtime_begin(&r, c, what, sizeof what);
+    if (!e) {
+        log_line(LOG_INFO, "memory", "needs", LOG_TEXT(r.memory), NULL);
+        e = runtime_finish(&r, c, what, sizeof what);
+    }
+    if (e)
+        fprintf(stderr, "xquantd: %s: %s\n", what, err_text(e));
+    else
+        code = server_run(c, &r);
+    runtime_close(&r);
+    return code;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    config c;
+    char *wrong = config_load(&c, CONFIG_SERVE, argc, argv, environ);
+    int code = 0;
+
+    if (wrong) {
+        fprintf(stderr, "xquantd: %s\n", wrong);
+        free(wrong);
+        return 2;
+    }
+    if (c.print_config)
+        config_print(stdout, &c, CONFIG_SERVE);
+    else
+        code = c.healthcheck ? check_health(&c) : serve(&c);
+    config_free(&c);
+    return code;
+}

@@ -1,0 +1,68 @@
+/* evaluate.h - how far cache modes are from exact keys and values, on a text.
+ *
+ * The text is cut into rows, each read by a fresh context, teacher forced: a query sees its
+ * own block exactly and earlier ones through their codes, by way of workspace pages or not.
+ * The reference, mode kv32, reads the same rows at the same time. */
+#ifndef SERVER_CMD_EVALUATE_H
+#define SERVER_CMD_EVALUATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "server/runtime.h"
+
+enum {
+    EVALUATE_PROMPT_TOKENS = 256, /* of the greedy comparison */
+    EVALUATE_ANSWER_TOKENS = 128,
+    EVALUATE_GREEDY_CTX = EVALUATE_PROMPT_TOKENS + EVALUATE_ANSWER_TOKENS,
+};
+
+typedef struct evaluate_mode {
+    const char *name;
+    const struct plan *plan; /* of a mode that needs one, else NULL */
+} evaluate_mode;
+
+typedef struct evaluate_in {
+    const int32_t *ids;         /* [n_ids] the whole text */
+    size_t n_ids;               /* >= rows * ctx, >= EVALUATE_PROMPT_TOKENS + prompts */
+    size_t ctx, rows;           /* the first `rows` rows of `ctx` >= 2 tokens count */
+    const evaluate_mode *modes; /* [n_modes] */
+    size_t n_modes;
+    const struct codec_tuning *tuning;        /* of the modes; NULL: the usual one */
+    bool streaming;                           /* rebuild at every read, no workspace */
+    kv_format page_format;                    /* of the workspace; KV_FLOAT rounds nothing */
+    size_t prompts;                           /* of the greedy comparison; 0: none */
+    void (*progress)(void *arg, double done); /* share of the work, 0 .. 1; may be NULL */
+    void *arg;
+} evaluate_in;
+
+/* One mode against kv32. The last token of a row has no next one and does not count. */
+typedef struct evaluate_result {
+    char mode[16];           /* "auto" resolved */
+    double ppl;              /* exp of the mean -log p(next token) */
+    double kl;               /* mean KL(kv32 || mode) over the whole vocabulary, nats */
+    double top1;             /* share of positions with the same best token */
+    double bits_per_element; /* of K and V, everything in a block counted */
+    double bytes_per_token;  /* blocks in use / tokens sealed in them, after the last row;
+                                not a number where a row is shorter than a block */
+    double ratio;            /* fp16 K and V over these */
+    double rebuild_us;       /* time of one thread to rebuild a token of all layers into the
+                                workspace; 0 where nothing is */
+    double greedy_equal;     /* share of the answer's tokens equal to kv32's, place by place */
+    double greedy_first;     /* mean place of the first that differs; the length if none does */
+} evaluate_result;
+
+/* Measure kv32 and the modes with the model of r; ids, threads and the order of modes change
+ * nothing but what they say. Prompts of the greedy comparison are cut from the whole text at
+ * even distances, as they stand; ends of text do not end an answer.
+ *
+ *   results [1 + n_modes]  out  kv32 first
+ *
+ * Errors: those of cache_open, *at then the mode at fault (borrowed from in); NOMEM. r has
+ * positions for ctx tokens, and EVALUATE_GREEDY_CTX if there are prompts. One thread. */
+err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *results,
+                   const char **at);
+
+#endif

@@ -1,0 +1,75 @@
+/* sizing.c - divides memory between a pool and what it needs beside it. */
+#include "server/cmd/sizing.h"
+
+#include "server/plans.h"
+
+static cache_options options_of(const runtime *r, const sizing_wish *w, const sizing_mode *m,
+                                uint64_t pool)
+{
+    return (cache_options){.mode = m->mode,
+                           .plan = m->plan,
+                           .budget_bytes = pool,
+                           .workspace_bytes = CACHE_AUTO_WORKSPACE,
+                           .page_format = KV_INT8,
+                           .max_running = (int)r->max_running,
+                           .team = r->team,
+                           .ctx_tokens = w->tokens,
+                           .block_tokens = r->block_tokens};
+}
+
+static uint64_t less(uint64_t all, uint64_t part)
+{
+    return all > part ? all - part : 0;
+}
+
+err sizing_measure(const runtime *r, const sizing_wish *w, sizing_mode *m)
+{
+    const model *of = r->weights;
+    const uint64_t steps = forward_bytes(r->forward) + 2 * w->tokens * of->C * sizeof(float);
+    const uint64_t left = less(w->ram_bytes, of->weight_bytes + steps);
+    const size_t each = (w->tokens + r->block_tokens - 1) / r->block_tokens;
+    uint64_t pool = left;
+
+    /* The workspace depends on the pool, the tables a little: this settles at once. The last
+     * pool that was measured leaves room for both. */
+    for (int i = 0; i < 3; i++) {
+        const cache_options o = options_of(r, w, m, pool);
+        uint64_t room;
+
+        TRY(cache_measure(of, &o, &m->sizes));
+        room = less(left, m->sizes.scratch_bytes + m->sizes.weight_bytes);
+        pool = less(room, m->sizes.workspace_bytes);
+        if (i == 0 && pool < room / 8 * 7) pool = room / 8 * 7; /* its share beside a pool */
+    }
+    m->scratch_bytes = m->sizes.scratch_bytes + steps;
+    m->context_bytes = (uint64_t)each * m->sizes.block_bytes;
+    m->contexts = m->sizes.blocks / each;
+    return ERR_OK;
+}
+
+static bool may_be_taken(const sizing_mode *m, const sizing_wish *w)
+{
+    if (m->kl < 0) return !(w->max_kl > 0);
+    return m->kl <= (w->max_kl > 0 ? w->max_kl : PLANS_MAX_KL);
+}
+
+/* Is a to be taken rather than b, both of which may be? */
+static bool is_better(const sizing_mode *a, const sizing_mode *b, const sizing_wish *w)
+{
+    const bool a_fits = a->contexts >= w->users, b_fits = b->contexts >= w->users;
+
+    if (a_fits != b_fits) return a_fits;
+    if (!a_fits) return a->contexts > b->contexts;
+    if ((a->kl < 0) != (b->kl < 0)) return b->kl < 0;
+    return a->kl < 0 ? a->contexts < b->contexts : a->kl < b->kl;
+}
+
+const sizing_mode *sizing_choose(const sizing_mode *modes, size_t n, const sizing_wish *w)
+{
+    const sizing_mode *best = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        if (may_be_taken(&modes[i], w) && (!best || is_better(&modes[i], best, w)))
+            best = &modes[i];
+    return best ? best : modes;
+}

@@ -1,0 +1,39 @@
+/* convert.h - a Hugging Face folder becomes a model file.
+ *
+ * hf_tensors.def says which tensor becomes which; one that is missing, has another shape, or
+ * is in no row is an error that names it. Matrices are written as the type that is wished,
+ * or as the next one whose blocks their rows fill: Q4_K, Q8_0, F16. Vectors stay F32, and
+ * beside Q4_K the output matrix is Q8_0. */
+#ifndef SERVER_CONVERT_CONVERT_H
+#define SERVER_CONVERT_CONVERT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/gguf/gguf.h"
+#include "server/convert/hf_config.h"
+#include "server/convert/hf_tokens.h"
+
+typedef struct convert_wish {
+    const char *folder;
+    const char *out; /* the file; NULL: FOLDER/NAME-TYPE.gguf */
+    gguf_type type;  /* F16, BF16, Q8_0 or Q4_K */
+    int threads;
+} convert_wish;
+
+typedef struct convert_made {
+    char path[4352];
+    uint64_t bytes;
+    size_t tensors, matrices;
+    size_t other; /* matrices whose rows do not fill blocks of the type */
+    size_t window;
+    hf_tokens_about tokens;
+} convert_made;
+
+/* Read, convert, write; a bar on stderr meanwhile. SIGINT and SIGTERM end it: no file is left.
+ * False: a sentence, which begins with the file at fault. Main thread; it blocks these two
+ * signals while it runs. */
+bool convert_run(const convert_wish *w, convert_made *made, json_fault *why);
+
+#endif

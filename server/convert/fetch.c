@@ -1,0 +1,345 @@
+/* fetch.c - HTTP through libcurl into a file that grows. */
+#include "server/convert/fetch.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/progress.h"
+
+enum { SHA_BYTES = 32, TRIES = 3, CONNECT_S = 30, SILENCE_S = 60, REDIRECTS = 8 };
+
+typedef struct fetch {
+    CURL *curl;
+    char *part;          /* path */
+    int fd;              /* of the part */
+    int64_t have, total; /* bytes of it; of the whole, -1: not known */
+    bool begun;          /* this answer's body */
+    int64_t from;        /* where this answer's body begins, -1: it does not say */
+    int failed;          /* errno of a write */
+    bool named;          /* the server has named a checksum: */
+    unsigned char sha[SHA_BYTES];
+    progress bar;
+    char said[CURL_ERROR_SIZE];
+    char *why;
+    size_t n;
+} fetch;
+
+/* --- what the server says --- */
+
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* "64 hex digits" within quotes: a SHA-256. Other tags are none. */
+static void read_tag(fetch *f, const char *tag)
+{
+    unsigned char sha[SHA_BYTES];
+
+    if (strncmp(tag, "W/", 2) == 0) tag += 2;
+    if (*tag == '"') tag++;
+    for (int i = 0; i < SHA_BYTES; i++, tag += 2) {
+        const int high = hex_digit(tag[0]), low = high < 0 ? -1 : hex_digit(tag[1]);
+
+        if (low < 0) return;
+        sha[i] = (unsigned char)(high << 4 | low);
+    }
+    if (hex_digit(*tag) >= 0) return;
+    memcpy(f->sha, sha, sizeof sha);
+    f->named = true;
+}
+
+/* "bytes 100-199/200", or of a refusal "bytes * /200" without the space. */
+static void read_range(fetch *f, const char *text)
+{
+    long long from, to, total;
+
+    if (sscanf(text, "bytes %lld-%lld/%lld", &from, &to, &total) == 3) {
+        f->from = from;
+        f->total = total;
+    } else if (sscanf(text, "bytes */%lld", &total) == 1) {
+        f->total = total;
+    }
+}
+
+static size_t on_header(char *data, size_t one, size_t n, void *arg)
+{
+    char line[512], *colon, *value;
+    fetch *f = arg;
+
+    (void)one;
+    snprintf(line, sizeof line, "%.*s", (int)n, data);
+    if (strncmp(line, "HTTP/", 5) == 0) { /* of a redirect, or at last of the file */
+        f->total = f->from = -1;
+        f->begun = false;
+    }
+    colon = strchr(line, ':');
+    if (!colon) return n;
+    *colon = '\0';
+    for (value = colon + 1; *value == ' ';) value++;
+    if (strcasecmp(line, "x-linked-etag") == 0 || (strcasecmp(line, "etag") == 0 && !f->named))
+        read_tag(f, value);
+    if (strcasecmp(line, "content-range") == 0) read_range(f, value);
+    if (strcasecmp(line, "content-length") == 0 && f->total < 0)
+        f->total = strtoll(value, NULL, 10);
+    return n;
+}
+
+/* --- bytes --- */
+
+/* A part of a file goes on where we stopped; a whole file begins anew. */
+static bool begin_body(fetch *f)
+{
+    long status = 0;
+
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    f->begun = true;
+    if (status == 206 && f->from != f->have) return false;
+    if (status != 206 && f->have) {
+        if (ftruncate(f->fd, 0) != 0) return false;
+        f->have = 0;
+    }
+    /* a disk that is too small should say so now */
+    return f->total <= 0 || fallocate(f->fd, FALLOC_FL_KEEP_SIZE, 0, f->total) == 0 ||
+           (errno != ENOSPC && errno != EFBIG);
+}
+
+static size_t on_body(char *data, size_t one, size_t n, void *arg)
+{
+    size_t done = 0;
+    fetch *f = arg;
+
+    (void)one;
+    errno = 0;
+    if (!f->begun && !begin_body(f)) {
+        f->failed = errno;
+        return 0;
+    }
+    while (done < n) {
+        const ssize_t wrote = write(f->fd, data + done, n - done);
+
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) {
+            f->failed = errno;
+            return 0;
+        }
+        done += (size_t)wrote;
+    }
+    f->have += (int64_t)n;
+    if (f->total > 0) progress_show(&f->bar, (double)f->have / (double)f->total);
+    return n;
+}
+
+/* --- one file --- */
+
+static err refuse(fetch *f, const char *what)
+{
+    snprintf(f->why, f->n, "%s", what);
+    return ERR_DOWNLOAD;
+}
+
+static err refuse_errno(fetch *f, int code)
+{
+    snprintf(f->why, f->n, "%s: %s", f->part, strerror(code));
+    return ERR_DOWNLOAD;
+}
+
+static err open_part(fetch *f, const char *path)
+{
+    struct stat s;
+
+    if (asprintf(&f->part, "%s.part", path) < 0) {
+        f->part = NULL;
+        return refuse(f, "out of memory");
+    }
+    f->fd = open(f->part, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (f->fd < 0 || fstat(f->fd, &s) != 0) return refuse_errno(f, errno);
+    if (flock(f->fd, LOCK_EX | LOCK_NB) != 0)
+        return refuse(f, "another process is downloading it");
+    f->have = (int64_t)s.st_size;
+    return ERR_OK;
+}
+
+static void set_options(fetch *f, const char *url, const char *token)
+{
+    const bool safe = strncasecmp(url, "https:", 6) == 0;
+
+    curl_easy_setopt(f->curl, CURLOPT_URL, url);
+    curl_easy_setopt(f->curl, CURLOPT_USERAGENT, "xquantd/" XQUANTD_VERSION);
+    curl_easy_setopt(f->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(f->curl, CURLOPT_REDIR_PROTOCOLS_STR, safe ? "https" : "http,https");
+    curl_easy_setopt(f->curl, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(f->curl, CURLOPT_MAXREDIRS, (long)REDIRECTS);
+    curl_easy_setopt(f->curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(f->curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's */
+    curl_easy_setopt(f->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
+    curl_easy_setopt(f->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(f->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
+    curl_easy_setopt(f->curl, CURLOPT_ERRORBUFFER, f->said);
+    curl_easy_setopt(f->curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(f->curl, CURLOPT_HEADERDATA, f);
+    curl_easy_setopt(f->curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(f->curl, CURLOPT_WRITEDATA, f);
+    if (token && *token) { /* libcurl keeps this from other hosts, unlike a header of ours */
+        curl_easy_setopt(f->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+        curl_easy_setopt(f->curl, CURLOPT_XOAUTH2_BEARER, token);
+    }
+}
+
+static err refuse_status(fetch *f, long status)
+{
+    if (status == 404)
+        snprintf(f->why, f->n, "there is no such file (404)");
+    else if (status == 401 || status == 403)
+        snprintf(f->why, f->n, "the server answers %ld; it may want a token in HF_TOKEN",
+                 status);
+    else
+        snprintf(f->why, f->n, "the server answers %ld", status);
+    return ERR_DOWNLOAD;
+}
+
+/* Why an attempt failed, in words. */
+static err refuse_attempt(fetch *f, CURLcode code, long status)
+{
+    if (code == CURLE_HTTP_RETURNED_ERROR) return refuse_status(f, status);
+    if (code == CURLE_WRITE_ERROR && f->failed) return refuse_errno(f, f->failed);
+    if (code == CURLE_WRITE_ERROR)
+        return refuse(f, "the server sends another part of the file");
+    snprintf(f->why, f->n, "%s%s", *f->said ? f->said : curl_easy_strerror(code),
+             f->have ? "; what has come is kept, to go on from there" : "");
+    return ERR_DOWNLOAD;
+}
+
+/* A fault that another attempt may not have. */
+static bool is_passing(CURLcode code, long status)
+{
+    return code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+           code == CURLE_GOT_NOTHING || code == CURLE_OPERATION_TIMEDOUT ||
+           code == CURLE_HTTP2_STREAM || (code == CURLE_HTTP_RETURNED_ERROR && status >= 500);
+}
+
+/* One request for what is missing; *again: whether to ask once more. */
+static err attempt(fetch *f, bool *again)
+{
+    char range[32];
+    const int64_t had = f->have;
+    long status = 0;
+    CURLcode code;
+
+    snprintf(range, sizeof range, "%lld-", (long long)f->have);
+    curl_easy_setopt(f->curl, CURLOPT_RANGE, f->have ? range : NULL);
+    *f->said = '\0';
+    code = curl_easy_perform(f->curl);
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (code == CURLE_OK) return ERR_OK;
+    if (code == CURLE_HTTP_RETURNED_ERROR && status == 416 && had) {
+        if (f->total == had) return ERR_OK; /* it was whole */
+        *again = ftruncate(f->fd, 0) == 0;
+        f->have = 0;
+    } else {
+        *again = is_passing(code, status);
+    }
+    return refuse_attempt(f, code, status);
+}
+
+static err transfer(fetch *f)
+{
+    err e = ERR_DOWNLOAD;
+
+    for (int tries = 0; tries < TRIES; tries++) {
+        const int64_t had = f->have;
+        bool again = false;
+
+        if (tries) sleep(1);
+        e = attempt(f, &again);
+        if (e == ERR_OK || !again) break;
+        if (f->have > had) tries = -1; /* bytes come: as often as it takes */
+    }
+    return e;
+}
+
+/* --- the check --- */
+
+/* The part's SHA-256 as it lies on the disk. */
+static err sum_part(fetch *f, EVP_MD_CTX *sum, unsigned char sha[EVP_MAX_MD_SIZE])
+{
+    static const size_t step = 1 << 20;
+    unsigned char *bytes = malloc(step);
+    int64_t done = 0;
+    ssize_t got = -1;
+
+    if (!bytes || !sum || EVP_DigestInit_ex(sum, EVP_sha256(), NULL) != 1) {
+        free(bytes);
+        return refuse(f, "out of memory");
+    }
+    while ((got = pread(f->fd, bytes, step, done)) > 0) {
+        (void)EVP_DigestUpdate(sum, bytes, (size_t)got);
+        done += got;
+        progress_show(&f->bar, (double)done / (double)f->have);
+    }
+    free(bytes);
+    if (got < 0) return refuse_errno(f, errno);
+    return EVP_DigestFinal_ex(sum, sha, NULL) == 1 ? ERR_OK : refuse(f, "out of memory");
+}
+
+/* What has come is of no use. */
+static err discard(fetch *f, const char *what)
+{
+    unlink(f->part);
+    return refuse(f, what);
+}
+
+static err check_part(fetch *f)
+{
+    unsigned char sha[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *sum;
+    err e;
+
+    if (!f->named) return ERR_OK;
+    progress_clear(&f->bar);
+    sum = EVP_MD_CTX_new();
+    e = sum_part(f, sum, sha);
+    EVP_MD_CTX_free(sum);
+    if (e != ERR_OK || memcmp(sha, f->sha, SHA_BYTES) == 0) return e;
+    return discard(f, "its checksum is not what the server names; it was removed");
+}
+
+static err run(fetch *f, const char *url, const char *token, const char *path)
+{
+    TRY(open_part(f, path));
+    f->curl = curl_easy_init();
+    if (!f->curl) return refuse(f, "out of memory");
+    set_options(f, url, token);
+    TRY(transfer(f));
+    if (f->total >= 0 && f->have != f->total)
+        return discard(f, "its length is not what the server said; it was removed");
+    TRY(check_part(f));
+    if (fsync(f->fd) != 0 || rename(f->part, path) != 0) return refuse_errno(f, errno);
+    return ERR_OK;
+}
+
+err fetch_file(const char *url, const char *token, const char *path, char *why, size_t n)
+{
+    fetch f = {.fd = -1, .total = -1, .why = why, .n = n};
+    const err e = run(&f, url, token, path);
+
+    progress_clear(&f.bar);
+    curl_easy_cleanup(f.curl);
+    if (f.fd >= 0) close(f.fd);
+    free(f.part);
+    return e;
+}

@@ -1,0 +1,371 @@
+/* hf_config.c - reads config.json, and writes what it says as keys. */
+#include "server/convert/hf_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MUST = -1, OMIT = -2, LARGEST = 1 << 24 };
+
+typedef struct arch_row {
+    const char *class_name, *arch;
+    unsigned bit;
+    const char *activation;
+    double theta;
+} arch_row;
+
+static const arch_row archs[] = {
+#define HF_ARCH(class_name, arch, bit, activation, theta) \
+    {class_name, arch, bit, activation, theta},
+#include "server/convert/hf_archs.def"
+#undef HF_ARCH
+};
+
+typedef enum key_kind { COUNT, REAL } key_kind;
+
+typedef struct key_row {
+    key_kind kind;
+    const char *name, *key;
+    unsigned archs;
+    double otherwise;
+} key_row;
+
+static const key_row keys[] = {
+#define HF_KEY(kind, name, key, archs, otherwise) {kind, #name, key, archs, otherwise},
+#include "server/convert/hf_keys.def"
+#undef HF_KEY
+};
+
+/* --- the architecture --- */
+
+static const arch_row *find_arch(const hf_folder *f, json_fault *why)
+{
+    const cJSON *list = json_get(f->config, "architectures");
+    const cJSON *name = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, 0) : NULL;
+
+    if (!cJSON_IsString(name)) {
+        json_refuse(why, NULL, NULL, "it names no architecture");
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        if (strcmp(archs[i].class_name, name->valuestring) == 0) return &archs[i];
+    json_refuse(why, NULL, NULL, "architecture %s is not supported", name->valuestring);
+    return NULL;
+}
+
+/* What would change the numbers, and no key says. */
+static bool check_ways(const hf_folder *f, const arch_row *a, json_fault *why)
+{
+    static const char *const names[] = {"hidden_activation", "hidden_act"};
+    const char *act = NULL;
+
+    for (size_t i = 0; i < 2 && !act; i++)
+        if (!json_get_string(f->config, names[i], &act, why)) return false;
+    if (act && strcmp(act, a->activation) != 0)
+        return json_refuse(why, NULL, NULL, "activation %s is not supported (%s is)", act,
+                           a->activation);
+    if (json_get(f->config, "quantization_config"))
+        return json_refuse(why, NULL, NULL,
+                           "the weights are quantized already; only float ones are read");
+    return true;
+}
+
+/* --- sizes --- */
+
+static bool read_size(const hf_folder *f, const char *name, size_t otherwise, size_t *out,
+                      json_fault *why)
+{
+    int64_t value = (int64_t)otherwise;
+
+    if (!json_get_int(f->config, name, 1, LARGEST, &value, why)) return false;
+    if (value == 0) return json_refuse(why, NULL, NULL, "%s is missing", name);
+    *out = (size_t)value;
+    return true;
+}
+
+static bool read_heads(hf_config *c, const hf_folder *f, json_fault *why)
+{
+    if (!read_size(f, "num_attention_heads", 0, &c->H, why) ||
+        !read_size(f, "num_key_value_heads", c->H, &c->G, why) ||
+        !read_size(f, "head_dim", c->D % c->H ? 0 : c->D / c->H, &c->C, why))
+        return false;
+    if (c->H % c->G)
+        return json_refuse(why, NULL, NULL, "%zu heads cannot share %zu keys and values", c->H,
+                           c->G);
+    if (c->C % 2 || c->C / 2 > HF_ROPE_MAX)
+        return json_refuse(why, NULL, NULL, "head_dim %zu is not supported", c->C);
+    c->E = c->G * c->C;
+    return true;
+}
+
+/* What has no key because loaders derive it from the sizes: the softmax's scale, and which
+ * layers of gemma3 look back only so far. */
+static bool check_gemma(const hf_config *c, const hf_folder *f, json_fault *why)
+{
+    double scale = (double)c->C;
+    int64_t pattern = 6;
+
+    if (!(c->bit & (HF_GEMMA2 | HF_GEMMA3))) return true;
+    if (!json_get_number(f->config, "query_pre_attn_scalar", 1, 65536, &scale, why) ||
+        !json_get_int(f->config, "sliding_window_pattern", 1, INT32_MAX, &pattern, why))
+        return false;
+    if (scale != (double)c->C && scale != (double)c->D / (double)c->H)
+        return json_refuse(why, NULL, NULL, "query_pre_attn_scalar %g is not supported", scale);
+    if (pattern != 6)
+        return json_refuse(why, NULL, NULL, "sliding_window_pattern %lld is not supported",
+                           (long long)pattern);
+    return true;
+}
+
+/* Sliding windows that the architecture's keys cannot say. */
+static bool read_window(hf_config *c, const hf_folder *f, json_fault *why)
+{
+    bool used = c->bit & HF_LLAMA;
+    int64_t window = 0, context = 0;
+
+    if (!json_get_bool(f->config, "use_sliding_window", &used, why) ||
+        !json_get_int(f->config, "sliding_window", 0, INT32_MAX, &window, why) ||
+        !json_get_int(f->config, "max_position_embeddings", 0, INT32_MAX, &context, why))
+        return false;
+    if (used && window && window < context && (c->bit & (HF_LLAMA | HF_QWEN2 | HF_QWEN3)))
+        c->window = (size_t)window;
+    return true;
+}
+
+static bool read_sizes(hf_config *c, const hf_folder *f, json_fault *why)
+{
+    return read_size(f, "hidden_size", 0, &c->D, why) &&
+           read_size(f, "num_hidden_layers", 0, &c->L, why) &&
+           read_size(f, "intermediate_size", 0, &c->F, why) &&
+           read_size(f, "vocab_size", 0, &c->V, why) && read_heads(c, f, why) &&
+           check_gemma(c, f, why) && read_window(c, f, why) &&
+           json_get_bool(f->config, "tie_word_embeddings", &c->tied, why);
+}
+
+/* --- rotary positions --- */
+
+static bool read_factors(const cJSON *rope, const char *name, size_t n, float *out,
+                         json_fault *why)
+{
+    const cJSON *list = json_get(rope, name), *item;
+    size_t i = 0;
+
+    if (!cJSON_IsArray(list) || (size_t)cJSON_GetArraySize(list) != n)
+        return json_refuse(why, NULL, NULL, "%s must be %zu numbers", name, n);
+    cJSON_ArrayForEach (item, list) {
+        if (!cJSON_IsNumber(item) || !(item->valuedouble > 0))
+            return json_refuse(why, NULL, NULL, "%s must be %zu numbers above 0", name, n);
+        out[i++] = (float)item->valuedouble;
+    }
+    return true;
+}
+
+/* Wavelengths beyond the trained context are stretched by `factor`, those far below it are
+ * not, and between them a straight line leads over (Llama 3.1). */
+static bool read_llama3(hf_rope *r, const cJSON *rope, json_fault *why)
+{
+    double factor = 8, low = 1, high = 4, context = 8192;
+
+    if (!json_get_number(rope, "factor", 1, 1e6, &factor, why) ||
+        !json_get_number(rope, "low_freq_factor", 1e-6, 1e6, &low, why) ||
+        !json_get_number(rope, "high_freq_factor", 1e-6, 1e6, &high, why) ||
+        !json_get_number(rope, "original_max_position_embeddings", 1, 1e9, &context, why))
+        return false;
+    if (!(high > low))
+        return json_refuse(why, NULL, NULL, "high_freq_factor is not above low_freq_factor");
+    for (size_t i = 0; i < r->pairs; i++) {
+        const double wave = 2 * M_PI * pow(r->base, (double)i / (double)r->pairs);
+        const double turns = context / wave;
+        const double share = fmin(fmax((turns - low) / (high - low), 0), 1);
+
+        r->freqs[i] = (float)(1 / ((1 - share) / factor + share));
+    }
+    r->has_freqs = true;
+    return true;
+}
+
+static bool read_longrope(hf_rope *r, const cJSON *rope, double context, json_fault *why)
+{
+    const double original = r->original_context;
+    const double stretch = context / original;
+
+    if (!read_factors(rope, "long_factor", r->pairs, r->longs, why) ||
+        !read_factors(rope, "short_factor", r->pairs, r->shorts, why))
+        return false;
+    r->attn_factor = stretch > 1 ? sqrt(1 + log(stretch) / log(original)) : 1;
+    r->has_longs = true;
+    return true;
+}
+
+static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, double context,
+                         json_fault *why)
+{
+    int64_t original = (int64_t)context;
+
+    r->scaling = scaling;
+    if (!json_get_number(rope, "factor", 1e-6, 1e6, &r->factor, why)) return false;
+    if (!(r->factor > 0)) return json_refuse(why, NULL, NULL, "rope_scaling has no factor");
+    if (strcmp(scaling, "linear") == 0) return true;
+    if (json_get(rope, "attention_factor") || json_get(rope, "beta_fast"))
+        return json_refuse(why, NULL, NULL,
+                           "yarn with attention_factor or beta_fast is not supported");
+    original = (int64_t)(context / r->factor);
+    if (!json_get_int(rope, "original_max_position_embeddings", 1, LARGEST, &original, why))
+        return false;
+    r->original_context = (uint32_t)original;
+    return true;
+}
+
+static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, json_fault *why)
+{
+    const char *type = "default";
+    size_t context = 0, original = 0;
+
+    if (!json_get_string(rope, "type", &type, why) ||
+        !json_get_string(rope, "rope_type", &type, why) ||
+        !read_size(f, "max_position_embeddings", 0, &context, why) ||
+        !read_size(f, "original_max_position_embeddings", context, &original, why))
+        return false;
+    if (c->bit & HF_PHI3) c->rope.original_context = (uint32_t)original;
+    if (strcmp(type, "default") == 0) return true;
+    if (strcmp(type, "linear") == 0)
+        return read_stretch(&c->rope, rope, "linear", (double)context, why);
+    if (strcmp(type, "yarn") == 0)
+        return read_stretch(&c->rope, rope, "yarn", (double)context, why);
+    if (strcmp(type, "llama3") == 0 && (c->bit & HF_LLAMA))
+        return read_llama3(&c->rope, rope, why);
+    if ((strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0) && (c->bit & HF_PHI3))
+        return read_longrope(&c->rope, rope, (double)context, why);
+    return json_refuse(why, NULL, NULL, "rotary scaling '%s' is not supported for %s", type,
+                       c->class_name);
+}
+
+/* Newer files have all of it in rope_parameters, gemma's once for each kind of layer. */
+static bool read_rope(hf_config *c, const hf_folder *f, double theta, json_fault *why)
+{
+    const cJSON *all = json_get(f->config, "rope_parameters"), *rope, *local;
+    double share = 1;
+
+    if (!all) all = json_get(f->config, "rope_scaling");
+    rope = json_get(all, "full_attention") ? json_get(all, "full_attention") : all;
+    local = json_get(all, "sliding_attention");
+    c->rope.base = theta;
+    if (!json_get_number(f->config, "rope_theta", 1, 1e12, &c->rope.base, why) ||
+        !json_get_number(rope, "rope_theta", 1, 1e12, &c->rope.base, why) ||
+        !json_get_number(f->config, "partial_rotary_factor", 0, 1, &share, why) ||
+        !json_get_number(rope, "partial_rotary_factor", 0, 1, &share, why))
+        return false;
+    if (c->bit & HF_GEMMA3) c->rope.local_base = 10000;
+    if (!json_get_number(f->config, "rope_local_base_freq", 1, 1e12, &c->rope.local_base,
+                         why) ||
+        !json_get_number(local, "rope_theta", 1, 1e12, &c->rope.local_base, why))
+        return false;
+    c->rope.pairs = (size_t)(share * (double)c->C) / 2;
+    if (c->rope.pairs == 0) return json_refuse(why, NULL, NULL, "no part of a head rotates");
+    return read_scaling(c, f, rope, why);
+}
+
+/* --- keys --- */
+
+/* The number of a row; *present false where there is none and need not be. */
+static bool read_key(const key_row *k, const hf_folder *f, double *value, bool *present,
+                     json_fault *why)
+{
+    int64_t count = 0;
+
+    *present = json_get(f->config, k->name) || k->otherwise >= 0;
+    *value = k->otherwise;
+    if (!*present && k->otherwise == MUST)
+        return json_refuse(why, NULL, NULL, "%s is missing", k->name);
+    if (!json_get(f->config, k->name)) return true;
+    if (k->kind == REAL) return json_get_number(f->config, k->name, 0, 1e12, value, why);
+    if (!json_get_int(f->config, k->name, 0, INT32_MAX, &count, why)) return false;
+    *value = (double)count;
+    return true;
+}
+
+static bool check_keys(const hf_config *c, const hf_folder *f, json_fault *why)
+{
+    double value;
+    bool present;
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if ((keys[i].archs & c->bit) && !read_key(&keys[i], f, &value, &present, why))
+            return false;
+    return true;
+}
+
+bool hf_config_read(hf_config *c, const hf_folder *f, json_fault *why)
+{
+    const arch_row *a = find_arch(f, why);
+
+    *c = (hf_config){0};
+    if (!a || !check_ways(f, a, why)) return hf_folder_blame(why, "config.json");
+    c->class_name = a->class_name;
+    c->arch = a->arch;
+    c->bit = a->bit;
+    c->tied = a->bit & (HF_GEMMA2 | HF_GEMMA3); /* unless it is said */
+    return (read_sizes(c, f, why) && read_rope(c, f, a->theta, why) && check_keys(c, f, why)) ||
+           hf_folder_blame(why, "config.json");
+}
+
+static const char *name_key(const hf_config *c, const char *key, char out[128])
+{
+    snprintf(out, 128, "%s.%s", c->arch, key);
+    return out;
+}
+
+static void write_count(const hf_config *c, gguf_writer *w, const char *key, size_t value)
+{
+    char name[128];
+
+    gguf_write_u32(w, name_key(c, key, name), (uint32_t)value);
+}
+
+static void write_real(const hf_config *c, gguf_writer *w, const char *key, double value)
+{
+    char name[128];
+
+    gguf_write_f32(w, name_key(c, key, name), (float)value);
+}
+
+static void write_rope(const hf_config *c, gguf_writer *w)
+{
+    const hf_rope *r = &c->rope;
+    char name[128];
+
+    write_count(c, w, "rope.dimension_count", 2 * r->pairs);
+    write_real(c, w, "rope.freq_base", r->base);
+    if (r->local_base > 0) write_real(c, w, "rope.freq_base_swa", r->local_base);
+    if (r->scaling) {
+        gguf_write_text(w, name_key(c, "rope.scaling.type", name), r->scaling,
+                        strlen(r->scaling));
+        write_real(c, w, "rope.scaling.factor", r->factor);
+    }
+    if (r->original_context)
+        write_count(c, w, "rope.scaling.original_context_length", r->original_context);
+    if (r->attn_factor > 0) write_real(c, w, "rope.scaling.attn_factor", r->attn_factor);
+}
+
+void hf_config_write(const hf_config *c, const hf_folder *f, gguf_writer *w)
+{
+    json_fault none = {0};
+    double value = 0;
+    bool present = false;
+
+    gguf_write_text(w, "general.architecture", c->arch, strlen(c->arch));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const key_row *k = &keys[i];
+
+        if (!(k->archs & c->bit)) continue;
+        (void)read_key(k, f, &value, &present, &none); /* hf_config_read has checked it */
+        if (present && k->kind == COUNT) write_count(c, w, k->key, (size_t)value);
+        if (present && k->kind == REAL) write_real(c, w, k->key, value);
+    }
+    write_count(c, w, "attention.head_count", c->H);
+    write_count(c, w, "attention.head_count_kv", c->G);
+    write_count(c, w, "attention.key_length", c->C);
+    write_count(c, w, "attention.value_length", c->C);
+    write_count(c, w, "vocab_size", c->V);
+    write_rope(c, w);
+}

@@ -1,0 +1,255 @@
+/* hf_folder.c - reads the files of a Hugging Face folder. */
+#include "server/convert/hf_folder.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/document.h"
+
+static const char single[] = "model.safetensors";
+static const char many[] = "model.safetensors.index.json";
+
+bool hf_folder_blame(json_fault *why, const char *file)
+{
+    char said[sizeof why->message];
+
+    memcpy(said, why->message, sizeof said);
+    return json_refuse(why, NULL, NULL, "%s: %s", file, said);
+}
+
+static bool no_memory(json_fault *why)
+{
+    return json_refuse(why, NULL, NULL, "out of memory");
+}
+
+/* FOLDER/file; the caller frees. NULL: out of memory. */
+static char *join(const hf_folder *f, const char *file)
+{
+    char *path;
+
+    return asprintf(&path, "%s/%s", f->path, file) < 0 ? NULL : path;
+}
+
+/* A file's text; *text stays NULL where there is none, which is an error if it must be. */
+static bool read_text(const hf_folder *f, const char *file, bool must, char **text,
+                      json_fault *why)
+{
+    char *path = join(f, file);
+    size_t n = 0;
+
+    if (!path) return no_memory(why);
+    errno = 0;
+    *text = document_read(path, &n);
+    free(path);
+    if (*text && strlen(*text) == n) return true;
+    if (*text) {
+        free(*text);
+        *text = NULL;
+        return json_refuse(why, NULL, NULL, "%s: contains a NUL byte", file);
+    }
+    if (!must && errno == ENOENT) return true;
+    return json_refuse(why, NULL, NULL, "%s: %s", file,
+                       errno ? strerror(errno) : "out of memory");
+}
+
+static bool read_json(const hf_folder *f, const char *file, bool must, cJSON **out,
+                      json_fault *why)
+{
+    char *text = NULL;
+    bool read = read_text(f, file, must, &text, why);
+
+    if (read && text) {
+        read = json_parse_file(out, text, strlen(text), "it", why) ||
+               hf_folder_blame(why, file);
+        if (read && !cJSON_IsObject(*out))
+            read = json_refuse(why, NULL, NULL, "%s: is no JSON object", file);
+    }
+    free(text);
+    return read;
+}
+
+/* The template has had three places; tokenizer_config.json is the oldest of them. */
+static bool read_template(hf_folder *f, json_fault *why)
+{
+    cJSON *file = NULL;
+    char *text = NULL;
+
+    if (!read_text(f, "chat_template.jinja", false, &text, why)) return false;
+    if (text) {
+        f->chat_template = cJSON_CreateString(text);
+        free(text);
+        return f->chat_template || no_memory(why);
+    }
+    if (!read_json(f, "chat_template.json", false, &file, why)) return false;
+    f->chat_template = cJSON_DetachItemFromObjectCaseSensitive(file, "chat_template");
+    cJSON_Delete(file);
+    return true;
+}
+
+/* --- weights --- */
+
+static bool open_shard(hf_folder *f, const char *file, json_fault *why)
+{
+    char *path = join(f, file);
+    safetensors **more = reallocarray(f->shard, f->shards + 1, sizeof *more);
+    bool opened = false;
+
+    if (more) f->shard = more;
+    if (!path || !more) {
+        free(path);
+        return no_memory(why);
+    }
+    opened = safetensors_open(&f->shard[f->shards], path, why);
+    free(path);
+    if (!opened) return hf_folder_blame(why, file);
+    f->shards++;
+    return true;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The files that the map names, each once, as `files` [entries]; *n of them. */
+static bool list_files(const cJSON *map, const char **files, size_t *n, json_fault *why)
+{
+    const cJSON *item;
+    size_t count = 0;
+
+    cJSON_ArrayForEach (item, map) {
+        if (!cJSON_IsString(item) || !*item->valuestring || strchr(item->valuestring, '/') ||
+            item->valuestring[0] == '.')
+            return json_refuse(why, NULL, NULL, "%s: %s has no file of this folder", many,
+                               item->string);
+        files[count++] = item->valuestring;
+    }
+    qsort(files, count, sizeof *files, by_text);
+    for (size_t i = 0; i < count; i++)
+        if (*n == 0 || strcmp(files[*n - 1], files[i]) != 0) files[(*n)++] = files[i];
+    return true;
+}
+
+/* Each tensor is in the file that the map has for it, and the files hold no others. */
+static bool check_map(const hf_folder *f, const cJSON *map, const char **files, json_fault *why)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, map) {
+        size_t i = 0;
+
+        while (strcmp(files[i], item->valuestring) != 0) i++;
+        if (!safetensors_find(f->shard[i], item->string))
+            return json_refuse(why, NULL, NULL, "%s: tensor %s is missing", files[i],
+                               item->string);
+    }
+    for (size_t i = 0; i < f->shards; i++)
+        for (size_t t = 0; t < safetensors_count(f->shard[i]); t++) {
+            const char *name = safetensors_at(f->shard[i], t)->name;
+            const cJSON *file = json_get(map, name);
+
+            if (!file || strcmp(file->valuestring, files[i]) != 0)
+                return json_refuse(why, NULL, NULL, "%s: tensor %s is not in %s", files[i],
+                                   name, many);
+        }
+    return true;
+}
+
+static bool open_files(hf_folder *f, const cJSON *map, const char **files, json_fault *why)
+{
+    size_t n = 0;
+
+    if (!list_files(map, files, &n, why)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!open_shard(f, files[i], why)) return false;
+    return check_map(f, map, files, why);
+}
+
+static bool open_sharded(hf_folder *f, json_fault *why)
+{
+    cJSON *index = NULL;
+    const cJSON *map;
+    const char **files;
+    bool opened;
+
+    if (!read_json(f, many, true, &index, why)) return false;
+    map = json_get(index, "weight_map");
+    if (!cJSON_IsObject(map)) {
+        cJSON_Delete(index);
+        return json_refuse(why, NULL, NULL, "%s: it has no weight_map", many);
+    }
+    files = malloc(((size_t)cJSON_GetArraySize(map) + 1) * sizeof *files);
+    opened = files ? open_files(f, map, files, why) : no_memory(why);
+    free(files);
+    cJSON_Delete(index);
+    return opened;
+}
+
+static bool open_weights(hf_folder *f, json_fault *why)
+{
+    char *path = join(f, single), *index = join(f, many);
+    bool opened;
+
+    if (!path || !index)
+        opened = no_memory(why);
+    else if (access(path, F_OK) == 0)
+        opened = open_shard(f, single, why);
+    else if (access(index, F_OK) == 0)
+        opened = open_sharded(f, why);
+    else
+        opened = json_refuse(why, NULL, NULL, "neither %s nor %s is there", single, many);
+    free(path);
+    free(index);
+    return opened;
+}
+
+/* --- all of it --- */
+
+/* The folder's own name, also of "." */
+static char *name_folder(const char *path)
+{
+    char *whole = realpath(path, NULL), *name = whole ? strdup(basename(whole)) : NULL;
+
+    free(whole);
+    return name;
+}
+
+bool hf_folder_open(hf_folder *f, const char *path, json_fault *why)
+{
+    *f = (hf_folder){.path = strdup(path)};
+    if (!f->path) return no_memory(why);
+    f->name = name_folder(path);
+    if (!f->name) return json_refuse(why, NULL, NULL, "%s", strerror(errno));
+    return read_json(f, "config.json", true, &f->config, why) &&
+           read_json(f, "tokenizer.json", true, &f->tokenizer, why) &&
+           read_json(f, "tokenizer_config.json", false, &f->tokenizer_config, why) &&
+           read_json(f, "generation_config.json", false, &f->generation, why) &&
+           read_template(f, why) && open_weights(f, why);
+}
+
+void hf_folder_close(hf_folder *f)
+{
+    for (size_t i = 0; i < f->shards; i++) safetensors_close(f->shard[i]);
+    free(f->shard);
+    cJSON_Delete(f->config);
+    cJSON_Delete(f->tokenizer);
+    cJSON_Delete(f->tokenizer_config);
+    cJSON_Delete(f->generation);
+    cJSON_Delete(f->chat_template);
+    free(f->path);
+    free(f->name);
+    *f = (hf_folder){0};
+}
+
+const safetensor *hf_folder_find(const hf_folder *f, const char *name)
+{
+    const safetensor *found = NULL;
+
+    for (size_t i = 0; i < f->shards && !found; i++)
+        found = safetensors_find(f->shard[i], name);
+    return found;
+}

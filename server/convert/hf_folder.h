@@ -1,0 +1,31 @@
+/* hf_folder.h - a model as the Hugging Face hub has it: a folder of JSON files and weights.
+ *
+ * config.json, tokenizer.json and the weights must be there: model.safetensors, or the files
+ * that model.safetensors.index.json names. Others may be absent. */
+#ifndef SERVER_CONVERT_HF_FOLDER_H
+#define SERVER_CONVERT_HF_FOLDER_H
+
+#include "server/convert/safetensors.h"
+#include "server/json.h"
+
+typedef struct hf_folder {
+    char *path, *name; /* as given; the folder's own name */
+    cJSON *config, *tokenizer;
+    cJSON *tokenizer_config, *generation; /* NULL: there is no such file */
+    cJSON *chat_template;                 /* a text, from a file of its own; or NULL */
+    safetensors **shard;
+    size_t shards;
+} hf_folder;
+
+/* Open and check all of it. False: a sentence that begins with the file at fault. The caller
+ * closes, also after a failure. */
+bool hf_folder_open(hf_folder *f, const char *path, json_fault *why);
+void hf_folder_close(hf_folder *f);
+
+/* A tensor by name, in whichever file; NULL if absent. Owned by f. */
+const safetensor *hf_folder_find(const hf_folder *f, const char *name);
+
+/* Put "FILE: " before why's sentence. False. */
+bool hf_folder_blame(json_fault *why, const char *file);
+
+#endif

@@ -1,0 +1,258 @@
+/* safetensors.c - maps a file of weights, and checks all that its header claims. */
+#include "server/convert/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LENGTH = 8, HEADER_MAX = 100000000 };
+
+/* Types and the bytes of a value. */
+static const struct {
+    const char *name;
+    size_t bytes;
+} dtypes[] = {{"F32", 4},  {"F16", 2},     {"BF16", 2},    {"F64", 8},
+              {"I64", 8},  {"I32", 4},     {"I16", 2},     {"I8", 1},
+              {"U64", 8},  {"U32", 4},     {"U16", 2},     {"U8", 1},
+              {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}};
+
+struct safetensors {
+    const unsigned char *bytes;
+    size_t n;
+    bool mapped; /* by us: safetensors_close unmaps */
+    cJSON *header;
+    safetensor *list; /* [count] by name */
+    size_t count;
+};
+
+static bool refuse(json_fault *why, const safetensor *t, const char *what)
+{
+    return json_refuse(why, NULL, t->name, "tensor %s: %s", t->name, what);
+}
+
+/* --- one tensor --- */
+
+static bool read_dtype(const cJSON *item, safetensor *t, size_t *bytes, json_fault *why)
+{
+    const cJSON *dtype = json_get(item, "dtype");
+
+    for (size_t i = 0; cJSON_IsString(dtype) && i < sizeof dtypes / sizeof dtypes[0]; i++) {
+        if (strcmp(dtypes[i].name, dtype->valuestring) != 0) continue;
+        t->dtype = dtypes[i].name;
+        *bytes = dtypes[i].bytes;
+        return true;
+    }
+    return refuse(why, t, "its dtype is not known");
+}
+
+/* The bytes that type and shape make, in *bytes, which comes as those of one value. */
+static bool read_shape(const cJSON *item, safetensor *t, size_t *bytes, json_fault *why)
+{
+    const cJSON *shape = json_get(item, "shape"), *dim;
+
+    if (!cJSON_IsArray(shape)) return refuse(why, t, "it has no shape");
+    cJSON_ArrayForEach (dim, shape) {
+        if (t->n_dims == SAFETENSORS_DIMS) return refuse(why, t, "it has too many dimensions");
+        if (!json_is_int(dim, 0, INT64_MAX))
+            return refuse(why, t, "a dimension is no whole number");
+        t->dim[t->n_dims] = (uint64_t)dim->valuedouble;
+        if (__builtin_mul_overflow(*bytes, t->dim[t->n_dims++], bytes))
+            return refuse(why, t, "its shape is too large");
+    }
+    return true;
+}
+
+static bool read_place(const safetensors *s, const cJSON *item, size_t data, safetensor *t,
+                       json_fault *why)
+{
+    const cJSON *offsets = json_get(item, "data_offsets"), *begin, *end;
+    size_t from, to;
+
+    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2)
+        return refuse(why, t, "it has no data_offsets");
+    begin = cJSON_GetArrayItem(offsets, 0);
+    end = cJSON_GetArrayItem(offsets, 1);
+    if (!json_is_int(begin, 0, INT64_MAX) || !json_is_int(end, 0, INT64_MAX))
+        return refuse(why, t, "an offset is no whole number");
+    from = (size_t)begin->valuedouble;
+    to = (size_t)end->valuedouble;
+    if (from > to || to > s->n - data) return refuse(why, t, "its data lie outside the file");
+    if (to - from != t->bytes) return refuse(why, t, "its data are not as long as its shape");
+    t->data = s->bytes + data + from;
+    return true;
+}
+
+static bool read_tensor(const safetensors *s, const cJSON *item, size_t data, safetensor *t,
+                        json_fault *why)
+{
+    *t = (safetensor){.name = item->string};
+    if (!cJSON_IsObject(item)) return refuse(why, t, "its description is no object");
+    return read_dtype(item, t, &t->bytes, why) && read_shape(item, t, &t->bytes, why) &&
+           read_place(s, item, data, t, why);
+}
+
+/* --- all of them --- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const safetensor *)a)->name, ((const safetensor *)b)->name);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const safetensor *const *p = a, *const *q = b;
+    const char *from = (*p)->data, *to = (*q)->data;
+
+    if (from != to) return from < to ? -1 : 1;
+    return ((*p)->bytes > (*q)->bytes) - ((*p)->bytes < (*q)->bytes); /* empty ones first */
+}
+
+/* Sorted by place, each begins where the one before ends, and the last ends with the file. */
+static bool check_cover(const safetensors *s, size_t data, json_fault *why)
+{
+    const safetensor **order = malloc((s->count + 1) * sizeof *order);
+    const unsigned char *at = s->bytes + data;
+    bool covered = true;
+
+    if (!order) return json_refuse(why, NULL, NULL, "out of memory");
+    for (size_t i = 0; i < s->count; i++) order[i] = &s->list[i];
+    qsort(order, s->count, sizeof *order, by_place);
+    for (size_t i = 0; covered && i < s->count; i++) {
+        if (order[i]->data != at)
+            covered = refuse(why, order[i],
+                             (const unsigned char *)order[i]->data < at
+                                 ? "its data overlap another's"
+                                 : "there is a hole before its data");
+        at = (const unsigned char *)order[i]->data + order[i]->bytes;
+    }
+    free(order);
+    if (covered && at != s->bytes + s->n)
+        return json_refuse(why, NULL, NULL, "%zu bytes at its end belong to no tensor",
+                           (size_t)(s->bytes + s->n - at));
+    return covered;
+}
+
+static bool read_tensors(safetensors *s, size_t data, json_fault *why)
+{
+    const cJSON *item;
+
+    s->list = calloc((size_t)cJSON_GetArraySize(s->header) + 1, sizeof *s->list);
+    if (!s->list) return json_refuse(why, NULL, NULL, "out of memory");
+    cJSON_ArrayForEach (item, s->header) {
+        if (strcmp(item->string, "__metadata__") == 0) continue;
+        if (!read_tensor(s, item, data, &s->list[s->count], why)) return false;
+        s->count++;
+    }
+    qsort(s->list, s->count, sizeof *s->list, by_name);
+    for (size_t i = 1; i < s->count; i++)
+        if (by_name(&s->list[i - 1], &s->list[i]) == 0)
+            return refuse(why, &s->list[i], "it appears twice");
+    return check_cover(s, data, why);
+}
+
+static bool read_header(safetensors *s, size_t n, json_fault *why)
+{
+    char *text = malloc(n + 1);
+    bool parsed;
+
+    if (!text) return json_refuse(why, NULL, NULL, "out of memory");
+    memcpy(text, s->bytes + LENGTH, n);
+    text[n] = '\0';
+    parsed = json_parse_file(&s->header, text, n, "its header", why);
+    free(text);
+    if (parsed && !cJSON_IsObject(s->header))
+        return json_refuse(why, NULL, NULL, "its header is no object");
+    return parsed && read_tensors(s, LENGTH + n, why);
+}
+
+static bool parse(safetensors *s, json_fault *why)
+{
+    uint64_t n;
+
+    if (s->n < LENGTH) return json_refuse(why, NULL, NULL, "it ends before its header");
+    memcpy(&n, s->bytes, sizeof n);
+    if (n > HEADER_MAX) return json_refuse(why, NULL, NULL, "it is not a safetensors file");
+    if (n > s->n - LENGTH) return json_refuse(why, NULL, NULL, "it ends inside its header");
+    return read_header(s, (size_t)n, why);
+}
+
+bool safetensors_open_memory(safetensors **out, const void *data, size_t n, json_fault *why)
+{
+    safetensors *s = calloc(1, sizeof *s);
+
+    if (!s) return json_refuse(why, NULL, NULL, "out of memory");
+    s->bytes = n ? data : (const void *)""; /* an empty file has no mapping */
+    s->n = n;
+    if (!parse(s, why)) {
+        safetensors_close(s);
+        return false;
+    }
+    *out = s;
+    return true;
+}
+
+/* --- the file --- */
+
+static bool map_file(const char *path, void **data, size_t *n, json_fault *why)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    int failed = 0;
+
+    if (fd < 0) return json_refuse(why, NULL, NULL, "%s", strerror(errno));
+    if (fstat(fd, &st) != 0) {
+        failed = errno;
+    } else if (!S_ISREG(st.st_mode)) {
+        failed = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    } else if (st.st_size > 0) {
+        *n = (size_t)st.st_size;
+        *data = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (*data == MAP_FAILED) failed = errno;
+    }
+    close(fd);
+    return !failed || json_refuse(why, NULL, NULL, "%s", strerror(failed));
+}
+
+bool safetensors_open(safetensors **out, const char *path, json_fault *why)
+{
+    void *data = NULL; /* an empty file is not mapped */
+    size_t n = 0;
+
+    if (!map_file(path, &data, &n, why)) return false;
+    if (safetensors_open_memory(out, data, n, why)) {
+        (*out)->mapped = n > 0;
+        return true;
+    }
+    if (n) munmap(data, n);
+    return false;
+}
+
+void safetensors_close(safetensors *s)
+{
+    if (!s) return;
+    if (s->mapped) munmap((void *)s->bytes, s->n);
+    cJSON_Delete(s->header);
+    free(s->list);
+    free(s);
+}
+
+size_t safetensors_count(const safetensors *s)
+{
+    return s->count;
+}
+
+const safetensor *safetensors_at(const safetensors *s, size_t i)
+{
+    return &s->list[i];
+}
+
+const safetensor *safetensors_find(const safetensors *s, const char *name)
+{
+    const safetensor key = {.name = name};
+
+    return s->count ? bsearch(&key, s->list, s->count, sizeof key, by_name) : NULL;
+}

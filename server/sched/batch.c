@@ -1,0 +1,291 @@
+/* batch.c - who takes part in a step, and with how many rows. */
+#include "server/sched/batch.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum { LEAST_ROWS = 8 };
+
+#define STRETCH 2.5 /* a step with prompts, against one of decoding alone */
+#define LATELY  0.2 /* weight of the newest of what is averaged */
+
+err batch_open(batch *b, runtime *r, size_t most)
+{
+    *b = (batch){.runtime = r, .most = most};
+    b->runs = calloc(most, sizeof(run *));
+    b->of = calloc(most, sizeof(run *));
+    b->sealing = calloc(most, sizeof(context *));
+    b->pieces = calloc(most, sizeof *b->pieces);
+    b->news = calloc(most, sizeof(generation *));
+    if (b->runs && b->of && b->sealing && b->pieces && b->news) return ERR_OK;
+    batch_close(b);
+    return ERR_NOMEM;
+}
+
+void batch_close(batch *b)
+{
+    free(b->runs);
+    free(b->of);
+    free(b->sealing);
+    free(b->pieces);
+    free(b->news);
+    *b = (batch){0};
+}
+
+static size_t count_runs(const generation *g)
+{
+    size_t n = 0;
+
+    for (; g; g = g->copy) n++;
+    return n;
+}
+
+/* One more run: of g alone, or for a leader. */
+static err add_run(batch *b, run *leader, generation *g)
+{
+    run *x = malloc(sizeof *x);
+    err e;
+
+    if (!x) return ERR_NOMEM;
+    e = leader ? run_open_copy(x, leader, g) : run_open(x, b->runtime, g);
+    if (e == ERR_OK)
+        b->runs[b->n++] = x;
+    else
+        free(x);
+    return e;
+}
+
+static void close_run(batch *b, size_t i)
+{
+    run_close(b->runs[i]);
+    free(b->runs[i]);
+    memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
+}
+
+err batch_add(batch *b, generation *g)
+{
+    const size_t first = b->n;
+    err e;
+
+    if (b->n + count_runs(g) > b->most) return ERR_BUSY;
+    e = add_run(b, NULL, g);
+    for (generation *c = g->copy; c && e == ERR_OK; c = c->copy)
+        e = add_run(b, b->runs[first], c);
+    while (e != ERR_OK && b->n > first) close_run(b, b->n - 1);
+    return e;
+}
+
+generation *batch_take(batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        generation *g = b->runs[i]->generation;
+
+        if (!run_is_through(b->runs[i])) continue;
+        close_run(b, i);
+        return g;
+    }
+    return NULL;
+}
+
+/* --- a step --- */
+
+static double now(void)
+{
+    return (double)uv_hrtime() * 1e-9;
+}
+
+static void average(double *lately, double seconds)
+{
+    *lately = *lately > 0 ? *lately + LATELY * (seconds - *lately) : seconds;
+}
+
+/* Rows of prompts that a step may take in so many seconds beside rows that decode; when it has
+ * done nothing for prompts yet, a few in any case. */
+static size_t prompt_rows(const batch *b, size_t decoding, double left, bool idle)
+{
+    const size_t most = forward_max_rows(b->runtime->forward) - b->most;
+    const size_t least = idle ? LEAST_ROWS : 0;
+    double rows;
+
+    if (!decoding || b->row_seconds <= 0) return decoding ? LEAST_ROWS : most;
+    rows = left / b->row_seconds;
+    return rows < (double)least ? least : rows > (double)most ? most : (size_t)rows;
+}
+
+/* The piece of x is number *n of the step. */
+static void bring(batch *b, run *x, size_t max_rows, size_t *n)
+{
+    b->pieces[*n] = run_piece(x, max_rows);
+    b->of[(*n)++] = x;
+}
+
+/* Cancel who is to be, warm who is cold, and list the rows of those that decode. */
+static size_t bring_decoding(batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        run *x = b->runs[i];
+
+        if (atomic_load(&x->generation->cancel))
+            run_cancel(x);
+        else if (run_is_ready(x) && run_decodes(x))
+            bring(b, x, 1, &n);
+    }
+    return n;
+}
+
+/* So many layers fit the time, one at least; all when nobody decodes. */
+static int count_layers(double left, double layer_seconds, bool alone)
+{
+    const double fit = layer_seconds > 0 ? left / layer_seconds : 1;
+
+    return alone || fit > INT_MAX ? INT_MAX : fit < 1 ? 1 : (int)fit;
+}
+
+/* Rebuild some of the pages x lacks, beside rows that decode as much as fits the time. */
+static bool warm(batch *b, run *x, bool alone, double left)
+{
+    const int layers = count_layers(left, b->warm_seconds, alone);
+    const double start = now();
+
+    if (alone) return run_warm(x);
+    if (run_warm_layers(x, layers)) return true;
+    average(&b->warm_seconds, (now() - start) / layers);
+    return false;
+}
+
+/* Then pieces of prompts, the oldest first, as long as rows are left. While others decode,
+ * the pages of only one context are rebuilt in a step. */
+static size_t bring_prompts(batch *b, size_t n, size_t rows, double left)
+{
+    const bool alone = n == 0;
+    size_t taken = 0;
+
+    for (size_t i = 0; i < b->n && taken < rows; i++) {
+        run *x = b->runs[i];
+
+        if (!run_is_ready(x) || run_decodes(x)) continue;
+        if (!warm(b, x, alone, left)) {
+            if (alone) continue;
+            break;
+        }
+        bring(b, x, rows - taken, &n);
+        taken += b->pieces[n - 1].T;
+    }
+    return n;
+}
+
+/* x may have chosen a token. */
+static void note_news(batch *b, run *x, double sampled_before)
+{
+    b->sample_seconds += x->sample_seconds - sampled_before;
+    if (!x->generation->in.max_tokens) return;
+    b->new_tokens++;
+    b->news[b->n_news++] = x->generation;
+}
+
+static void take(batch *b, size_t decoding)
+{
+    for (size_t i = 0; i < b->stepped; i++) {
+        run *x = b->of[i];
+        const double sampled = x->sample_seconds;
+
+        run_take(x, &b->pieces[i]);
+        if (b->pieces[i].wanted) note_news(b, x, sampled);
+        if (i >= decoding) b->prompt_rows += b->pieces[i].T;
+    }
+}
+
+/* Copies whose leader has read its prompt part from it. */
+static void fork_copies(batch *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->runs[i]->leader && run_fork(b->runs[i])) note_news(b, b->runs[i], 0);
+}
+
+/* What a step of so many rows took says how to size the next ones. */
+static void learn(batch *b, size_t decoding, size_t rows, double seconds)
+{
+    if (!rows)
+        average(&b->decode_seconds, seconds);
+    else if (!decoding)
+        average(&b->row_seconds, seconds / (double)rows);
+    else if (seconds > b->decode_seconds)
+        average(&b->row_seconds, (seconds - b->decode_seconds) / (double)rows);
+}
+
+static void count_size(batch *b, size_t rows)
+{
+    size_t i = 0;
+
+    while (i < BATCH_SIZES && rows > (size_t)1 << i) i++;
+    b->sizes[i]++;
+    b->rows += rows;
+}
+
+/* The contexts that are sealing, the oldest first, as many as there are workers; all if nobody
+ * waits for them. */
+static size_t list_sealing(batch *b, bool all)
+{
+    const size_t most = all ? b->n : (size_t)b->runtime->team->slots;
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n && n < most; i++)
+        if (run_is_sealing(b->runs[i])) b->sealing[n++] = b->runs[i]->context;
+    return n;
+}
+
+/* Seal as many layers as fit the time beside rows that decode, at least one; all when there are
+ * none. True: there was something to seal. */
+static bool seal(batch *b, size_t decoding, double left)
+{
+    const size_t n = list_sealing(b, !decoding);
+    const double start = now();
+    int layers;
+
+    if (!n) return false;
+    layers = cache_seal(b->runtime->cache, b->sealing, n,
+                        count_layers(left, b->layer_seconds, !decoding));
+    if (decoding) average(&b->layer_seconds, (now() - start) / layers);
+    return true;
+}
+
+/* Make room ahead of need, as much as fits the time beside rows that decode. */
+static void degrade(batch *b, size_t decoding, double left)
+{
+    const double start = now();
+    const int done = cache_degrade(b->runtime->cache,
+                                   count_layers(left, b->degrade_seconds, !decoding));
+
+    if (done && decoding) average(&b->degrade_seconds, (now() - start) / done);
+}
+
+/* Compute the pieces: those that decode first, then those of prompts. */
+static void compute(batch *b, size_t decoding, double start)
+{
+    size_t rows = 0;
+
+    for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
+    count_size(b, decoding + rows);
+    forward_step(b->runtime->forward, b->pieces, b->stepped);
+    learn(b, decoding, rows, now() - start);
+    take(b, decoding);
+}
+
+void batch_step(batch *b)
+{
+    const double begun = now(), left = (STRETCH - 1) * b->decode_seconds;
+    const size_t decoding = bring_decoding(b);
+    const bool sealed = seal(b, decoding, left);
+    const double start = now(), rest = left - (start - begun);
+
+    b->n_news = 0;
+    b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding, rest, !sealed), rest);
+    if (b->stepped) compute(b, decoding, start);
+    fork_copies(b);
+    degrade(b, decoding, left - (now() - begun - b->decode_seconds));
+}

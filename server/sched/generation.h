@@ -1,0 +1,112 @@
+/* generation.h - one answer being made: from token ids to text, with its stop rules.
+ *
+ * The scheduler's thread feeds it one sampled token after the other; it keeps ids, text
+ * and logprobs in arrays that are sized when the generation is made, so nothing is
+ * allocated while decoding. What is published is never changed again: the loop thread may
+ * read tokens below `published` and text below their `text_end` while more are added.
+ *
+ * Who owns it: the loop (fills `in`) -> sched_submit -> the scheduler (writes `out`, calls
+ * nothing of the loop) -> `done` on the loop, which frees. `progress` runs on the loop any
+ * number of times before `done`. `cancel` may be set by the loop at any time. */
+#ifndef SERVER_SCHED_GENERATION_H
+#define SERVER_SCHED_GENERATION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+#include "engine/model/sample.h"
+#include "engine/tokenizer/tokenizer.h"
+
+enum { GENERATION_MAX_STOPS = 16, GENERATION_MAX_TOP = 20 };
+
+typedef enum generation_finish {
+    FINISH_NONE,   /* not yet, or it failed */
+    FINISH_STOP,   /* an end token or a stop string */
+    FINISH_LENGTH, /* max_tokens, or the context is full */
+    FINISH_ABORT,  /* canceled */
+    FINISH_COUNT
+} generation_finish;
+
+/* "stop", "length", "abort"; NULL for NONE. */
+const char *generation_finish_name(generation_finish f);
+
+typedef struct generation_in {
+    int32_t *ids; /* [n_ids] the whole prompt, BOS included; malloc'd, owned */
+    size_t n_ids;
+    size_t max_tokens; /* 0 allowed: prefill only */
+    sample_params sample;
+    sample_bias *bias;                /* what sample.bias points to; malloc'd, owned; or NULL */
+    char *stop[GENERATION_MAX_STOPS]; /* malloc'd, owned; not empty */
+    size_t n_stop;
+    bool ignore_eos;   /* go on after an end token */
+    int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
+    uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
+    uint64_t tenant;   /* whose turn it is; 0: nobody's in particular */
+    int priority;      /* smaller goes first among the tenant's who wait */
+} generation_in;
+
+typedef struct generation_token {
+    int32_t id;
+    float logprob;   /* of id, before any sampling rule; 0 when in.top < 0 */
+    size_t text_end; /* bytes of text that may be shown once this token is known */
+} generation_token;
+
+typedef struct generation_out {
+    generation_token *tokens; /* [max_tokens] */
+    sample_top *top;          /* [max_tokens][in.top], best first; NULL if top <= 0 */
+    char *text;               /* the answer; valid UTF-8 up to any text_end */
+    atomic_size_t published;  /* tokens the loop may read */
+    /* Final when done is called: */
+    size_t n_tokens, text_bytes; /* text_bytes >= the last text_end, or cut at a stop string */
+    generation_finish finish;
+    size_t cached_tokens; /* of the prompt, taken from the cache */
+    size_t cache_bytes;   /* the context's blocks at the end */
+    uint64_t queued_ns, started_ns, first_ns, ended_ns; /* uv_hrtime clock; 0: never */
+} generation_out;
+
+typedef struct generation {
+    struct generation *next, *prev; /* the queue's, while it waits */
+    uint64_t turn;                  /* the queue's */
+    struct generation *copy;        /* another answer to the same prompt, of the same length at
+                                     * most, that begins with what this one has read; and so on */
+    struct generation *ready;       /* the delivery list's */
+    bool listed;                    /* on the delivery list; guarded by its lock */
+    generation_in in;
+    generation_out out;
+    atomic_bool cancel;
+    void (*progress)(
+        struct generation *g); /* loop thread: it runs; more tokens are published */
+    void (*done)(struct generation *g, err e); /* loop thread, once; frees g */
+    void *user;                                /* the caller's */
+    struct generation_state *state;            /* generation.c's: detokenizer, stop strings */
+    const tokenizer *tokenizer;
+    err result;
+    bool ended; /* the scheduler is through with it; guarded by the list's lock */
+} generation;
+
+/* Free what `in` owns. */
+void generation_in_free(generation_in *in);
+
+/* Make one around `in`, whose allocations it takes (also on failure). V = tokenizer size.
+ * ERR_NOMEM. The caller frees, or gives it to sched_submit. */
+err generation_new(generation **out, const tokenizer *t, generation_in *in);
+void generation_free(generation *g);
+
+/* Scheduler thread: add the sampled id (with the logits it came from, before any rule;
+ * NULL when in.top < 0). Returns true when the answer is complete; out.finish says why. */
+bool generation_add(generation *g, int32_t id, const float *logits);
+
+/* The bytes that token i, which has been added, is in the answer's text: its piece, less a
+ * space that the vocabulary puts before text. None for a control token. */
+gguf_text generation_piece(const generation *g, size_t i);
+
+/* Scheduler thread: tokens so far. */
+size_t generation_tokens(const generation *g);
+
+/* Scheduler thread: no more tokens will come; flushes held bytes. Idempotent. */
+void generation_end(generation *g, generation_finish f);
+
+#endif

@@ -1,0 +1,35 @@
+/* queue.h - who waits, in the order in which they will run: fair between tenants.
+ *
+ * Each tenant has one turn a round: a tenant's k-th request comes before any other's k+1-th
+ * that came later, so whoever waits alone waits for at most one request of each other. Within a
+ * tenant a smaller `priority` comes first (as vLLM has it), else who came first. Bounded; the
+ * links are in the generations, so nothing is allocated. No thread of its own: the caller has
+ * the lock. */
+#ifndef SERVER_SCHED_QUEUE_H
+#define SERVER_SCHED_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/sched/generation.h"
+
+typedef struct queue {
+    generation *first, *last; /* by turn; borrowed */
+    size_t n, limit;
+    uint64_t turn; /* of who was taken last */
+} queue;
+
+/* False: it is full. */
+bool queue_add(queue *q, generation *g);
+
+/* Whose turn it is; NULL: nobody waits. */
+generation *queue_take(queue *q);
+
+/* Who was taken, but cannot run yet, comes first again: nobody overtakes, so nobody starves. */
+void queue_put_back(queue *q, generation *g);
+
+/* g waits, and does so no longer. */
+void queue_remove(queue *q, generation *g);
+
+#endif

@@ -1,0 +1,78 @@
+/* run.h - a generation at work: its context, its sampler, and how far it has read.
+ *
+ * A run takes part in steps: before one it says which rows it brings, after it takes what
+ * came out. `batch` steps many together. A copy has no context until its leader, which has the
+ * same prompt, has read it; then it goes on from there as if it had read it itself. */
+#ifndef SERVER_SCHED_RUN_H
+#define SERVER_SCHED_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/err.h"
+#include "engine/model/forward.h"
+#include "engine/model/sample.h"
+#include "server/runtime.h"
+#include "server/sched/generation.h"
+
+typedef struct run {
+    runtime *runtime;
+    generation *generation;
+    context *context;
+    sampler *sampler;
+    float *logits;      /* [2,V]: as computed, and what the sampler may change */
+    size_t read;        /* tokens of the prompt that are in the context */
+    bool over;          /* the generation has ended */
+    struct run *leader; /* whose prompt it waits for; NULL: nobody's */
+    size_t copies;      /* runs that wait for its prompt */
+    double sample_seconds;
+} run;
+
+/* Could so many copies of it ever run together with it? ERR_EMPTY, ERR_TOOLONG (against the
+ * context's length), ERR_NOROOM (against the whole pool). Any thread. */
+err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t copies);
+
+/* Begin: reserve the worst case, of g's copies too. Errors of cache_begin, and NOMEM. The
+ * caller closes. */
+err run_open(run *x, runtime *r, generation *g);
+
+/* A copy of a leader that has read nothing yet. ERR_NOMEM. */
+err run_open_copy(run *x, run *leader, generation *g);
+
+/* Take over what the leader has read, once it has read its prompt and sealed it, and choose the
+ * first token. False: not yet. A copy whose leader will never read it is over. */
+bool run_fork(run *x);
+
+/* Rebuild some of the pages that the context lacks. False while it lacks more: until then it
+ * takes part in no step. */
+bool run_warm(run *x);
+
+/* The same, but so many layers of a few pages only. */
+bool run_warm_layers(run *x, int layers);
+
+/* Is its newest block being sealed? Then, when it is over, and while it waits for a leader or
+ * its copies for it, it is not ready for a step. */
+bool run_is_sealing(const run *x);
+bool run_is_ready(const run *x);
+
+/* Is it over, what it has computed sealed (what was canceled need not be), and nobody waiting
+ * for it? */
+bool run_is_through(const run *x);
+
+/* Is its prompt read, so that it brings one row a step? */
+bool run_decodes(const run *x);
+
+/* What it brings to the next step: the last token, or up to max_rows of the prompt inside one
+ * block. It then takes part in that step. */
+forward_piece run_piece(run *x, size_t max_rows);
+
+/* After the step: keep what was computed, and choose a token if the prompt is read. */
+void run_take(run *x, const forward_piece *p);
+
+/* End it early. */
+void run_cancel(run *x);
+
+/* End the context (its sealed blocks stay) and fill in what it leaves: cache_bytes. */
+void run_close(run *x);
+
+#endif

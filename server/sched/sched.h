@@ -1,0 +1,103 @@
+/* sched.h - who runs next: a thread that owns contexts and batches.
+ *
+ * It stands on the border of job.h: takes admitted generations, fair between tenants (queue.h);
+ * that one runs, each token and the end return through one list and one uv_async. Bounded: a
+ * full queue is ERR_BUSY, before any header is sent. Answers to one prompt go together, as a
+ * generation and its copies: they take one place in the queue, and begin at once. */
+#ifndef SERVER_SCHED_SCHED_H
+#define SERVER_SCHED_SCHED_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "engine/err.h"
+#include "server/runtime.h"
+#include "server/sched/batch.h"
+#include "server/sched/generation.h"
+
+typedef struct sched sched;
+
+/* Start the thread for `loop`; at most `limit` generations wait. `r` must outlive it and
+ * is used by no one else meanwhile. Loop thread only, like all but sched_stats. */
+err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit);
+
+/* Can this ever run, with so many copies? ERR_TOOLONG (prompt and max_tokens against the
+ * context), ERR_EMPTY, ERR_NOROOM (larger than the whole pool). Any thread. */
+err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens, size_t copies);
+
+/* Hand n generations and their copies over, all or none. On ERR_OK the scheduler owns each
+ * until its done(g, ...) has run on the loop, exactly once. Otherwise the caller still owns
+ * them: what sched_check says, or ERR_BUSY. ERR_DRAINING after sched_close. To cancel one of a
+ * row of copies while it waits cancels all. */
+err sched_submit(sched *s, generation *const *list, size_t n);
+
+/* So many may wait at most. */
+size_t sched_queue_limit(const sched *s);
+
+enum { SCHED_RETRY_MOST = 30 };
+
+/* After how many seconds a refused request is likely to find room: 1 .. SCHED_RETRY_MOST. Any
+ * thread. */
+unsigned sched_retry_seconds(sched *s);
+
+/* A question about the cache, from the loop to the thread that owns it and back. It must be
+ * short: between two steps nobody's tokens come. */
+typedef struct sched_call {
+    struct sched_call *next;
+    void (*work)(struct sched_call *c, cache *of); /* scheduler's thread */
+    void (*done)(struct sched_call *c);            /* loop; frees it */
+} sched_call;
+
+/* Calls are worked in the order they came, those at sched_close's time included. Loop. */
+void sched_ask(sched *s, sched_call *c);
+
+/* Take no more (ERR_DRAINING), and end what waits with ERR_DRAINING; what runs goes on. */
+void sched_drain(sched *s);
+
+/* Cancel every waiting and running generation; their done callbacks come. */
+void sched_cancel_all(sched *s);
+
+/* Cancel all, wait for the thread, deliver every done callback, close. */
+void sched_close(sched *s);
+
+/* Where an engine's time goes. */
+typedef enum sched_phase {
+    SCHED_GEMM,
+    SCHED_REMATERIALIZE,
+    SCHED_SEAL,
+    SCHED_DEGRADE,
+    SCHED_ATTENTION,
+    SCHED_SAMPLE,
+    SCHED_PHASES
+} sched_phase;
+
+/* "gemm", "rematerialize", "seal", "degrade", "attention", "sample". */
+const char *sched_phase_name(sched_phase p);
+
+/* Figures for /metrics, read at one moment; any thread. Bytes of the cache by kind. */
+typedef struct sched_stats {
+    size_t running, waiting;
+    size_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
+    size_t block_tokens, block_bytes, block_numbers, capacity_tokens;
+    size_t active_tokens,
+        evictable_tokens;      /* sealed tokens held, by running / ended contexts */
+    size_t pinned_tokens;      /* of ended ones that may not be evicted */
+    size_t degraded_tokens;    /* of all held */
+    size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
+    size_t scratch_bytes, workspace_bytes, workspace_used_bytes;
+    size_t plan_bytes; /* floats that rebuilding multiplies with */
+    uint64_t evicted_blocks, evicted_tokens, degraded_blocks;
+    uint64_t queried_tokens, hit_tokens; /* of prompts, in the cache */
+    uint64_t prompt_tokens_computed, generation_tokens;
+    uint64_t steps;
+    uint64_t step_sizes[BATCH_SIZES + 1], step_rows; /* as batch has them */
+    double phase_seconds[SCHED_PHASES];              /* thread seconds */
+    double remat_seconds;
+    uint64_t remat_tokens;
+    const char *mode, *degraded_mode; /* NULL: none */
+    double bits_per_element;          /* of K,V, counted from the block size */
+} sched_stats;
+
+void sched_read_stats(sched *s, sched_stats *out);
+
+#endif

@@ -1,0 +1,58 @@
+/* field.c - min-max codes along either axis; across tokens by way of a transposed copy. */
+#include "xcache/codec/field.h"
+
+#include "xcache/codec/minmax.h"
+
+int field_layer_bits(const codec_state *s, int layer)
+{
+    const bool kept = layer < s->tuning.kept_layers && s->bits < CODEC_KEPT_BITS;
+
+    return kept ? CODEC_KEPT_BITS : s->bits;
+}
+
+/* Rows and their length as the quantizer sees them. */
+static size_t lines(const field *f)
+{
+    return f->axis == FIELD_PER_TOKEN ? f->rows : f->width;
+}
+
+static size_t length(const field *f)
+{
+    return f->axis == FIELD_PER_TOKEN ? f->width : f->rows;
+}
+
+static minmax coding(const field *f, const kern *k)
+{
+    return (minmax){.kern = k, .bits = f->bits, .group = f->group};
+}
+
+codec_size field_size(const field *f)
+{
+    return (codec_size){.codes = lines(f) * minmax_bytes(length(f), f->bits),
+                        .scales = lines(f) * minmax_groups(length(f), f->group) *
+                                  sizeof(minmax_scale)};
+}
+
+void field_encode(const field *f, const kern *k, const float *x, uint8_t *codes,
+                  uint8_t *scales, float *temp)
+{
+    const minmax m = coding(f, k);
+
+    if (f->axis == FIELD_PER_CHANNEL) {
+        k->transpose(x, f->width, f->rows, f->width, temp, f->rows);
+        x = temp;
+    }
+    minmax_encode_rows(&m, x, lines(f), length(f), codes, (minmax_scale *)(void *)scales);
+}
+
+void field_decode(const field *f, const kern *k, const uint8_t *codes, const uint8_t *scales,
+                  float *x, float *temp)
+{
+    const minmax m = coding(f, k);
+    float *to = f->axis == FIELD_PER_CHANNEL ? temp : x;
+
+    minmax_decode_rows(&m, codes, (const minmax_scale *)(const void *)scales, lines(f),
+                       length(f), to);
+    if (f->axis == FIELD_PER_CHANNEL)
+        k->transpose(temp, f->rows, f->width, f->rows, x, f->width);
+}
