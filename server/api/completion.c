@@ -8,6 +8,7 @@
 #include "server/api/delivery.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
+#include "server/http/wire_error.h"
 #include "server/sched/job.h"
 
 typedef struct completion {
@@ -82,7 +83,7 @@ static void refuse_length(completion *c, err e, size_t prompt, size_t max_tokens
              "tokens (%zu in the messages, %zu in the completion). Please reduce the length "
              "of the messages or completion.",
              longest_context(c, e), prompt + max_tokens, prompt, max_tokens);
-    refuse(c, answer_for(e).status, answer_for(e).code, c->kind->prompt_param, message);
+    refuse(c, wire_error_for(e).status, wire_error_for(e).code, c->kind->prompt_param, message);
 }
 
 static void refuse_admission(completion *c, err e, size_t prompt, size_t max_tokens)
@@ -94,7 +95,8 @@ static void refuse_admission(completion *c, err e, size_t prompt, size_t max_tok
         refuse(c, 400, "invalid_value", c->kind->prompt_param,
                "The request asks for more answers than this server lets wait.");
     else if (e == ERR_EMPTY)
-        refuse(c, 400, answer_for(e).code, c->kind->prompt_param, "The prompt has no tokens.");
+        refuse(c, 400, wire_error_for(e).code, c->kind->prompt_param,
+               "The prompt has no tokens.");
     else
         fail(c, e);
 }

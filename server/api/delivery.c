@@ -7,6 +7,7 @@
 
 #include "server/api/server.h"
 #include "server/http/answer.h"
+#include "server/http/wire_error.h"
 #include "server/log.h"
 
 /* A client that has this much unread text is taken for dead. */
@@ -184,8 +185,8 @@ static void write_answer(delivery *d, text_builder *t)
 /* The headers are out: an event is the only way left to say it. */
 static void fail_events(delivery *d)
 {
-    const answer_row row = answer_for(d->result);
-    char *body = answer_body(row.type, row.code, NULL, err_text(d->result));
+    const wire_error row = wire_error_for(d->result);
+    char *body = wire_error_body(row.type, row.code, NULL, err_text(d->result));
     text_builder t = {0};
 
     if (body) text_addf(&t, "data: %s\n\n", body);

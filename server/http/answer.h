@@ -1,19 +1,10 @@
-/* answer.h - what an err becomes on the wire: one table, one shape.
- * {"error":{"message","type","param","code"}}, all four keys always. */
+/* answer.h - whole answers to a request: JSON, or an error as wire_error.h has it. */
 #ifndef SERVER_HTTP_ANSWER_H
 #define SERVER_HTTP_ANSWER_H
 
 #include "engine/err.h"
 #include "server/http/http.h"
 #include "server/text.h"
-
-typedef struct answer_row {
-    int status;
-    const char *type, *code; /* code NULL: null on the wire */
-} answer_row;
-
-/* The row for e; every err has one. */
-answer_row answer_for(err e);
 
 /* 200 with the JSON that t holds, which is empty afterwards. */
 void answer_json(http_request *r, text_builder *t);
@@ -28,8 +19,5 @@ void answer_busy(http_request *r, unsigned seconds);
 /* answer_err with a sentence and the parameter at fault (NULL: null). code NULL: the row's. */
 void answer_error(http_request *r, int status, const char *type, const char *code,
                   const char *param, const char *message);
-
-/* The body alone, malloc'd JSON, for an error event in a stream. NULL: out of memory. */
-char *answer_body(const char *type, const char *code, const char *param, const char *message);
 
 #endif

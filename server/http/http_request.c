@@ -8,8 +8,8 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-#include "server/http/answer.h"
 #include "server/http/http_state.h"
+#include "server/http/wire_error.h"
 
 enum { STREAM_BLOCK = 16384 };
 
@@ -351,11 +351,11 @@ void http_answer(http_request *r, int status, const char *content_type, char *bo
 
 void http_request_refuse(http_request *r, const http_refusal *why)
 {
-    char *body = answer_body("invalid_request_error", why->code, NULL, why->message);
+    char *body = wire_error_body("invalid_request_error", why->code, NULL, why->message);
 
     if (why->status >= 500) {
         free(body);
-        body = answer_body("server_error", why->code, NULL, why->message);
+        body = wire_error_body("server_error", why->code, NULL, why->message);
     }
     r->settled = true;
     set_response(r, whole(body, body ? strlen(body) : 0), why->status, "application/json");
@@ -454,8 +454,8 @@ static void end_with_event(http_request *r, const char *body)
 
 void http_request_expire(http_request *r)
 {
-    const answer_row row = answer_for(ERR_TIMEOUT);
-    char *body = answer_body(row.type, row.code, NULL, "The request took too long.");
+    const wire_error row = wire_error_for(ERR_TIMEOUT);
+    char *body = wire_error_body(row.type, row.code, NULL, "The request took too long.");
 
     if (r->streaming) {
         end_with_event(r, body);

@@ -1,16 +1,16 @@
-/* test_answer.c - every err has a row, and an error object has all its keys. */
+/* test_wire_error.c - every err has a row, and an error object has all its keys. */
 #include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
-#include "server/http/answer.h"
+#include "server/http/wire_error.h"
 #include "tests/test.h"
 
-TEST(answer_has_a_row_for_every_err)
+TEST(wire_error_has_a_row_for_every_err)
 {
     for (int e = 0; e < ERR_COUNT; e++) {
-        const answer_row row = answer_for((err)e);
+        const wire_error row = wire_error_for((err)e);
 
         CHECK(row.type != NULL);
         CHECK(row.status >= 400 && row.status < 600);
@@ -19,15 +19,15 @@ TEST(answer_has_a_row_for_every_err)
     }
 }
 
-TEST(answer_rows_say_what_clients_act_upon)
+TEST(wire_error_rows_say_what_clients_act_upon)
 {
-    CHECK(answer_for(ERR_TOOLONG).status == 400);
-    CHECK(strcmp(answer_for(ERR_TOOLONG).code, "context_length_exceeded") == 0);
-    CHECK(answer_for(ERR_BUSY).status == 429);
-    CHECK(strcmp(answer_for(ERR_BUSY).code, "rate_limit_exceeded") == 0);
-    CHECK(answer_for(ERR_DRAINING).status == 503);
-    CHECK(answer_for(ERR_TIMEOUT).status == 504);
-    CHECK(answer_for(ERR_NOMEM).status == 503);
+    CHECK(wire_error_for(ERR_TOOLONG).status == 400);
+    CHECK(strcmp(wire_error_for(ERR_TOOLONG).code, "context_length_exceeded") == 0);
+    CHECK(wire_error_for(ERR_BUSY).status == 429);
+    CHECK(strcmp(wire_error_for(ERR_BUSY).code, "rate_limit_exceeded") == 0);
+    CHECK(wire_error_for(ERR_DRAINING).status == 503);
+    CHECK(wire_error_for(ERR_TIMEOUT).status == 504);
+    CHECK(wire_error_for(ERR_NOMEM).status == 503);
 }
 
 static cJSON *error_of(cJSON *body)
@@ -35,9 +35,9 @@ static cJSON *error_of(cJSON *body)
     return cJSON_GetObjectItemCaseSensitive(body, "error");
 }
 
-TEST(answer_body_has_four_keys_always)
+TEST(wire_error_body_has_four_keys_always)
 {
-    char *text = answer_body("t", NULL, NULL, "say \"why\"\n");
+    char *text = wire_error_body("t", NULL, NULL, "say \"why\"\n");
     cJSON *body = cJSON_Parse(text), *e = error_of(body);
 
     CHECK(cJSON_GetArraySize(e) == 4);
@@ -49,9 +49,9 @@ TEST(answer_body_has_four_keys_always)
     free(text);
 }
 
-TEST(answer_body_carries_code_and_param)
+TEST(wire_error_body_carries_code_and_param)
 {
-    char *text = answer_body("t", "c", "messages[0].content", "m");
+    char *text = wire_error_body("t", "c", "messages[0].content", "m");
 
     CHECK(strcmp(text, "{\"error\":{\"message\":\"m\",\"type\":\"t\","
                        "\"param\":\"messages[0].content\",\"code\":\"c\"}}") == 0);
