@@ -75,7 +75,7 @@ context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *lo
         p.logits = logits ? logits + at * l->m->V : NULL;
         cache_push(c, ids + at, T);
         forward_step(l->forward, &p, 1);
-        cache_settle(c);
+        cache_commit(c);
     }
     return c;
 }
@@ -91,7 +91,7 @@ void lab_step(lab *l, context *c, const int32_t *ids, size_t T, float *logits)
 
     cache_push(c, ids, T);
     forward_step(l->forward, &p, 1);
-    cache_settle(c);
+    cache_commit(c);
 }
 
 static double log_sum(const float *x, size_t V)

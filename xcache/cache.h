@@ -109,31 +109,17 @@ void cache_drop_copy(context *x);
  * the block. ERR_BUSY: the blocks to be sealed anew cannot be promised; nothing changed. */
 err cache_truncate(context *x, size_t tokens);
 
-/* Rebuild the pages that a context lacks, at most `most` blocks of them, all workers at once.
- * Returns how many it lacks still: while that is not 0 the context runs in no step. */
-size_t cache_rebuild(context *x, size_t most);
-
-/* The same cut finer, for while others wait: up to `layers` layers of as many blocks as there
- * are workers. False while it lacks pages. */
-bool cache_rebuild_layers(context *x, int layers);
-
 /* Tell the context which ids the next step computes; they fit into its open block. */
 void cache_push(context *x, const int32_t *ids, size_t T);
 
 /* After the step: the pushed tokens are in. Seals the open block if it is full: encodes it
  * layer after layer into a block of the pool, and rebuilds its page. */
-void cache_settle(context *x);
+void cache_commit(context *x);
 
-/* The same, but a full block is left to cache_seal: until it is sealed the context takes part
+/* The same, but a full block is left to seal_layers: until it is sealed the context takes part
  * in no step, and is neither forked nor cut. If it ends before, the block is lost. */
-void cache_settle_later(context *x);
+void cache_commit_later(context *x);
 bool cache_is_sealing(const context *x);
-
-/* Seal the next up to `layers` layers of each of these contexts, which are sealing, all workers
- * at once: some encode, others fill the page with the layers that have been encoded before.
- * Results do not depend on how it is cut. Returns how many layers it went on, at most; 1 at
- * least. */
-int cache_seal(cache *c, context *const *list, size_t n, int layers);
 
 size_t cache_context_tokens(const context *x);
 size_t cache_context_bytes(const context *x); /* its sealed blocks */
@@ -141,7 +127,7 @@ size_t cache_context_bytes(const context *x); /* its sealed blocks */
 /* The context is over: its blocks rest, its page and what it reserved are given back. */
 void cache_end(context *x);
 
-/* --- conversations that do not run: what is cached of their tokens, in pin.c --- */
+/* --- conversations that do not run: what is cached of their tokens --- */
 
 /* List the sealed blocks of the longest cached prefix of r->ids, from its beginning; r->tokens
  * does not matter.
@@ -149,7 +135,7 @@ void cache_end(context *x);
  *   blocks [n_ids / block_tokens]  out
  *
  * Returns how many. A number means something until the next call that may evict. */
-size_t cache_look(const cache *c, const cache_request *r, uint32_t *blocks);
+size_t cache_lookup(const cache *c, const cache_request *r, uint32_t *blocks);
 
 /* Can it be read without being rebuilt: has it a page, or does a running context hold it? */
 bool cache_block_is_hot(const cache *c, uint32_t block);
@@ -166,22 +152,8 @@ void cache_forget(cache *c, uint32_t block);
 /* Is it stored at twice the ratio? */
 bool cache_block_is_degraded(const cache *c, uint32_t block);
 
-/* --- room, in degrade.c --- */
-
-/* Are blocks to be degraded, for fewer are free than are soon wanted? */
-bool cache_is_pressed(const cache *c);
-
-/* Degrade the blocks that have rested longest, up to `layers` layers of as many blocks as there
- * are workers, so that a seal finds room and need not wait for it. Returns how many layers it
- * went on; 0: it is not pressed, or nothing that rests can be degraded. Those who begin with a
- * degraded block are served from it; what they seal, others do not find. */
-int cache_degrade(cache *c, int layers);
-
 /* Evict up to `blocks` resting blocks; returns how many. */
 size_t cache_evict(cache *c, size_t blocks);
-
-/* Forget every page of the workspace; running contexts have to rebuild theirs. */
-void cache_drop_pages(cache *c);
 
 typedef struct cache_stats {
     const char *mode, *degraded_mode; /* NULL: blocks are not degraded */

@@ -1,50 +1,20 @@
-/* cache_state.h - what the sources of the cache share: cache.c opens it, lifecycle.c begins
- * and ends contexts, seal.c fills blocks and pages, pin.c keeps blocks of idle ones, degrade.c
- * makes them smaller. */
+/* cache_state.h - what a cache is made of, for the files that work on it. */
 #ifndef XCACHE_CACHE_STATE_H
 #define XCACHE_CACHE_STATE_H
 
 #include "xcache/cache.h"
 #include "xcache/context.h"
+#include "xcache/degrade.h"
 #include "xcache/lru.h"
 #include "xcache/prefix.h"
+#include "xcache/rebuild.h"
 #include "xcache/scratch.h"
-
-enum { REBUILDS_AT_ONCE = 64 };
-
-/* Blocks of one context whose pages are being rebuilt layer by layer: their pages are there,
- * but tell the layers before `layer` only. */
-typedef struct warming {
-    xcontext *x;                      /* NULL: none */
-    size_t list[REBUILDS_AT_ONCE], n; /* places in x->blocks */
-    int layer;
-} warming;
-
-/* A block that is being degraded: its layers before `layer` are written anew in `bytes`. */
-typedef struct fading {
-    pool_block block; /* PREFIX_NONE: none */
-    int layer;
-    uint8_t *bytes;   /* [half a block] */
-    float *from, *to; /* [B,D] what its decoder and its new encoder carry */
-    double seconds;
-} fading;
-
-/* What degrades blocks: as many at once as there are workers. */
-typedef struct degrader {
-    codec_state codec; /* of twice the ratio; codec.codec NULL: nothing is degraded */
-    lru able;          /* resting blocks that can be degraded, in the order of resting */
-    fading *list;      /* [slots] */
-    char *memory;      /* what they point to */
-    size_t bytes;      /* of it */
-    size_t wanted;     /* blocks to be kept free ahead of need */
-    uint64_t count;    /* of blocks degraded */
-    double seconds;
-} degrader;
+#include "xcache/seal.h"
 
 struct cache {
     context_shared shared;
     degrader degrader;
-    warming warming;
+    rebuild_state rebuilding;
     team *team;
     scratch scratch;
     prefix_table *prefixes;
@@ -61,6 +31,9 @@ struct cache {
     double seal_seconds, rebuild_seconds;
     atomic_ullong rebuilt;
 };
+
+/* Seconds since some moment, for what is timed. */
+double cache_now(void);
 
 /* --- blocks, in lifecycle.c --- */
 
@@ -99,28 +72,5 @@ prefix_key cache_next_key(const cache *c, chain after, const int32_t *ids);
 
 /* The key that the chains of a scope begin with. */
 prefix_key cache_scope_root(const cache *c, const cache_request *r);
-
-/* --- room, in degrade.c --- */
-
-/* Blocks of the second plan beside those that c stores, if there is one: opens codec and format
- * before the pool, the rest after it. What that would take: of->m is measured, not opened;
- * memory besides the codec's. */
-err degrade_open_format(cache *c, const struct plan *denser);
-err degrade_measure(codec_state *out, const codec_state *of, const struct plan *denser);
-size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots);
-err degrade_open(cache *c);
-void degrade_close(cache *c);
-
-/* A block rests, the newest of them, and may be degraded; it rests no more. */
-void degrade_allow(cache *c, pool_block b);
-void degrade_stop(cache *c, pool_block b);
-
-/* --- contents, in seal.c --- */
-
-/* The open page of x is full: its block is found, or begins to be sealed. */
-void cache_begin_seal(xcontext *x);
-
-/* Pages that are not whole are no pages. */
-void cache_stop_warming(cache *c);
 
 #endif

@@ -5,24 +5,17 @@
  * twice the ratio; the inputs of one block need nothing of another. It keeps its number, so
  * what follows it in its chain stays there; its key changes, so that who computes the same
  * tokens anew does not take what is less exact. */
+#include "xcache/degrade.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "xcache/cache_state.h"
 #include "xcache/codec/plan.h"
 
 enum { FREE_SHARE = 16 }; /* of the pool, at most, is kept free ahead of need */
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static bool degrades(const cache *c)
 {
@@ -80,10 +73,10 @@ static void lay_out(cache *c)
     char *at = c->degrader.memory;
 
     for (int i = 0; i < c->team->slots; i++, at += half + 2 * carried)
-        c->degrader.list[i] = (fading){.block = PREFIX_NONE,
-                                       .bytes = (uint8_t *)at,
-                                       .from = (float *)(void *)(at + half),
-                                       .to = (float *)(void *)(at + half + carried)};
+        c->degrader.list[i] = (degrade_slot){.block = PREFIX_NONE,
+                                             .bytes = (uint8_t *)at,
+                                             .from = (float *)(void *)(at + half),
+                                             .to = (float *)(void *)(at + half + carried)};
 }
 
 err degrade_open(cache *c)
@@ -134,7 +127,7 @@ void degrade_stop(cache *c, pool_block b)
         if (d->list[i].block == b) d->list[i].block = PREFIX_NONE;
 }
 
-bool cache_is_pressed(const cache *c)
+bool degrade_is_pressed(const cache *c)
 {
     const degrader *d = &c->degrader;
 
@@ -165,12 +158,12 @@ static void fill_list(cache *c)
 
 /* --- the work --- */
 
-typedef struct fade_job {
+typedef struct transcode_job {
     cache *cache;
     int layers;
-} fade_job;
+} transcode_job;
 
-static void fade_layer(const cache *c, const fading *f, int layer, int slot)
+static void transcode_layer(const cache *c, const degrade_slot *f, int layer, int slot)
 {
     const context_shared *s = &c->shared;
     codec_place from = context_place(s, layer, f->block, 0);
@@ -183,21 +176,21 @@ static void fade_layer(const cache *c, const fading *f, int layer, int slot)
     s->codec.codec->transcode(&s->codec, &c->degrader.codec, layer, &from, &to);
 }
 
-static void fade_task(void *arg, int i, int slot)
+static void transcode_task(void *arg, int i, int slot)
 {
-    const fade_job *job = arg;
-    fading *f = &job->cache->degrader.list[i];
+    const transcode_job *job = arg;
+    degrade_slot *f = &job->cache->degrader.list[i];
     const int L = (int)job->cache->shared.codec.m->L;
     const int end = job->layers < L - f->layer ? f->layer + job->layers : L;
-    const double start = now();
+    const double start = cache_now();
 
     if (f->block == PREFIX_NONE) return;
-    while (f->layer < end) fade_layer(job->cache, f, f->layer++, slot);
-    f->seconds = now() - start;
+    while (f->layer < end) transcode_layer(job->cache, f, f->layer++, slot);
+    f->seconds = cache_now() - start;
 }
 
 /* All layers are written: the block is half as large, unless its key is taken. */
-static void finish(cache *c, fading *f)
+static void finish(cache *c, degrade_slot *f)
 {
     const context_shared *s = &c->shared;
     const pool_block b = f->block;
@@ -211,15 +204,15 @@ static void finish(cache *c, fading *f)
     c->degrader.count++;
 }
 
-int cache_degrade(cache *c, int layers)
+int degrade_step(cache *c, int layers)
 {
     const int L = (int)c->shared.codec.m->L;
     degrader *d = &c->degrader;
-    fade_job job = {.cache = c, .layers = layers < L ? layers : L};
+    transcode_job job = {.cache = c, .layers = layers < L ? layers : L};
 
-    if (!cache_is_pressed(c)) return 0;
+    if (!degrade_is_pressed(c)) return 0;
     fill_list(c);
-    c->team->run(c->team, fade_task, &job, c->team->slots);
+    c->team->run(c->team, transcode_task, &job, c->team->slots);
     for (int i = 0; i < c->team->slots; i++) {
         d->seconds += d->list[i].block == PREFIX_NONE ? 0 : d->list[i].seconds;
         if (d->list[i].block != PREFIX_NONE && d->list[i].layer == L) finish(c, &d->list[i]);

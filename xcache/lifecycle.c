@@ -33,7 +33,7 @@ static void evict_block(cache *c)
 void cache_make_room(cache *c)
 {
     while (!pool_free_blocks(c->shared.pool))
-        if (!cache_degrade(c, INT_MAX)) evict_block(c);
+        if (!degrade_step(c, INT_MAX)) evict_block(c);
 }
 
 void cache_add_resting(cache *c, pool_block b)
@@ -334,19 +334,19 @@ void cache_push(context *base, const int32_t *ids, size_t T)
     x->pushed = T;
 }
 
-void cache_settle_later(context *base)
+void cache_commit_later(context *base)
 {
     xcontext *x = of(base);
 
     x->n_tokens += x->pushed;
     x->pushed = 0;
-    if (x->n_tokens / base->block_tokens > x->n_blocks) cache_begin_seal(x);
+    if (x->n_tokens / base->block_tokens > x->n_blocks) seal_begin(x);
 }
 
-void cache_settle(context *base)
+void cache_commit(context *base)
 {
-    cache_settle_later(base);
-    if (cache_is_sealing(base)) cache_seal(of(base)->cache, &base, 1, INT_MAX);
+    cache_commit_later(base);
+    if (cache_is_sealing(base)) seal_layers(of(base)->cache, &base, 1, INT_MAX);
 }
 
 bool cache_is_sealing(const context *x)
@@ -386,7 +386,7 @@ err cache_truncate(context *base, size_t tokens)
         return ERR_OK;
     }
     if (!fits(x->cache, count_staying(x, keep))) return ERR_BUSY;
-    if (x->cache->warming.x == x) cache_stop_warming(x->cache);
+    if (x->cache->rebuilding.x == x) rebuild_stop(x->cache);
     x->cache->outstanding += x->n_blocks - keep;
     drop_blocks(x, keep);
     x->n_tokens = keep * base->block_tokens;
@@ -414,7 +414,7 @@ void cache_end(context *base)
     xcontext *x = of(base);
     cache *c = x->cache;
 
-    if (c->warming.x == x) cache_stop_warming(c);
+    if (c->rebuilding.x == x) rebuild_stop(c);
     while (x->copies) cache_drop_copy(base);
     c->outstanding -= x->reserved - x->n_blocks;
     if (cache_is_sealing(base)) {

@@ -3,7 +3,7 @@
 
 #include "xcache/cache_state.h"
 
-size_t cache_look(const cache *c, const cache_request *r, uint32_t *blocks)
+size_t cache_lookup(const cache *c, const cache_request *r, uint32_t *blocks)
 {
     const size_t B = c->shared.codec.block_tokens;
     chain at = {cache_scope_root(c, r), PREFIX_NONE};

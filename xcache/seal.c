@@ -1,174 +1,10 @@
-/* seal.c - fills blocks of the pool from open pages, and pages of the workspace from blocks. */
+/* seal.c - fills blocks of the pool from open pages. */
+#include "xcache/seal.h"
+
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "xcache/cache_state.h"
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* --- pages of the workspace --- */
-
-/* Some layers of one block into its page; what a codec carries stays in `state`. */
-static void rebuild_block(const xcontext *x, size_t b, int from, int to, float *state, int slot)
-{
-    const context_shared *s = x->shared;
-    const codec_state *c = context_format(s, x->blocks[b])->codec;
-    const size_t B = c->block_tokens;
-
-    for (int l = from; l < to; l++) {
-        codec_place place = context_place(s, l, x->blocks[b], b * B);
-        kv_tile tile;
-
-        place.scratch = &s->slots[slot];
-        place.state = state;
-        c->codec->decode(c, l, &place, &tile);
-        workspace_write(s->workspace, x->blocks[b], l, &tile);
-    }
-    atomic_fetch_add(s->rebuilt, B * (size_t)(to - from));
-}
-
-/* Blocks of a context to be rebuilt, one a task: layers from .. to - 1. */
-typedef struct rebuild_job {
-    const xcontext *x;
-    const size_t *list; /* places in x->blocks */
-    int from, to;
-    float *states; /* [n,B,D] what each carries to the next job; NULL: nothing */
-    double seconds[REBUILDS_AT_ONCE];
-} rebuild_job;
-
-static void rebuild_task(void *arg, int i, int slot)
-{
-    rebuild_job *job = arg;
-    const codec_state *c = &job->x->shared->codec;
-    const size_t one = c->block_tokens * c->m->D;
-    const double start = now();
-
-    rebuild_block(
-        job->x, job->list[i], job->from, job->to,
-        job->states ? job->states + (size_t)i * one : job->x->shared->slots[slot].state, slot);
-    job->seconds[i] = now() - start;
-}
-
-static void run_rebuild(cache *c, rebuild_job *job, size_t n)
-{
-    if (n) c->team->run(c->team, rebuild_task, job, (int)n);
-    for (size_t i = 0; i < n; i++) c->rebuild_seconds += job->seconds[i];
-}
-
-/* The first up to `most` blocks without a page; *lacking: all of them. */
-static size_t list_lacking(const xcontext *x, size_t most, size_t *list, size_t *lacking)
-{
-    size_t n = 0;
-
-    *lacking = 0;
-    for (size_t b = 0; b < x->n_blocks; b++) {
-        if (workspace_has(x->shared->workspace, x->blocks[b])) continue;
-        if (n < most) list[n++] = b;
-        ++*lacking;
-    }
-    return n;
-}
-
-/* List up to `most` that lack a page, and give them one. Returns how many lack one still. */
-static size_t add_pages(const xcontext *x, size_t most, size_t *list, size_t *n)
-{
-    workspace *w = x->shared->workspace;
-    size_t lacking;
-
-    *n = list_lacking(x, most < REBUILDS_AT_ONCE ? most : REBUILDS_AT_ONCE, list, &lacking);
-    for (size_t i = 0; i < *n; i++) workspace_add(w, x->blocks[list[i]]);
-    return lacking - *n;
-}
-
-void cache_stop_warming(cache *c)
-{
-    warming *w = &c->warming;
-
-    for (size_t i = 0; w->x && i < w->n; i++)
-        workspace_drop(c->shared.workspace, w->x->blocks[w->list[i]]);
-    *w = (warming){0};
-}
-
-size_t cache_rebuild(context *base, size_t most)
-{
-    xcontext *x = (xcontext *)(void *)base;
-    cache *c = x->cache;
-    size_t list[REBUILDS_AT_ONCE], n, left;
-    rebuild_job job = {.x = x, .list = list, .to = (int)c->shared.codec.m->L};
-
-    if (!c->shared.workspace) return 0;
-    cache_stop_warming(c);
-    left = add_pages(x, most, list, &n);
-    run_rebuild(c, &job, n);
-    return left;
-}
-
-/* Where blocks that are rebuilt layer by layer keep what they carry: in the rows of the open
- * page, which has none yet. */
-static float *warming_states(const xcontext *x)
-{
-    return x->shared->codec.codec->carries ? x->page->x : NULL;
-}
-
-/* Can its blocks be rebuilt layer by layer? */
-static bool can_warm(const xcontext *x)
-{
-    const codec *kind = x->shared->codec.codec;
-
-    return x->n_tokens % x->base.block_tokens == 0 && x->sealing == PREFIX_NONE &&
-           (!kind->carries || kind->keeps_x);
-}
-
-/* Blocks at once: one a worker, and as many as there is room for what they carry. */
-static size_t warming_blocks(const cache *c)
-{
-    const size_t L = c->shared.codec.m->L, slots = (size_t)c->team->slots;
-
-    return slots < L ? slots : L;
-}
-
-bool cache_rebuild_layers(context *base, int layers)
-{
-    xcontext *x = (xcontext *)(void *)base;
-    cache *c = x->cache;
-    const int L = (int)c->shared.codec.m->L;
-    warming *w = &c->warming;
-    rebuild_job job = {.x = x, .list = w->list, .states = warming_states(x)};
-
-    if (!c->shared.workspace) return true;
-    if (!can_warm(x)) return cache_rebuild(base, warming_blocks(c)) == 0;
-    if (w->x != x) cache_stop_warming(c);
-    while (layers > 0) {
-        if (!w->x) {
-            add_pages(x, warming_blocks(c), w->list, &w->n);
-            if (!w->n) return true;
-            w->x = x;
-        }
-        job.from = w->layer;
-        job.to = layers < L - w->layer ? w->layer + layers : L;
-        run_rebuild(c, &job, w->n);
-        layers -= job.to - job.from;
-        w->layer = job.to;
-        if (w->layer == L) *w = (warming){0};
-    }
-    return !w->x && list_lacking(x, 0, w->list, &w->n) == 0 && w->n == 0;
-}
-
-void cache_drop_pages(cache *c)
-{
-    c->warming = (warming){0};
-    for (size_t b = 0; c->shared.workspace && b < pool_numbers(c->shared.pool); b++)
-        workspace_drop(c->shared.workspace, (pool_block)b);
-}
-
-/* --- blocks of the pool --- */
 
 enum { SEALS_AT_ONCE = 64, LAYERS_AT_ONCE = 4 };
 
@@ -241,14 +77,14 @@ static void seal_task(void *arg, int i, int slot)
 {
     seal *job = (seal *)arg + i / 2;
     xcontext *x = job->x;
-    const double start = now();
+    const double start = cache_now();
 
     if (i % 2 == 0) {
         while (x->sealed_layers < job->encode) encode_layer(x, x->sealed_layers++, slot);
-        job->encode_seconds += now() - start;
+        job->encode_seconds += cache_now() - start;
     } else if (x->rebuilt_layers < job->rebuild) {
         while (x->rebuilt_layers < job->rebuild) rebuild_layer(x, x->rebuilt_layers++, slot);
-        job->rebuild_seconds += now() - start;
+        job->rebuild_seconds += cache_now() - start;
     }
 }
 
@@ -268,10 +104,10 @@ static bool find_next(const xcontext *x, pool_block *found, chain *after)
 static void append(xcontext *x, pool_block b)
 {
     x->blocks[x->n_blocks++] = b;
-    cache_rebuild(&x->base, 1); /* if it has no page */
+    rebuild_pages(&x->base, 1); /* if it has no page */
 }
 
-void cache_begin_seal(xcontext *x)
+void seal_begin(xcontext *x)
 {
     cache *c = x->cache;
     const context_shared *s = x->shared;
@@ -360,7 +196,7 @@ static int seal_some(cache *c, context *const *of, size_t n, int layers)
     return done;
 }
 
-int cache_seal(cache *c, context *const *list, size_t n, int layers)
+int seal_layers(cache *c, context *const *list, size_t n, int layers)
 {
     int longest = 0;
 

@@ -321,7 +321,7 @@ static void look(visit *v, cache *c)
                                  .scope = r->session->who.scope,
                                  .scope_bytes = sizeof r->session->who.scope};
 
-        r->seen.blocks = cache_look(c, &q, r->blocks);
+        r->seen.blocks = cache_lookup(c, &q, r->blocks);
         for (size_t b = 0; b < r->seen.blocks; b++) v->holders[r->blocks[b]]++;
     }
 }

@@ -8,6 +8,7 @@
 
 #include "xcache/codec/plan.h"
 #include "xcache/codec/remat.h"
+#include "xcache/rebuild.h"
 #include "xcache/workspace.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -116,7 +117,7 @@ static void step(crowd *w, size_t first, size_t n, size_t at, size_t T, bool wan
         cache_push(w->contexts[i], text_of(w, i) + at, T);
     }
     forward_step(w->b->runtime->forward, w->pieces + first, n);
-    for (size_t i = first; i < first + n; i++) cache_settle(w->contexts[i]);
+    for (size_t i = first; i < first + n; i++) cache_commit(w->contexts[i]);
 }
 
 /* Steps until n contexts from `first` on hold `to` tokens; the last token of a prompt has
@@ -301,9 +302,9 @@ static double time_rebuild(const crowd *w)
 {
     double start;
 
-    cache_drop_pages(w->cache);
+    rebuild_drop_pages(w->cache);
     start = now();
-    while (cache_rebuild(w->contexts[0], SIZE_MAX)) {}
+    while (rebuild_pages(w->contexts[0], SIZE_MAX)) {}
     return now() - start;
 }
 
@@ -384,7 +385,7 @@ static void seal_block(const bench *b, context *x, size_t number, int32_t *ids)
     name_block(b, number, ids);
     cache_push(x, ids, B);
     if (number == 0) forward_step(b->runtime->forward, &p, 1);
-    cache_settle(x);
+    cache_commit(x);
 }
 
 static err fill_context(const bench *b, cache *c, size_t first, size_t blocks, int32_t *ids)

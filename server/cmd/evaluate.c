@@ -165,7 +165,7 @@ static void compute(const runtime *r, context *c, const int32_t *ids, size_t T, 
 
     cache_push(c, ids, T);
     forward_step(r->forward, &p, 1);
-    cache_settle(c);
+    cache_commit(c);
 }
 
 /* A step of the row in every mode. The last token of a row is computed but not compared. */
@@ -282,7 +282,7 @@ static void answer_step(evaluation *x, answers *a, size_t at)
     if (at + 1 == EVALUATE_ANSWER_TOKENS) return;
     for (size_t i = 0; i < a->n; i++) cache_push(a->context[i], pieces[i].ids, 1);
     forward_step(x->runtime->forward, pieces, a->n);
-    for (size_t i = 0; i < a->n; i++) cache_settle(a->context[i]);
+    for (size_t i = 0; i < a->n; i++) cache_commit(a->context[i]);
 }
 
 /* Prompts first .. first+TOGETHER-1, if there are so many; ids [prompts,answer tokens]. */

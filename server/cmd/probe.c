@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "xcache/rebuild.h"
 #include "xcache/workspace.h"
 
 static double now(void)
@@ -39,7 +40,7 @@ static err seal_blocks(cache *c, size_t B, context **out)
 
     for (size_t i = 0; i < PROBE_BLOCKS && e == ERR_OK; i++) {
         cache_push(*out, ids, B);
-        cache_settle(*out);
+        cache_commit(*out);
     }
     free(ids);
     return e;
@@ -55,9 +56,9 @@ static double time_rebuilds(cache *c, context *x)
     do {
         double seconds;
 
-        cache_drop_pages(c);
+        rebuild_drop_pages(c);
         seconds = -now();
-        while (cache_rebuild(x, SIZE_MAX)) {}
+        while (rebuild_pages(x, SIZE_MAX)) {}
         seconds += now();
         if (runs == 1 || (runs > 1 && seconds < best)) best = seconds;
         runs++;

@@ -1,5 +1,7 @@
 /* batch.c - who takes part in a step, and with how many rows. */
 #include "server/sched/batch.h"
+#include "xcache/degrade.h"
+#include "xcache/seal.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -248,8 +250,8 @@ static bool seal(batch *b, size_t decoding, double left)
     int layers;
 
     if (!n) return false;
-    layers = cache_seal(b->runtime->cache, b->sealing, n,
-                        count_layers(left, b->layer_seconds, !decoding));
+    layers = seal_layers(b->runtime->cache, b->sealing, n,
+                         count_layers(left, b->layer_seconds, !decoding));
     if (decoding) average(&b->layer_seconds, (now() - start) / layers);
     return true;
 }
@@ -258,8 +260,8 @@ static bool seal(batch *b, size_t decoding, double left)
 static void degrade(batch *b, size_t decoding, double left)
 {
     const double start = now();
-    const int done = cache_degrade(b->runtime->cache,
-                                   count_layers(left, b->degrade_seconds, !decoding));
+    const int done = degrade_step(b->runtime->cache,
+                                  count_layers(left, b->degrade_seconds, !decoding));
 
     if (done && decoding) average(&b->degrade_seconds, (now() - start) / done);
 }

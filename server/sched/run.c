@@ -1,5 +1,6 @@
 /* run.c - the rows that one generation brings to a step, and what it takes from it. */
 #include "server/sched/run.h"
+#include "xcache/rebuild.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -83,12 +84,12 @@ err run_open_copy(run *x, run *leader, generation *g)
 
 bool run_warm(run *x)
 {
-    return cache_rebuild(x->context, (size_t)x->runtime->team->slots) == 0;
+    return rebuild_pages(x->context, (size_t)x->runtime->team->slots) == 0;
 }
 
 bool run_warm_layers(run *x, int layers)
 {
-    return cache_rebuild_layers(x->context, layers);
+    return rebuild_layers(x->context, layers);
 }
 
 bool run_is_sealing(const run *x)
@@ -166,7 +167,7 @@ static void answer(run *x)
 
 void run_take(run *x, const forward_piece *p)
 {
-    cache_settle_later(x->context);
+    cache_commit_later(x->context);
     if (!run_decodes(x)) x->read += p->T;
     if (run_decodes(x)) answer(x);
 }

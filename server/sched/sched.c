@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "server/sched/queue.h"
+#include "xcache/degrade.h"
 
 enum { IDLE_LAYERS = 4 }; /* of a block, between two looks at who has come */
 
@@ -311,7 +312,7 @@ static void admit(sched *s)
 /* Sleep until there is something to do. False: the scheduler closes, and all is done. */
 static bool wait_for_work(sched *s)
 {
-    const bool pressed = cache_is_pressed(s->runtime->cache);
+    const bool pressed = degrade_is_pressed(s->runtime->cache);
     bool work;
 
     pthread_mutex_lock(&s->lock);
@@ -326,7 +327,7 @@ static void use_idle_time(sched *s)
 {
     sched_stats now = {0};
 
-    if (!cache_degrade(s->runtime->cache, IDLE_LAYERS)) return;
+    if (!degrade_step(s->runtime->cache, IDLE_LAYERS)) return;
     read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
     write_stats(s, &now);

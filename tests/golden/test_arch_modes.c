@@ -55,7 +55,7 @@ static void read_mode(const planned *p, const char *mode, const plan *with, cons
         piece.logits = logits + at * p->m->V;
         cache_push(c, ids + at, T);
         forward_step(f, &piece, 1);
-        cache_settle(c);
+        cache_commit(c);
     }
     cache_end(c);
     forward_close(f);

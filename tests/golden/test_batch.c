@@ -8,6 +8,7 @@
 #include "tests/lab.h"
 #include "tests/test.h"
 #include "xcache/codec/codec.h"
+#include "xcache/rebuild.h"
 
 enum {
     CROWD = 32,
@@ -189,7 +190,7 @@ static void check_together(const char *mode, const answers *alone)
 
     open_runtime(&r, &c, mode, "2");
     for (int round = 0; round < 3; round++) {
-        if (round == 1) cache_drop_pages(r.cache);
+        if (round == 1) rebuild_drop_pages(r.cache);
         if (round == 2) cache_evict(r.cache, 8);
         CHECK((answer(&r, 0, CROWD, &now) > 0) == (round > 0));
         CHECK(agree(&now, alone));

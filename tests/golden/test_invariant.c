@@ -10,6 +10,7 @@
 #include "tests/planned.h"
 #include "tests/test.h"
 #include "xcache/codec/codec.h"
+#include "xcache/rebuild.h"
 
 enum { CTX = 448, TALKS = 3, LONGEST_PIECE = 40 };
 
@@ -75,8 +76,8 @@ static void step(world *w, const size_t *who, const size_t *T, size_t n)
         const size_t pos = cache_context_tokens(t->c);
 
         if (w->cuts++ % 2)
-            while (!cache_rebuild_layers(t->c, 1 + w->cuts % 5)) {}
-        CHECK(cache_rebuild(t->c, SIZE_MAX) == 0);
+            while (!rebuild_layers(t->c, 1 + w->cuts % 5)) {}
+        CHECK(rebuild_pages(t->c, SIZE_MAX) == 0);
         pieces[i] = (forward_piece){.context = t->c,
                                     .ids = t->ids + pos,
                                     .T = T[i],
@@ -86,7 +87,7 @@ static void step(world *w, const size_t *who, const size_t *T, size_t n)
     }
     for (size_t i = 0; i < n; i++) cache_push(pieces[i].context, pieces[i].ids, T[i]);
     forward_step(w->forward, pieces, n);
-    for (size_t i = 0; i < n; i++) cache_settle(pieces[i].context);
+    for (size_t i = 0; i < n; i++) cache_commit(pieces[i].context);
 }
 
 static size_t piece(world *w, const talk *t)
@@ -125,7 +126,7 @@ static void compute_expected(world *w, const talk *t)
 
         cache_push(c, p.ids, T);
         forward_step(w->forward, &p, 1);
-        cache_settle(c);
+        cache_commit(c);
     }
     cache_end(c);
 }
@@ -159,9 +160,9 @@ static void attach(world *w, talk *t)
     }
     CHECK(e == ERR_OK);
     if (w->cuts++ % 2)
-        cache_rebuild_layers(t->c, 1 + w->cuts % 20); /* the rest before its next step */
+        rebuild_layers(t->c, 1 + w->cuts % 20); /* the rest before its next step */
     else
-        while (cache_rebuild(t->c, 1)) {}
+        while (rebuild_pages(t->c, 1)) {}
 }
 
 /* More text; conversations share what they begin with. */
@@ -226,7 +227,7 @@ static void disturb(world *w, size_t who)
 
     switch (draw(w, 7)) {
     case 0:
-        cache_drop_pages(w->cache);
+        rebuild_drop_pages(w->cache);
         return;
     case 1:
         cache_evict(w->cache, 1 + draw(w, 3));

@@ -211,9 +211,9 @@ static void begin(scene *s, living *l)
     l->n = cache_context_tokens(l->c);
     CHECK(l->n < r.n_ids && l->n % B == 0);
     if (draw(s, 2))
-        cache_rebuild_layers(l->c, 1 + (int)draw(s, 3)); /* the rest when it is needed */
+        rebuild_layers(l->c, 1 + (int)draw(s, 3)); /* the rest when it is needed */
     else
-        while (cache_rebuild(l->c, 1 + draw(s, 3))) {}
+        while (rebuild_pages(l->c, 1 + draw(s, 3))) {}
 }
 
 /* As if a step had computed the next T tokens. */
@@ -224,12 +224,12 @@ static void append(scene *s, living *l)
     const size_t room = B - l->n % B, left = (most < CTX ? most : CTX) - l->n;
     const size_t T = left < room ? left : 1 + draw(s, (uint32_t)room);
 
-    if (!T || cache_rebuild(l->c, SIZE_MAX)) return;
+    if (!T || rebuild_pages(l->c, SIZE_MAX)) return;
     cache_push(l->c, l->ids + l->n, T);
     if (draw(s, 2))
-        cache_settle(l->c);
+        cache_commit(l->c);
     else
-        cache_settle_later(l->c);
+        cache_commit_later(l->c);
     l->n += T;
 }
 
@@ -242,7 +242,7 @@ static void seal(scene *s)
     for (size_t i = 0; i < LIVE; i++)
         if (s->live[i].c && cache_is_sealing(s->live[i].c)) list[n++] = s->live[i].c;
     s->cut += n;
-    if (n) CHECK(cache_seal(s->cache, list, n, 1 + (int)draw(s, 2)) >= 1);
+    if (n) CHECK(seal_layers(s->cache, list, n, 1 + (int)draw(s, 2)) >= 1);
 }
 
 static void cut(scene *s, living *l)
@@ -272,7 +272,7 @@ static void fork_one(scene *s, const living *from, living *to)
 }
 
 /* What is cached of a row of tokens must be what its blocks say. */
-static size_t look(scene *s, uint32_t blocks[CTX / B])
+static size_t lookup(scene *s, uint32_t blocks[CTX / B])
 {
     const uint32_t family = draw(s, FAMILIES);
     const char scope = (char)draw(s, 2);
@@ -282,7 +282,7 @@ static size_t look(scene *s, uint32_t blocks[CTX / B])
 
     r.scope_bytes = draw(s, 2);
     for (size_t i = 0; i < CTX; i++) ids[i] = family_id(family, i);
-    n = cache_look(s->cache, &r, blocks);
+    n = cache_lookup(s->cache, &r, blocks);
     CHECK(n <= r.n_ids / B);
     for (size_t i = 0; i < n; i++)
         CHECK(memcmp(context_ids(&s->cache->shared, blocks[i]), ids + i * B, B * sizeof *ids) ==
@@ -297,7 +297,7 @@ static void pin_or_unpin(scene *s, pin_set *p)
         p->n = 0;
         return;
     }
-    p->n = look(s, p->blocks);
+    p->n = lookup(s, p->blocks);
     if (!p->n) return;
     s->pinnings++;
     if (cache_pin(s->cache, p->blocks, p->n) == ERR_OK) return;
@@ -308,7 +308,7 @@ static void pin_or_unpin(scene *s, pin_set *p)
 static void forget(scene *s)
 {
     uint32_t blocks[CTX / B];
-    const size_t n = look(s, blocks);
+    const size_t n = lookup(s, blocks);
 
     if (n) cache_forget(s->cache, blocks[n - 1]);
 }
@@ -325,13 +325,13 @@ static void operate(scene *s)
         if (draw(s, 8) == 0)
             forget(s);
         else if (s->degraded_plan)
-            cache_degrade(s->cache, 1 + (int)draw(s, 3));
+            degrade_step(s->cache, 1 + (int)draw(s, 3));
         return;
     case 0: /* rarely where it would be done before there is pressure */
         if (!s->degraded_plan || draw(s, 32) == 0) cache_evict(s->cache, draw(s, 4));
         return;
     case 1:
-        cache_drop_pages(s->cache);
+        rebuild_drop_pages(s->cache);
         return;
     default:
         break;

@@ -89,10 +89,10 @@ static void fill_pool(scene *s, size_t blocks)
 }
 
 /* The sealed blocks of the ids; *degraded: how many of them are. */
-static size_t look(const scene *s, uint32_t *blocks, size_t *degraded)
+static size_t lookup(const scene *s, uint32_t *blocks, size_t *degraded)
 {
     const cache_request r = {.ids = s->ids, .n_ids = N};
-    const size_t n = cache_look(s->lab.cache, &r, blocks);
+    const size_t n = cache_lookup(s->lab.cache, &r, blocks);
 
     *degraded = 0;
     for (size_t i = 0; i < n; i++)
@@ -110,11 +110,11 @@ TEST(degrade_makes_room_before_anything_is_evicted)
     open_scene(&s, 2, POOL);
     visit(&s, N);
     fill_pool(&s, POOL - N / B);
-    CHECK(look(&s, blocks, &degraded) == N / B);
+    CHECK(lookup(&s, blocks, &degraded) == N / B);
     fill_pool(&s, 2 * (POOL - N / B)); /* the first are there already */
     at = stats_of(&s);
     CHECK(at.evicted_blocks == 0 && at.degraded_blocks >= 2 * (size_t)(POOL - N / B));
-    CHECK(look(&s, blocks, &degraded) == N / B && degraded == N / B);
+    CHECK(lookup(&s, blocks, &degraded) == N / B && degraded == N / B);
     CHECK(at.idle_tokens == (N / B + 2 * (POOL - N / B)) * B);
     CHECK(at.degraded_tokens == at.degraded_blocks * B);
     CHECK(at.codes_bytes + at.scales_bytes + at.index_bytes + at.free_bytes ==
@@ -128,7 +128,7 @@ static void degrade_all(scene *s, int layers)
     cache *c = s->lab.cache;
 
     c->degrader.wanted = POOL; /* as if more were wanted than there is */
-    while (cache_degrade(c, layers)) {}
+    while (degrade_step(c, layers)) {}
 }
 
 /* Codes, scales and ids of the scene's degraded blocks, one after the other. The caller frees.
@@ -141,7 +141,7 @@ static uint8_t *copy_blocks(const scene *s)
     uint32_t blocks[N / B];
     size_t degraded;
 
-    CHECK(look(s, blocks, &degraded) == N / B && degraded == N / B);
+    CHECK(lookup(s, blocks, &degraded) == N / B && degraded == N / B);
     for (size_t i = 0; i < N / B; i++)
         memcpy(out + i * bytes, pool_bytes(shared->pool, blocks[i]), bytes);
     return out;
@@ -189,7 +189,7 @@ static void read_tail(scene *s, float *logits)
 
     CHECK(cache_begin(s->lab.cache, &r, &c) == ERR_OK);
     CHECK(cache_context_tokens(c) == N);
-    while (cache_rebuild(c, 2)) {}
+    while (rebuild_pages(c, 2)) {}
     for (size_t t = 0; t < TAIL; t++)
         lab_step(&s->lab, c, s->ids + N + t, 1, logits + t * s->lab.m->V);
     cache_end(c);
@@ -228,9 +228,9 @@ TEST(degraded_blocks_are_not_taken_by_who_computes_the_same_anew)
     open_scene(&s, 2, POOL);
     visit(&s, N);
     degrade_all(&s, 99);
-    CHECK(look(&s, blocks, &degraded) == N / B && degraded == N / B);
+    CHECK(lookup(&s, blocks, &degraded) == N / B && degraded == N / B);
     visit(&s, N); /* lab_read looks nothing up */
-    CHECK(look(&s, blocks, &degraded) == N / B && degraded == 0);
+    CHECK(lookup(&s, blocks, &degraded) == N / B && degraded == 0);
     close_scene(&s);
 }
 
@@ -246,9 +246,9 @@ TEST(degraded_and_evicted_blocks_come_back_whole)
     read_tail(&s, before);
     degrade_all(&s, 99);
     CHECK(cache_evict(s.lab.cache, SIZE_MAX) == N / B);
-    CHECK(look(&s, blocks, &degraded) == 0);
+    CHECK(lookup(&s, blocks, &degraded) == 0);
     visit(&s, N);
-    CHECK(look(&s, blocks, &degraded) == N / B && degraded == 0);
+    CHECK(lookup(&s, blocks, &degraded) == N / B && degraded == 0);
     read_tail(&s, after);
     CHECK(memcmp(before, after, TAIL * s.lab.m->V * sizeof *before) == 0);
     free(before);
@@ -270,12 +270,12 @@ TEST(degraded_contexts_seal_under_keys_of_their_own)
     degrade_all(&s, 99);
     CHECK(cache_begin(s.lab.cache, &(cache_request){.ids = s.ids, .n_ids = B + 1, .tokens = N},
                       &c) == ERR_OK);
-    while (cache_rebuild(c, 2)) {}
+    while (rebuild_pages(c, 2)) {}
     for (size_t at = B; at < N; at += B) lab_step(&s.lab, c, s.ids + at, B, logits);
     cache_end(c);
-    CHECK(look(&s, blocks, &degraded) == N / B && degraded == 1);
+    CHECK(lookup(&s, blocks, &degraded) == N / B && degraded == 1);
     visit(&s, B); /* whole again, beside the degraded one */
-    CHECK(look(&s, blocks, &degraded) == 1 && degraded == 0);
+    CHECK(lookup(&s, blocks, &degraded) == 1 && degraded == 0);
     free(logits);
     close_scene(&s);
 }
@@ -289,24 +289,24 @@ TEST(degrade_spares_what_is_held_or_pinned)
 
     open_scene(&s, 1, POOL);
     visit(&s, N);
-    CHECK(look(&s, blocks, &degraded) == N / B);
+    CHECK(lookup(&s, blocks, &degraded) == N / B);
     CHECK(cache_pin(s.lab.cache, blocks, 1) == ERR_OK);
     CHECK(cache_begin(s.lab.cache,
                       &(cache_request){.ids = s.ids, .n_ids = 2 * B + 1, .tokens = 2 * B + 1},
                       &c) == ERR_OK);
     s.lab.cache->degrader.wanted = POOL;
-    CHECK(cache_degrade(s.lab.cache, 1) == 1); /* one has begun ... */
+    CHECK(degrade_step(s.lab.cache, 1) == 1); /* one has begun ... */
     CHECK(stats_of(&s).degraded_blocks == 0);
     cache_forget(s.lab.cache, blocks[2]); /* ... and is gone */
     degrade_all(&s, 99);
     CHECK(stats_of(&s).degraded_blocks == 0);
     cache_end(c);
     degrade_all(&s, 99);
-    CHECK(look(&s, blocks, &degraded) == 2 && degraded == 1);
+    CHECK(lookup(&s, blocks, &degraded) == 2 && degraded == 1);
     CHECK(!cache_block_is_degraded(s.lab.cache, blocks[0]));
     cache_unpin(s.lab.cache, blocks, 1);
     degrade_all(&s, 99);
-    CHECK(look(&s, blocks, &degraded) == 2 && degraded == 2);
+    CHECK(lookup(&s, blocks, &degraded) == 2 && degraded == 2);
     close_scene(&s);
 }
 

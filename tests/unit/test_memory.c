@@ -174,7 +174,7 @@ static void leave_context(lab *l, int32_t number)
     CHECK(cache_begin(l->cache, &wanted, &c) == ERR_OK);
     for (int i = 0; i < 2; i++) {
         cache_push(c, ids, CACHE_BLOCK_TOKENS);
-        cache_settle(c);
+        cache_commit(c);
     }
     cache_end(c);
 }

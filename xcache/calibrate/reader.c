@@ -57,7 +57,7 @@ static void step(lane *l, context *through, const int32_t *ids, size_t pos, size
 
     cache_push(l->context, ids, T);
     forward_step(l->forward, &p, 1);
-    cache_settle(l->context);
+    cache_commit(l->context);
 }
 
 /* --- layer inputs --- */
