@@ -1,10 +1,16 @@
-/* folders.c - finds and makes the folders of this program. */
+/* folders.c - finds the files and folders of this program, and makes folders. */
 #include "server/folders.h"
 
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef XQUANTD_DATADIR
+#define XQUANTD_DATADIR "/usr/local/share/xquantd"
+#endif
 
 char *folders_cache(void)
 {
@@ -27,4 +33,22 @@ void folders_make(char *path)
         *at = '/';
     }
     mkdir(path, 0777);
+}
+
+void folders_find_shipped(const char *name, char *path, size_t n)
+{
+    char self[4096];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    /* build/xquantd, build/asan/xquantd: up to the source tree; PREFIX/bin: to its share */
+    static const char *const up[] = {"../", "../../", "../share/xquantd/"};
+
+    for (size_t i = 0; length > 0 && i < sizeof up / sizeof up[0]; i++) {
+        char copy[4096];
+
+        self[length] = '\0';
+        memcpy(copy, self, (size_t)length + 1);
+        snprintf(path, n, "%s/%s%s", dirname(copy), up[i], name);
+        if (access(path, R_OK) == 0) return;
+    }
+    snprintf(path, n, "%s/%s", XQUANTD_DATADIR, name);
 }

@@ -1,4 +1,4 @@
-/* plans.c - finds plan files, and runs calibration with a text. */
+/* plans.c - finds plan files. */
 #include "server/plans.h"
 
 #include <dirent.h>
@@ -9,10 +9,7 @@
 #include <unistd.h>
 
 #include "engine/model/arch.h"
-#include "server/document.h"
 #include "server/folders.h"
-#include "server/progress.h"
-#include "xcache/calibrate/calibrate.h"
 #include "xcache/codec/codec.h"
 
 /* --- names and places --- */
@@ -170,7 +167,8 @@ static err open_found(char *path, const char *mode, const gguf *g, plan **out, f
     return e;
 }
 
-err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
+err plans_open_with(const char *model_path, const char *mode, const plan_predictor *r,
+                    const gguf *g, plan **out, fault *why)
 {
     const double ratio = codec_ratio(mode);
     size_t D;
@@ -178,8 +176,13 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
     *out = NULL;
     if (ratio == 0) return ERR_OK;
     D = model_width(g);
-    return open_found(find_plan(model_path, D, ratio, plan_default_predictor(D)), mode, g, out,
-                      why);
+    return open_found(find_plan(model_path, D, ratio, r ? *r : plan_default_predictor(D)), mode,
+                      g, out, why);
+}
+
+err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
+{
+    return plans_open_with(model_path, mode, NULL, g, out, why);
 }
 
 /* Is this file name a plan of that model? Both by their names: "m.klt16.xplan" of "m.gguf". */
@@ -288,92 +291,4 @@ void plans_explain(const char *model_path, const char *mode, char *text, size_t 
 {
     snprintf(text, n, "--cache %s (`xquantd calibrate --model %s --ratio %g` makes its plan)",
              mode, model_path, codec_ratio(mode));
-}
-
-/* --- making --- */
-
-/* Rows to learn from and to measure on, of a length the model knows. */
-static void cut_text(const model *m, const int32_t *ids, reader_text *learn, reader_text *held)
-{
-    const size_t most = m->ctx < CALIBRATE_ROW ? m->ctx : CALIBRATE_ROW;
-    const size_t row = most / CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS;
-
-    *learn = (reader_text){ids, row ? CALIBRATE_TOKENS / row : 0, row};
-    *held = (reader_text){ids ? ids + learn->rows * row : NULL, CALIBRATE_HELD_ROWS, row};
-}
-
-size_t plans_text_tokens(const model *m)
-{
-    reader_text learn, held;
-
-    cut_text(m, NULL, &learn, &held);
-    return (learn.rows + held.rows) * learn.row_tokens;
-}
-
-static void show(void *arg, double share)
-{
-    progress_show(arg, share);
-}
-
-/* Calibrate on ids, which are long enough. */
-static err calibrate_ids(const runtime *r, const plans_wish *w, const int32_t *ids, plan **out,
-                         size_t *memory)
-{
-    const reader_model parts = {r->weights, &r->kern, r->team};
-    const double opening = w->max_kl > 0 ? 0.05 : 0.25;
-    progress bar = {0};
-    const stage all = {show, &bar, 0, 1}, first = stage_part(&all, 0, opening),
-                rest = stage_part(&all, opening, 1 - opening);
-    reader_text learn, held;
-    calibration *c = NULL;
-    err e;
-
-    cut_text(r->weights, ids, &learn, &held);
-    e = calibrate_open(&c, r->file, &parts, &learn, &held, &first);
-    if (e == ERR_OK)
-        e = w->max_kl > 0 ? calibrate_search(c, w->max_kl, w->predictor, &rest, out)
-                          : calibrate_make(c, w->ratio, w->predictor, &rest, out);
-    if (e == ERR_OK && memory) *memory = calibrate_bytes(c);
-    calibrate_close(c);
-    progress_clear(&bar);
-    return e;
-}
-
-err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory)
-{
-    char path[4200], *text;
-    int32_t *ids = NULL;
-    size_t n = 0, count = 0;
-    err e;
-
-    runtime_find_file("models/calibration.txt", path, sizeof path);
-    text = document_read(w->text ? w->text : path, &n);
-    if (!text) return ERR_READ;
-    e = document_encode(r->tokens, text, n, TOKENIZER_PLAIN, &ids, &count);
-    free(text);
-    if (e == ERR_OK && r->weights->ctx < CACHE_BLOCK_TOKENS) e = ERR_MODEMODEL;
-    if (e == ERR_OK && count < plans_text_tokens(r->weights)) e = ERR_EMPTY;
-    if (e == ERR_OK) e = calibrate_ids(r, w, ids, out, memory);
-    free(ids);
-    return e;
-}
-
-err plans_open_or_make(const runtime *r, const char *mode, plan_predictor form, plan **out,
-                       fault *why)
-{
-    const size_t D = r->weights->D;
-    const plans_wish w = {.ratio = codec_ratio(mode), .predictor = form};
-    char *path;
-    err e;
-
-    *out = NULL;
-    if (w.ratio == 0) return ERR_OK;
-    e = open_found(find_plan(r->model_path, D, w.ratio, form), mode, r->file, out, why);
-    if (e != ERR_NOPLAN) return e;
-    e = plans_make(r, &w, out, NULL);
-    if (e != ERR_OK) return fault_name(why, e, mode);
-    path = plans_cached(r->model_path, D, w.ratio, w.predictor);
-    if (path) (void)plan_write(*out, path); /* the next run makes it again */
-    free(path);
-    return ERR_OK;
 }

@@ -1,4 +1,4 @@
-/* plans.h - where the plans of klt modes are, and what makes one that is missing.
+/* plans.h - where the plans of klt modes are. What makes one is server/cmd/plan_maker.h.
  *
  * MODEL.klt16.xplan (another than the default predictor: MODEL.klt16.rank64.xplan) is looked
  * for beside MODEL.gguf, then in $XQUANTD_PLAN_DIR, then in
@@ -12,7 +12,6 @@
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
-#include "server/runtime.h"
 #include "xcache/codec/plan.h"
 
 /* The file beside the model, D its width. The caller frees; NULL: out of memory. */
@@ -26,6 +25,10 @@ char *plans_cached(const char *model_path, size_t D, double ratio, plan_predicto
  * "--cache MODE: FILE: part". ERR_NOPLAN: no such file; else errors of plan_open. The caller
  * closes. */
 err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why);
+
+/* The same for a plan made with another predictor than the default, which r NULL stands for. */
+err plans_open_with(const char *model_path, const char *mode, const plan_predictor *r,
+                    const gguf *g, plan **out, fault *why);
 
 /* KL of the plan that `auto` takes, where --max-kl does not say. */
 #define PLANS_MAX_KL 0.005
@@ -52,26 +55,5 @@ bool plans_parse_predictor(const char *text, size_t D, plan_predictor *out);
 
 /* The same word for a predictor, in text or a constant. */
 const char *plans_predictor_name(plan_predictor r, char text[32]);
-
-/* What a calibration is to do. */
-typedef struct plans_wish {
-    double ratio;
-    double max_kl; /* > 0: the largest ratio within it instead */
-    plan_predictor predictor;
-    const char *text; /* a file; NULL: the one that ships */
-} plans_wish;
-
-/* Tokens that a text must have. */
-size_t plans_text_tokens(const model *m);
-
-/* Make a plan, with a bar on stderr; r needs no cache. *memory (may be NULL): bytes it took.
- * ERR_READ: the text, errno says why; ERR_EMPTY: it is too short; else errors of calibrate.h.
- * The caller closes. */
-err plans_make(const runtime *r, const plans_wish *w, plan **out, size_t *memory);
-
-/* plans_open, but with a predictor of choice, and a missing plan is made and kept in the
- * user's cache folder. */
-err plans_open_or_make(const runtime *r, const char *mode, plan_predictor form, plan **out,
-                       fault *why);
 
 #endif

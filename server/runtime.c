@@ -1,7 +1,6 @@
 /* runtime.c - opens the model, the threads and the cache, in the order they need. */
 #include "server/runtime.h"
 
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,38 +10,8 @@
 
 #include "engine/kern/cpu.h"
 #include "engine/pages.h"
-#include "server/convert/download.h"
 #include "server/plans.h"
 #include "server/threads.h"
-
-#ifndef XQUANTD_DATADIR
-#define XQUANTD_DATADIR "/usr/local/share/xquantd"
-#endif
-
-static const char embedded[] = "models/seedling-32m-mha-q8_0.gguf";
-
-void runtime_find_file(const char *name, char *path, size_t n)
-{
-    char self[4096];
-    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    /* build/xquantd, build/asan/xquantd: up to the source tree; PREFIX/bin: to its share */
-    static const char *const up[] = {"../", "../../", "../share/xquantd/"};
-
-    for (size_t i = 0; length > 0 && i < sizeof up / sizeof up[0]; i++) {
-        char copy[4096];
-
-        self[length] = '\0';
-        memcpy(copy, self, (size_t)length + 1);
-        snprintf(path, n, "%s/%s%s", dirname(copy), up[i], name);
-        if (access(path, R_OK) == 0) return;
-    }
-    snprintf(path, n, "%s/%s", XQUANTD_DATADIR, name);
-}
-
-void runtime_default_model(char *path, size_t n)
-{
-    runtime_find_file(embedded, path, n);
-}
 
 /* The file's base name without .gguf, or --model-name. */
 static char *name_model(const config *c, const char *path)
@@ -296,15 +265,9 @@ static err open_model(runtime *r, const config *c, fault *why)
 
 /* --- all of it --- */
 
-static err name_files(runtime *r, const config *c, char *what, size_t what_bytes)
+static err name_model_file(runtime *r, const config *c, const char *path)
 {
-    char path[4200];
-
     *r = (runtime){0};
-    if (c->model && *c->model)
-        TRY(download_locate(c->model, path, sizeof path, what, what_bytes));
-    else
-        runtime_default_model(path, sizeof path);
     snprintf(r->wanted_mode, sizeof r->wanted_mode, "%s", c->cache ? c->cache : "");
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
@@ -331,9 +294,9 @@ static err do_part(runtime *r, const config *c, err (*part)(runtime *, const con
     return e;
 }
 
-err runtime_begin(runtime *r, const config *c, char *what, size_t what_bytes)
+err runtime_begin(runtime *r, const config *c, const char *path, char *what, size_t what_bytes)
 {
-    TRY(name_files(r, c, what, what_bytes));
+    TRY(name_model_file(r, c, path));
     return do_part(r, c, begin, what, what_bytes);
 }
 
@@ -342,15 +305,16 @@ err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes)
     return do_part(r, c, finish, what, what_bytes);
 }
 
-err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes)
+err runtime_open(runtime *r, const config *c, const char *path, char *what, size_t what_bytes)
 {
-    TRY(runtime_begin(r, c, what, what_bytes));
+    TRY(runtime_begin(r, c, path, what, what_bytes));
     return runtime_finish(r, c, what, what_bytes);
 }
 
-err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes)
+err runtime_open_model(runtime *r, const config *c, const char *path, char *what,
+                       size_t what_bytes)
 {
-    TRY(name_files(r, c, what, what_bytes));
+    TRY(name_model_file(r, c, path));
     return do_part(r, c, open_model, what, what_bytes);
 }
 

@@ -35,31 +35,26 @@ typedef struct runtime {
     char memory[BUDGET_TEXT]; /* the same in a sentence */
 } runtime;
 
-/* Open all of it. `what` names the part at fault for a message: "models/x.gguf: field".
- * The caller closes, also after a failure. */
-err runtime_open(runtime *r, const config *c, char *what, size_t what_bytes);
+/* Open all of it, the model from the file at `path`: --model of the options is not looked at,
+ * so whoever calls has resolved it. `what` names the part at fault for a message:
+ * "models/x.gguf: field". The caller closes, also after a failure. */
+err runtime_open(runtime *r, const config *c, const char *path, char *what, size_t what_bytes);
 void runtime_close(runtime *r);
 
 /* The same in two halves. The first opens what is small, finds out what all will take, and says
  * so in r->memory; ERR_NOFIT: more than there is. The second packs weights and opens the cache;
  * it is left out after a failure of the first. */
-err runtime_begin(runtime *r, const config *c, char *what, size_t what_bytes);
+err runtime_begin(runtime *r, const config *c, const char *path, char *what, size_t what_bytes);
 err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes);
 
 /* Contexts of so many tokens are counted in r->budget, or of ctx_size if that is less. */
 enum { RUNTIME_COUNTED_TOKENS = 4096 };
 
 /* The same without a cache, for a command that opens its own: r->cache stays NULL. */
-err runtime_open_model(runtime *r, const config *c, char *what, size_t what_bytes);
+err runtime_open_model(runtime *r, const config *c, const char *path, char *what,
+                       size_t what_bytes);
 
 /* What --workspace-format says. */
 kv_format runtime_page_format(const config *c);
-
-/* A file that ships ("models/x"): in the program's source tree, or in the install prefix.
- * Writes the path that exists, or the last one tried. */
-void runtime_find_file(const char *name, char *path, size_t n);
-
-/* The embedded model's path, found in that way. */
-void runtime_default_model(char *path, size_t n);
 
 #endif

@@ -10,8 +10,9 @@
 #include "engine/kern/cpu.h"
 #include "server/cmd/bench.h"
 #include "server/cmd/command.h"
+#include "server/cmd/plan_maker.h"
 #include "server/document.h"
-#include "server/plans.h"
+#include "server/folders.h"
 #include "server/progress.h"
 #include "server/runtime.h"
 #include "server/text.h"
@@ -149,8 +150,8 @@ static err open_plans(session *s)
 
     for (size_t i = 0; i < s->n; i++) {
         fault why = {{0}};
-        const err e = plans_open_or_make(&s->runtime, s->subjects[i].name, form,
-                                         &s->subjects[i].plan, &why);
+        const err e = plan_maker_open(&s->runtime, s->subjects[i].name, form,
+                                      &s->subjects[i].plan, &why);
 
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
@@ -165,7 +166,7 @@ static err read_text(session *s)
     size_t n = 0;
     err e;
 
-    runtime_find_file("models/calibration.txt", path, sizeof path);
+    folders_find_shipped("models/calibration.txt", path, sizeof path);
     snprintf(s->about, sizeof s->about, "%s", path);
     errno = ENOMEM;
     text = document_read(path, &n);
@@ -494,7 +495,7 @@ static bool print_tables(const session *s)
 /* Prints only when all is well. */
 static err run_session(session *s)
 {
-    TRY(runtime_open_model(&s->runtime, s->c, s->about, sizeof s->about));
+    TRY(command_open_model(&s->runtime, s->c, s->about, sizeof s->about));
     TRY(read_text(s));
     list_cases(s);
     TRY(list_modes(s));

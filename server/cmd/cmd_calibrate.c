@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "server/cmd/command.h"
+#include "server/cmd/plan_maker.h"
 #include "server/plans.h"
 #include "server/runtime.h"
 #include "server/text.h"
@@ -68,9 +69,9 @@ static bool print_text(const outcome *o)
 /* --- the run --- */
 
 /* What is to be made, from the options. */
-static err read_wish(const config *c, const runtime *r, outcome *o, plans_wish *w)
+static err read_wish(const config *c, const runtime *r, outcome *o, plan_maker_wish *w)
 {
-    *w = (plans_wish){
+    *w = (plan_maker_wish){
         .ratio = name_ratio(c->ratio), .max_kl = c->max_kl, .text = *c->text ? c->text : NULL};
     if (plans_parse_predictor(c->predict, r->weights->D, &w->predictor)) return ERR_OK;
     snprintf(o->about, sizeof o->about, "--predict %.64s", c->predict);
@@ -86,7 +87,7 @@ static char *choose_path(const config *c, const runtime *r, double ratio, plan_p
 }
 
 /* Minutes of work should not end at a folder that is not there. */
-static err check_path(const config *c, const runtime *r, const plans_wish *w, outcome *o)
+static err check_path(const config *c, const runtime *r, const plan_maker_wish *w, outcome *o)
 {
     char *path = choose_path(c, r, w->ratio, w->predictor);
     err e = ERR_NOMEM;
@@ -101,7 +102,7 @@ static err check_path(const config *c, const runtime *r, const plans_wish *w, ou
 }
 
 /* What failed while the plan was made, in its own words. */
-static void explain_failure(const runtime *r, const plans_wish *w, err e, outcome *o)
+static void explain_failure(const runtime *r, const plan_maker_wish *w, err e, outcome *o)
 {
     const char *text = w->text ? w->text : "the text that ships";
     const char *system = strerror(errno);
@@ -117,7 +118,7 @@ static void explain_failure(const runtime *r, const plans_wish *w, err e, outcom
         snprintf(o->why, sizeof o->why, "%s", system);
     else if (e == ERR_EMPTY)
         snprintf(o->why, sizeof o->why, "too short: %zu tokens are needed",
-                 plans_text_tokens(r->weights));
+                 plan_maker_text_tokens(r->weights));
     else if (e == ERR_RANGE)
         snprintf(o->why, sizeof o->why, "no ratio from %d to %d is so close", PLAN_RATIO_MIN,
                  PLAN_RATIO_MAX);
@@ -141,12 +142,12 @@ static err write_plan(const config *c, const runtime *r, outcome *o)
 static err calibrate(const config *c, const runtime *r, outcome *o)
 {
     const uint64_t start = uv_hrtime();
-    plans_wish w;
+    plan_maker_wish w;
     err e;
 
     TRY(read_wish(c, r, o, &w));
     TRY(check_path(c, r, &w, o));
-    e = plans_make(r, &w, &o->plan, &o->memory);
+    e = plan_maker_run(r, &w, &o->plan, &o->memory);
     if (e != ERR_OK) {
         explain_failure(r, &w, e, o);
         return e;
@@ -159,7 +160,7 @@ static int run(config *c)
 {
     outcome o = {0};
     runtime r;
-    err e = runtime_open_model(&r, c, o.about, sizeof o.about);
+    err e = command_open_model(&r, c, o.about, sizeof o.about);
 
     if (e == ERR_OK) e = calibrate(c, &r, &o);
     if (e == ERR_OK && !(c->json ? print_json(&r, &o) : print_text(&o))) {

@@ -201,12 +201,14 @@ static int fail(const complaint *why)
 
 static int run_config(config *c)
 {
+    char path[COMMAND_PATH];
     complaint why = {{0}, NULL};
     generation_in in = {0};
-    runtime r;
-    err e = runtime_open(&r, c, why.about, sizeof why.about);
+    runtime r = {0};
+    err e = command_locate_model(c, path, sizeof path, why.about, sizeof why.about);
     int code = 1;
 
+    if (e == ERR_OK) e = runtime_open(&r, c, path, why.about, sizeof why.about);
     why.text = err_text(e);
     if (e == ERR_OK && read_prompt(c, &r, &in, &why)) {
         fill_sampling(c, &in);

@@ -8,8 +8,6 @@
 #include "engine/model/arch.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/cmd/command.h"
-#include "server/convert/download.h"
-#include "server/runtime.h"
 #include "server/text.h"
 
 enum { VALUE_BYTES = 512 /* of a value as a person reads it */ };
@@ -231,15 +229,10 @@ static err inspect(const char *path, bool json, fault *why)
 
 static int run(config *c)
 {
-    const char *name = c->argument ? c->argument : c->model;
-    char path[4352], what[4352];
+    char path[COMMAND_PATH], what[COMMAND_PATH];
     fault why = {""};
-    err e = ERR_OK;
+    err e = command_locate_model(c, path, sizeof path, what, sizeof what);
 
-    if (*name)
-        e = download_locate(name, path, sizeof path, what, sizeof what);
-    else
-        runtime_default_model(path, sizeof path);
     if (e != ERR_OK) {
         fprintf(stderr, "xquantd: %s: %s\n", what, err_text(e));
         return 1;

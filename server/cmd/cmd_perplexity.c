@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "server/cmd/command.h"
 #include "server/cmd/evaluate.h"
+#include "server/cmd/plan_maker.h"
 #include "server/cmd/tuning.h"
 #include "server/document.h"
 #include "server/plans.h"
@@ -183,8 +184,8 @@ static err open_plans(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         fault why = {{0}};
-        const err e = plans_open_or_make(&s->runtime, s->modes[i].name, s->predictor,
-                                         &s->plans[i], &why);
+        const err e = plan_maker_open(&s->runtime, s->modes[i].name, s->predictor, &s->plans[i],
+                                      &why);
 
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
@@ -272,7 +273,7 @@ static err compare_layers(session *s)
 /* Prints only when all is well. */
 static err run_session(session *s)
 {
-    TRY(runtime_open_model(&s->runtime, s->c, s->about, sizeof s->about));
+    TRY(command_open_model(&s->runtime, s->c, s->about, sizeof s->about));
     TRY(read_file(s));
     TRY(check_length(s));
     TRY(split_modes(s));

@@ -101,7 +101,7 @@ static err open_model(session *s)
     const size_t asked = (size_t)s->c->tokens;
     char text[24];
 
-    TRY(runtime_open_model(&s->runtime, s->c, s->about, sizeof s->about));
+    TRY(command_open_model(&s->runtime, s->c, s->about, sizeof s->about));
     s->wish = (sizing_wish){.ram_bytes = s->limit.bytes,
                             .users = (uint64_t)s->c->users,
                             .tokens = asked,

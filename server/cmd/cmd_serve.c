@@ -34,13 +34,14 @@ static int check_health(const config *c)
 
 static int serve(const config *c)
 {
-    char what[4352] = "";
-    runtime r;
+    char path[COMMAND_PATH], what[COMMAND_PATH] = "";
+    runtime r = {0};
     err e;
     int code = 1;
 
     log_setup(c->log_format, c->log_level);
-    e = runtime_begin(&r, c, what, sizeof what);
+    e = command_locate_model(c, path, sizeof path, what, sizeof what);
+    if (!e) e = runtime_begin(&r, c, path, what, sizeof what);
     if (!e) {
         log_line(LOG_INFO, "memory", "needs", LOG_TEXT(r.memory), NULL);
         e = runtime_finish(&r, c, what, sizeof what);

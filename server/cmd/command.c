@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "server/convert/download.h"
+#include "server/folders.h"
+
+static const char embedded[] = "models/seedling-32m-mha-q8_0.gguf";
+
 int command_run(unsigned where, int argc, char **argv, int (*run)(config *c))
 {
     config c;
@@ -18,4 +23,22 @@ int command_run(unsigned where, int argc, char **argv, int (*run)(config *c))
     free(wrong);
     config_free(&c);
     return code;
+}
+
+err command_locate_model(const config *c, char *path, size_t n, char *what, size_t what_bytes)
+{
+    const char *name = c->argument ? c->argument : c->model;
+
+    if (*name) return download_locate(name, path, n, what, what_bytes);
+    folders_find_shipped(embedded, path, n);
+    return ERR_OK;
+}
+
+err command_open_model(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    char path[COMMAND_PATH];
+
+    *r = (runtime){0};
+    TRY(command_locate_model(c, path, sizeof path, what, what_bytes));
+    return runtime_open_model(r, c, path, what, what_bytes);
 }

@@ -31,7 +31,7 @@ static void open_runtime(runtime *r, config *c, const char *mode, const char *th
     char what[256];
 
     CHECK(config_load(c, CONFIG_SERVE, sizeof argv / sizeof *argv, argv, NULL) == NULL);
-    CHECK(runtime_open(r, c, what, sizeof what) == ERR_OK);
+    CHECK(runtime_open(r, c, c->model, what, sizeof what) == ERR_OK);
 }
 
 static void close_runtime(runtime *r, config *c)

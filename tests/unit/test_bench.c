@@ -32,7 +32,7 @@ static fixture *open_fixture(const char *path)
     CHECK(f != NULL);
     CHECK(config_load(&f->c, CONFIG_BENCH, 4, argv, NULL) == NULL);
     f->c.ctx_size = BENCH_CTX;
-    CHECK(runtime_open_model(&f->r, &f->c, what, sizeof what) == ERR_OK);
+    CHECK(runtime_open_model(&f->r, &f->c, f->c.model, what, sizeof what) == ERR_OK);
     text = read_file("models/calibration.txt", &n);
     CHECK(document_encode(f->r.tokens, text, 32768, TOKENIZER_PLAIN, &f->ids, &n) == ERR_OK);
     free(text);

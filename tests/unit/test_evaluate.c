@@ -31,7 +31,7 @@ static bench *open_bench(const char *threads)
 
     CHECK(b != NULL);
     CHECK(config_load(&b->c, CONFIG_PERPLEXITY, 4, argv, NULL) == NULL);
-    CHECK(runtime_open_model(&b->r, &b->c, what, sizeof what) == ERR_OK);
+    CHECK(runtime_open_model(&b->r, &b->c, b->c.model, what, sizeof what) == ERR_OK);
     text = read_file("README.md", &n);
     CHECK(document_encode(b->r.tokens, text, n, TOKENIZER_PLAIN, &b->ids, &b->n_ids) == ERR_OK);
     CHECK(b->n_ids > 2 * CTX && b->ids[0] == tokenizer_bos(b->r.tokens));

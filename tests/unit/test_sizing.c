@@ -62,7 +62,7 @@ static void open_embedded(config *c, runtime *r)
     char what[4352];
 
     CHECK(config_load(c, CONFIG_PLAN, 4, arguments, (char *[]){NULL}) == NULL);
-    CHECK(runtime_open_model(r, c, what, sizeof what) == ERR_OK);
+    CHECK(runtime_open_model(r, c, c->model, what, sizeof what) == ERR_OK);
 }
 
 TEST(sizing_leaves_nothing_and_takes_no_more_than_there_is)

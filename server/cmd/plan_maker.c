@@ -1,0 +1,93 @@
+/* plan_maker.c - calibrates a loaded model on a text, with a bar. */
+#include "server/cmd/plan_maker.h"
+
+#include <stdlib.h>
+
+#include "server/document.h"
+#include "server/folders.h"
+#include "server/plans.h"
+#include "server/progress.h"
+#include "xcache/calibrate/calibrate.h"
+#include "xcache/codec/codec.h"
+
+/* Rows to learn from and to measure on, of a length the model knows. */
+static void cut_text(const model *m, const int32_t *ids, reader_text *learn, reader_text *held)
+{
+    const size_t most = m->ctx < CALIBRATE_ROW ? m->ctx : CALIBRATE_ROW;
+    const size_t row = most / CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS;
+
+    *learn = (reader_text){ids, row ? CALIBRATE_TOKENS / row : 0, row};
+    *held = (reader_text){ids ? ids + learn->rows * row : NULL, CALIBRATE_HELD_ROWS, row};
+}
+
+size_t plan_maker_text_tokens(const model *m)
+{
+    reader_text learn, held;
+
+    cut_text(m, NULL, &learn, &held);
+    return (learn.rows + held.rows) * learn.row_tokens;
+}
+
+static void show(void *arg, double share)
+{
+    progress_show(arg, share);
+}
+
+/* Calibrate on ids, which are long enough. */
+static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32_t *ids,
+                         plan **out, size_t *memory)
+{
+    const reader_model parts = {r->weights, &r->kern, r->team};
+    const double opening = w->max_kl > 0 ? 0.05 : 0.25;
+    progress bar = {0};
+    const stage all = {show, &bar, 0, 1}, first = stage_part(&all, 0, opening),
+                rest = stage_part(&all, opening, 1 - opening);
+    reader_text learn, held;
+    calibration *c = NULL;
+    err e;
+
+    cut_text(r->weights, ids, &learn, &held);
+    e = calibrate_open(&c, r->file, &parts, &learn, &held, &first);
+    if (e == ERR_OK)
+        e = w->max_kl > 0 ? calibrate_search(c, w->max_kl, w->predictor, &rest, out)
+                          : calibrate_make(c, w->ratio, w->predictor, &rest, out);
+    if (e == ERR_OK && memory) *memory = calibrate_bytes(c);
+    calibrate_close(c);
+    progress_clear(&bar);
+    return e;
+}
+
+err plan_maker_run(const runtime *r, const plan_maker_wish *w, plan **out, size_t *memory)
+{
+    char path[4200], *text;
+    int32_t *ids = NULL;
+    size_t n = 0, count = 0;
+    err e;
+
+    folders_find_shipped("models/calibration.txt", path, sizeof path);
+    text = document_read(w->text ? w->text : path, &n);
+    if (!text) return ERR_READ;
+    e = document_encode(r->tokens, text, n, TOKENIZER_PLAIN, &ids, &count);
+    free(text);
+    if (e == ERR_OK && r->weights->ctx < CACHE_BLOCK_TOKENS) e = ERR_MODEMODEL;
+    if (e == ERR_OK && count < plan_maker_text_tokens(r->weights)) e = ERR_EMPTY;
+    if (e == ERR_OK) e = calibrate_ids(r, w, ids, out, memory);
+    free(ids);
+    return e;
+}
+
+err plan_maker_open(const runtime *r, const char *mode, plan_predictor form, plan **out,
+                    fault *why)
+{
+    const plan_maker_wish w = {.ratio = codec_ratio(mode), .predictor = form};
+    char *path;
+    err e = plans_open_with(r->model_path, mode, &form, r->file, out, why);
+
+    if (e != ERR_NOPLAN) return e;
+    e = plan_maker_run(r, &w, out, NULL);
+    if (e != ERR_OK) return fault_name(why, e, mode);
+    path = plans_cached(r->model_path, r->weights->D, w.ratio, w.predictor);
+    if (path) (void)plan_write(*out, path); /* the next run makes it again */
+    free(path);
+    return ERR_OK;
+}
