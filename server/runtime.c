@@ -82,7 +82,7 @@ static cache_options read_cache_options(const runtime *r, const config *c, size_
     return (cache_options){.mode = c->cache,
                            .plan = r->plan,
                            .degraded_plan = r->degraded_plan,
-                           .budget_bytes = r->budget.pool,
+                           .budget_bytes = r->needs.pool,
                            .workspace_bytes = c->workspace_size,
                            .page_format = runtime_page_format(c),
                            .max_running = (int)r->max_running,
@@ -133,7 +133,7 @@ static err measure_steps(runtime *r, const config *c, const model *m, uint64_t *
 static err measure_cache(runtime *r, const config *c, const model *m, uint64_t steps)
 {
     const cache_options o = read_cache_options(r, c, m->ctx);
-    budget *b = &r->budget;
+    memory_needs *b = &r->needs;
     cache_sizes s;
     size_t each;
 
@@ -151,7 +151,7 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
 static err choose_pool(runtime *r, const config *c, const model *m, uint64_t steps,
                        uint64_t free_bytes)
 {
-    budget *b = &r->budget;
+    memory_needs *b = &r->needs;
     const uint64_t left = free_bytes > b->weights ? free_bytes - b->weights : 0;
     uint64_t rest;
 
@@ -165,19 +165,19 @@ static err choose_pool(runtime *r, const config *c, const model *m, uint64_t ste
 
 static err measure(runtime *r, const config *c, fault *why)
 {
-    const budget_limit limit = budget_read_limit("");
+    const memory_limit limit = memory_report_limit("");
     uint64_t steps;
     model sizes;
 
     TRY(model_measure(&sizes, r->file, (size_t)c->ctx_size, why));
     TRY(measure_steps(r, c, &sizes, &steps));
-    r->budget = (budget){.weights = sizes.weight_bytes, .pool = c->cache_size};
+    r->needs = (memory_needs){.weights = sizes.weight_bytes, .pool = c->cache_size};
     TRY(name_cache_fault(c,
                          c->cache_size == CONFIG_AUTO
                              ? choose_pool(r, c, &sizes, steps, limit.free)
                              : measure_cache(r, c, &sizes, steps),
                          why));
-    return budget_report(&r->budget, &limit, r->memory) ? ERR_OK : ERR_NOFIT;
+    return memory_report_write(&r->needs, &limit, r->memory) ? ERR_OK : ERR_NOFIT;
 }
 
 static err begin(runtime *r, const config *c, fault *why)
@@ -238,7 +238,7 @@ static err lock_memory(fault *why)
     getrlimit(RLIMIT_MEMLOCK, &limit);
     snprintf(text, sizeof text,
              "--mlock: %s are mapped, RLIMIT_MEMLOCK is %s (`ulimit -l %llu`)",
-             budget_write_bytes(bytes, needed), budget_write_bytes(limit.rlim_cur, most),
+             memory_report_bytes(bytes, needed), memory_report_bytes(limit.rlim_cur, most),
              (unsigned long long)(bytes / 1024 / 1024 + 64) * 1024);
     return fault_name(why, ERR_LOCK, text);
 }

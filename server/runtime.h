@@ -12,7 +12,7 @@
 #include "engine/model/model.h"
 #include "engine/team.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "server/budget.h"
+#include "server/memory_report.h"
 #include "xcache/cache.h"
 
 typedef struct runtime {
@@ -30,9 +30,9 @@ typedef struct runtime {
     kern kern;
     size_t ctx_size; /* longest context served: --ctx-size or the model's own */
     size_t block_tokens;
-    size_t max_running;       /* contexts at once */
-    budget budget;            /* of memory, from runtime_begin on */
-    char memory[BUDGET_TEXT]; /* the same in a sentence */
+    size_t max_running;              /* contexts at once */
+    memory_needs needs;              /* of memory, from runtime_begin on */
+    char memory[MEMORY_REPORT_TEXT]; /* the same in a sentence */
 } runtime;
 
 /* Open all of it, the model from the file at `path`: --model of the options is not looked at,
@@ -47,7 +47,7 @@ void runtime_close(runtime *r);
 err runtime_begin(runtime *r, const config *c, const char *path, char *what, size_t what_bytes);
 err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes);
 
-/* Contexts of so many tokens are counted in r->budget, or of ctx_size if that is less. */
+/* Contexts of so many tokens are counted in r->needs, or of ctx_size if that is less. */
 enum { RUNTIME_COUNTED_TOKENS = 4096 };
 
 /* The same without a cache, for a command that opens its own: r->cache stays NULL. */

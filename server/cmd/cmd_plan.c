@@ -17,7 +17,7 @@ enum { MODES = 3 + PLANS_LISTED, COMMAND_BYTES = 4600 };
 typedef struct session {
     const config *c;
     runtime runtime;
-    budget_limit limit; /* its bytes: --ram, or what is free here */
+    memory_limit limit; /* its bytes: --ram, or what is free here */
     plan *plans[PLANS_LISTED];
     size_t n_plans;
     plan *best; /* what `auto` takes of them; NULL: none */
@@ -111,7 +111,7 @@ static err open_model(session *s)
                              ? s->runtime.weights->ctx_train
                              : RUNTIME_COUNTED_TOKENS;
     snprintf(s->about, sizeof s->about, "weights take %s",
-             budget_write_bytes(s->runtime.weights->weight_bytes, text));
+             memory_report_bytes(s->runtime.weights->weight_bytes, text));
     return s->runtime.weights->weight_bytes < s->limit.bytes ? ERR_OK : ERR_NOFIT;
 }
 
@@ -125,23 +125,23 @@ static void print_mode(const session *s, const sizing_mode *m, const char *chose
     if (m->attach_seconds > 0)
         snprintf(attach, sizeof attach, "%.0f ms", m->attach_seconds * 1e3);
     printf("%-8s %8s %12s %14s  %-4s %9s%s\n", m->mode, kl,
-           budget_write_bytes(m->context_bytes, bytes), budget_write_count(m->contexts, count),
-           m->contexts >= s->wish.users ? "yes" : "no", attach,
-           strcmp(m->mode, chosen_by_auto) == 0 ? "  <- auto" : "");
+           memory_report_bytes(m->context_bytes, bytes),
+           memory_report_count(m->contexts, count), m->contexts >= s->wish.users ? "yes" : "no",
+           attach, strcmp(m->mode, chosen_by_auto) == 0 ? "  <- auto" : "");
 }
 
 static void print_choice(const session *s)
 {
     char count[32], users[32], bytes[24];
 
-    budget_write_count(s->choice->contexts, count);
-    budget_write_count(s->wish.users, users);
+    memory_report_count(s->choice->contexts, count);
+    memory_report_count(s->wish.users, users);
     if (s->choice->contexts >= s->wish.users)
         printf("\n%s holds them all.\n", s->choice->mode);
     else
         printf(
             "\nNo mode holds %s users in %s; %s holds %s, and reads the others' text anew.\n",
-            users, budget_write_bytes(s->wish.ram_bytes, bytes), s->choice->mode, count);
+            users, memory_report_bytes(s->wish.ram_bytes, bytes), s->choice->mode, count);
     if (!s->n_plans)
         printf("`xquantd calibrate --model %s` makes a plan, which holds more.\n",
                s->runtime.model_path);
@@ -154,9 +154,9 @@ static bool print_table(const session *s)
 
     name_auto(s, by_auto);
     printf("%s: weights %s of %s; %s users, contexts of %s tokens\n\n", s->runtime.model_name,
-           budget_write_bytes(s->runtime.weights->weight_bytes, weights),
-           budget_write_bytes(s->limit.bytes, ram), budget_write_count(s->wish.users, users),
-           budget_write_tokens(s->wish.tokens, tokens));
+           memory_report_bytes(s->runtime.weights->weight_bytes, weights),
+           memory_report_bytes(s->limit.bytes, ram), memory_report_count(s->wish.users, users),
+           memory_report_tokens(s->wish.tokens, tokens));
     printf("%-8s %8s %12s %14s  %-4s %9s\n", "mode", "KL", "a context", "contexts", "fit",
            "attach");
     for (size_t i = 0; i < s->n; i++) print_mode(s, &s->modes[i], by_auto);
@@ -222,7 +222,7 @@ static err run_session(session *s)
 
 static int run(config *c)
 {
-    session s = {.c = c, .limit = budget_read_limit("")};
+    session s = {.c = c, .limit = memory_report_limit("")};
     err e;
 
     s.limit.bytes = c->ram != CONFIG_AUTO ? c->ram : s.limit.free;

@@ -1,5 +1,5 @@
-/* budget.c - adds memory up, reads what there is, and says both in a sentence. */
-#include "server/budget.h"
+/* memory_report.c - adds up memory, reads what there is, and says both in a sentence. */
+#include "server/memory_report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@ enum { PATH_BYTES = 4096 };
 
 /* --- words --- */
 
-const char *budget_write_bytes(uint64_t bytes, char text[24])
+const char *memory_report_bytes(uint64_t bytes, char text[24])
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double v = (double)bytes;
@@ -22,7 +22,7 @@ const char *budget_write_bytes(uint64_t bytes, char text[24])
     return text;
 }
 
-const char *budget_write_count(uint64_t n, char text[32])
+const char *memory_report_count(uint64_t n, char text[32])
 {
     char digits[24];
     const int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
@@ -36,7 +36,7 @@ const char *budget_write_count(uint64_t n, char text[32])
     return text;
 }
 
-const char *budget_write_tokens(size_t n, char text[24])
+const char *memory_report_tokens(size_t n, char text[24])
 {
     if (n && n % 1024 == 0)
         snprintf(text, 24, "%zuk", n / 1024);
@@ -45,33 +45,34 @@ const char *budget_write_tokens(size_t n, char text[24])
     return text;
 }
 
-uint64_t budget_sum(const budget *b)
+uint64_t memory_report_sum(const memory_needs *b)
 {
     return b->weights + b->pool + b->workspace + b->scratch + b->plan;
 }
 
-bool budget_report(const budget *b, const budget_limit *limit, char text[BUDGET_TEXT])
+bool memory_report_write(const memory_needs *b, const memory_limit *limit,
+                         char text[MEMORY_REPORT_TEXT])
 {
     char bytes[24], count[32], tokens[24];
-    size_t n = (size_t)snprintf(text, BUDGET_TEXT, "weights %s",
-                                budget_write_bytes(b->weights, bytes));
+    size_t n = (size_t)snprintf(text, MEMORY_REPORT_TEXT, "weights %s",
+                                memory_report_bytes(b->weights, bytes));
 
-    n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", pool %s = %s context%s of %s tokens",
-                          budget_write_bytes(b->pool, bytes),
-                          budget_write_count(b->contexts, count), b->contexts == 1 ? "" : "s",
-                          budget_write_tokens(b->context_tokens, tokens));
+    n += (size_t)snprintf(
+        text + n, MEMORY_REPORT_TEXT - n, ", pool %s = %s context%s of %s tokens",
+        memory_report_bytes(b->pool, bytes), memory_report_count(b->contexts, count),
+        b->contexts == 1 ? "" : "s", memory_report_tokens(b->context_tokens, tokens));
     if (b->workspace)
-        n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", workspace %s",
-                              budget_write_bytes(b->workspace, bytes));
-    n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", scratch %s",
-                          budget_write_bytes(b->scratch, bytes));
+        n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", workspace %s",
+                              memory_report_bytes(b->workspace, bytes));
+    n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", scratch %s",
+                          memory_report_bytes(b->scratch, bytes));
     if (b->plan)
-        n += (size_t)snprintf(text + n, BUDGET_TEXT - n, ", plan %s",
-                              budget_write_bytes(b->plan, bytes));
-    snprintf(text + n, BUDGET_TEXT - n, "; %s %s",
+        n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", plan %s",
+                              memory_report_bytes(b->plan, bytes));
+    snprintf(text + n, MEMORY_REPORT_TEXT - n, "; %s %s",
              limit->cgroup ? "cgroup allows" : "machine has",
-             budget_write_bytes(limit->bytes, bytes));
-    return budget_sum(b) <= limit->bytes;
+             memory_report_bytes(limit->bytes, bytes));
+    return memory_report_sum(b) <= limit->bytes;
 }
 
 /* --- what there is --- */
@@ -104,7 +105,7 @@ static uint64_t read_cgroup_number(const char *folder, const char *file, const c
 }
 
 /* Keep what a cgroup leaves, if it is less. */
-static void tighten(budget_limit *l, const char *folder)
+static void tighten(memory_limit *l, const char *folder)
 {
     const uint64_t most = read_cgroup_number(folder, "memory.max", "");
     uint64_t used, cached, left;
@@ -140,10 +141,10 @@ static void find_cgroup(const char *root, char *out, size_t n)
     fclose(f);
 }
 
-budget_limit budget_read_limit(const char *root)
+memory_limit memory_report_limit(const char *root)
 {
     char path[PATH_BYTES], group[PATH_BYTES], folder[2 * PATH_BYTES];
-    budget_limit l = {0};
+    memory_limit l = {0};
     char *slash;
 
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
