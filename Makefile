@@ -183,9 +183,10 @@ ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE
 	@tests/bench/ablations.sh $(PROGRAM) docs/ablations.json $(MODELS)
 	@tests/bench/ablations_draw.sh docs/ablations.json
 
-figures: ## draw docs/ratio-kl-*.svg from docs/perplexity-*.json
+figures: ## draw docs/ratio-kl-* and docs/kl-against-ratio.svg from docs/perplexity-*.json
 	@deploy/deps.sh figures
 	@tests/bench/figures.sh docs/perplexity-*.json
+	@jq -rsf docs/kl-against-ratio.jq docs/perplexity-mha.json >docs/kl-against-ratio.svg
 
 check-image: image ## the image answers as non-root and stops on SIGTERM
 	@tests/api/image.sh $(IMAGE)
