@@ -1,7 +1,8 @@
 /* detok.c - the streaming detokenizer: bytes in, whole characters out. */
+#include "engine/tokenizer/detok.h"
+
 #include <string.h>
 
-#include "engine/tokenizer/tokenizer.h"
 #include "engine/utf8.h"
 
 static size_t put_replacement(char *out)

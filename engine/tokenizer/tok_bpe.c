@@ -24,7 +24,7 @@ typedef struct merge {
 } merge;
 
 typedef struct bpe {
-    splitter *split;
+    tok_split *split;
     tok_words words;
     merge *merges; /* [merges_mask + 1] hash table, by pair */
     size_t merges_mask;
@@ -143,7 +143,7 @@ static err read_pretokenizer(bpe *b, const gguf *g)
     gguf_text name;
 
     TRY(gguf_get_text(g, key_pre, &name));
-    return splitter_open(&b->split, name);
+    return tok_split_open(&b->split, name);
 }
 
 static void bpe_close(void *state)
@@ -151,7 +151,7 @@ static void bpe_close(void *state)
     bpe *b = state;
 
     if (!b) return;
-    splitter_close(b->split);
+    tok_split_close(b->split);
     tok_words_close(&b->words);
     free(b->merges);
     free(b);
@@ -177,7 +177,7 @@ static err bpe_open(void **state, const gguf *g, const tok_vocab *v, fault *why)
 
 static bool bpe_adds_bos(const void *state)
 {
-    return splitter_adds_bos(((const bpe *)state)->split);
+    return tok_split_adds_bos(((const bpe *)state)->split);
 }
 
 static bool bpe_pads(const void *state)
@@ -191,14 +191,14 @@ static bool bpe_pads(const void *state)
 /* One call's memory and result. */
 typedef struct encoder {
     const bpe *b;
-    merger m;
+    tok_merge m;
     int32_t *ids;
     size_t count;
 } encoder;
 
-static bool pair(const merger *m, uint32_t left, uint32_t *rank, int32_t *id)
+static bool pair(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
 {
-    const merge_symbol *s = &m->symbols[left];
+    const tok_symbol *s = &m->symbols[left];
     const merge *found = merge_place(m->state, s->id, m->symbols[s->right].id);
 
     if (found->left == NO_ID) return false;
@@ -212,16 +212,16 @@ static err encode_piece(void *arg, gguf_text text)
     encoder *x = arg;
     int32_t id = NO_ID;
 
-    if (splitter_keeps_words(x->b->split)) id = tok_words_find(&x->b->words, text.at, text.n);
+    if (tok_split_keeps_words(x->b->split)) id = tok_words_find(&x->b->words, text.at, text.n);
     if (id != NO_ID) {
         x->ids[x->count++] = id;
         return ERR_OK;
     }
-    TRY(merge_begin(&x->m, text.at, text.n));
+    TRY(tok_merge_begin(&x->m, text.at, text.n));
     for (size_t i = 0; i < text.n; i++)
-        merge_put(&x->m, i, x->b->byte_id[(unsigned char)text.at[i]]);
-    merge_all(&x->m);
-    for (uint32_t i = 0; i != MERGE_END; i = x->m.symbols[i].right)
+        tok_merge_put(&x->m, i, x->b->byte_id[(unsigned char)text.at[i]]);
+    tok_merge_all(&x->m);
+    for (uint32_t i = 0; i != TOK_MERGE_END; i = x->m.symbols[i].right)
         x->ids[x->count++] = x->m.symbols[i].id;
     return ERR_OK;
 }
@@ -233,7 +233,7 @@ static err encode_all(encoder *x, gguf_text text)
         const size_t valid = utf8_prefix(text.at + at, text.n - at);
         const gguf_text stretch = {text.at + at, valid};
 
-        if (valid) TRY(splitter_split(x->b->split, stretch, encode_piece, x));
+        if (valid) TRY(tok_split_text(x->b->split, stretch, encode_piece, x));
         at += valid;
         if (at < text.n) x->ids[x->count++] = x->b->byte_id[(unsigned char)text.at[at++]];
     }
@@ -248,7 +248,7 @@ static err bpe_encode(const void *state, gguf_text text, bool inside, int32_t *i
 
     (void)inside;
     if (e == ERR_OK) *count = x.count;
-    merge_free(&x.m);
+    tok_merge_free(&x.m);
     return e;
 }
 

@@ -51,8 +51,11 @@ typedef struct tok_kind {
     err (*encode)(const void *state, gguf_text text, bool inside, int32_t *ids, size_t *count);
 } tok_kind;
 
-/* Name the key that e is about, if it is about one. Returns e. */
-err tok_blame(fault *why, err e, const char *key);
+/* Name the key that e is about, if it is about one: running out of memory is about none. */
+static inline err tok_blame(fault *why, err e, const char *key)
+{
+    return e == ERR_OK || e == ERR_NOMEM ? e : fault_name(why, e, key);
+}
 
 #define TOKENIZER(name, kind) extern const tok_kind kind;
 #include "engine/tokenizer/tokenizers.def"

@@ -3,13 +3,13 @@
 
 #include <stdlib.h>
 
-err merge_begin(merger *m, const char *text, size_t n)
+err tok_merge_begin(tok_merge *m, const char *text, size_t n)
 {
     const size_t room = n < 256 ? 256 : 2 * n;
 
     if (n > m->room) {
-        if (n >= MERGE_GONE) return ERR_NOMEM;
-        merge_free(m);
+        if (n >= TOK_MERGE_GONE) return ERR_NOMEM;
+        tok_merge_free(m);
         m->symbols = malloc(room * sizeof *m->symbols);
         m->heap = malloc(2 * room * sizeof *m->heap);
         m->room = m->symbols && m->heap ? room : 0;
@@ -17,12 +17,12 @@ err merge_begin(merger *m, const char *text, size_t n)
     }
     m->text = text;
     m->n = (uint32_t)n;
-    m->last = MERGE_END;
+    m->last = TOK_MERGE_END;
     m->n_heap = 0;
     return ERR_OK;
 }
 
-void merge_free(merger *m)
+void tok_merge_free(tok_merge *m)
 {
     free(m->symbols);
     free(m->heap);
@@ -31,14 +31,14 @@ void merge_free(merger *m)
     m->room = 0;
 }
 
-void merge_put(merger *m, size_t at, int32_t id)
+void tok_merge_put(tok_merge *m, size_t at, int32_t id)
 {
-    m->symbols[at] = (merge_symbol){id, m->last, MERGE_END};
-    if (m->last != MERGE_END) m->symbols[m->last].right = (uint32_t)at;
+    m->symbols[at] = (tok_symbol){id, m->last, TOK_MERGE_END};
+    if (m->last != TOK_MERGE_END) m->symbols[m->last].right = (uint32_t)at;
     m->last = (uint32_t)at;
 }
 
-static void heap_push(merger *m, uint64_t item)
+static void heap_push(tok_merge *m, uint64_t item)
 {
     size_t i = m->n_heap++;
 
@@ -46,7 +46,7 @@ static void heap_push(merger *m, uint64_t item)
     m->heap[i] = item;
 }
 
-static uint64_t heap_pop(merger *m)
+static uint64_t heap_pop(tok_merge *m)
 {
     const uint64_t top = m->heap[0], last = m->heap[--m->n_heap];
     size_t i = 0, child;
@@ -61,40 +61,40 @@ static uint64_t heap_pop(merger *m)
     return top;
 }
 
-static bool pair_at(const merger *m, uint32_t left, uint32_t *rank, int32_t *id)
+static bool pair_at(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
 {
     const uint32_t right = m->symbols[left].right;
 
-    return right != MERGE_END && right != MERGE_GONE && m->pair(m, left, rank, id);
+    return right != TOK_MERGE_END && right != TOK_MERGE_GONE && m->pair(m, left, rank, id);
 }
 
-static void propose(merger *m, uint32_t left)
+static void propose(tok_merge *m, uint32_t left)
 {
     uint32_t rank;
     int32_t id;
 
-    if (left != MERGE_END && pair_at(m, left, &rank, &id))
+    if (left != TOK_MERGE_END && pair_at(m, left, &rank, &id))
         heap_push(m, (uint64_t)rank << 32 | left);
 }
 
 /* Make one symbol of `left` and its neighbour. */
-static void apply(merger *m, uint32_t left, int32_t id)
+static void apply(tok_merge *m, uint32_t left, int32_t id)
 {
-    merge_symbol *s = &m->symbols[left], *gone = &m->symbols[s->right];
+    tok_symbol *s = &m->symbols[left], *gone = &m->symbols[s->right];
 
     s->id = id;
     s->right = gone->right;
-    gone->right = MERGE_GONE;
-    if (s->right != MERGE_END) m->symbols[s->right].left = left;
+    gone->right = TOK_MERGE_GONE;
+    if (s->right != TOK_MERGE_END) m->symbols[s->right].left = left;
     propose(m, s->left);
     propose(m, left);
 }
 
 /* Every merge takes one proposal, makes at most two, and leaves one symbol less, so that 2n
  * places are enough for the heap. */
-void merge_all(merger *m)
+void tok_merge_all(tok_merge *m)
 {
-    for (uint32_t i = 0; i != MERGE_END; i = m->symbols[i].right) propose(m, i);
+    for (uint32_t i = 0; i != TOK_MERGE_END; i = m->symbols[i].right) propose(m, i);
     while (m->n_heap) {
         const uint64_t item = heap_pop(m);
         const uint32_t left = (uint32_t)item;

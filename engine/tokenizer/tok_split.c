@@ -22,21 +22,21 @@ static const pretokenizer pretokenizers[] = {
 #undef PRETOKENIZER
 };
 
-struct splitter {
+struct tok_split {
     const pretokenizer *row;
     pcre2_code *code[PATTERNS + 1]; /* to NULL */
 };
 
 /* One call. */
 typedef struct splitting {
-    const splitter *s;
+    const tok_split *s;
     pcre2_match_data *found;
     pcre2_match_context *limits;
     err (*piece)(void *arg, gguf_text text);
     void *arg;
 } splitting;
 
-static err compile(splitter *s)
+static err compile(tok_split *s)
 {
     const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE;
     int error;
@@ -51,10 +51,10 @@ static err compile(splitter *s)
     return ERR_OK;
 }
 
-err splitter_open(splitter **out, gguf_text name)
+err tok_split_open(tok_split **out, gguf_text name)
 {
     const size_t n = sizeof pretokenizers / sizeof pretokenizers[0];
-    splitter *s = calloc(1, sizeof *s);
+    tok_split *s = calloc(1, sizeof *s);
     err e;
 
     if (!s) return ERR_NOMEM;
@@ -65,26 +65,26 @@ err splitter_open(splitter **out, gguf_text name)
     }
     e = s->row ? compile(s) : ERR_TOKENIZER;
     if (e != ERR_OK) {
-        splitter_close(s);
+        tok_split_close(s);
         return e;
     }
     *out = s;
     return ERR_OK;
 }
 
-void splitter_close(splitter *s)
+void tok_split_close(tok_split *s)
 {
     if (!s) return;
     for (size_t i = 0; i < PATTERNS; i++) pcre2_code_free(s->code[i]);
     free(s);
 }
 
-bool splitter_keeps_words(const splitter *s)
+bool tok_split_keeps_words(const tok_split *s)
 {
     return s->row->keeps_words;
 }
 
-bool splitter_adds_bos(const splitter *s)
+bool tok_split_adds_bos(const tok_split *s)
 {
     return s->row->adds_bos;
 }
@@ -121,7 +121,7 @@ static err cut(const splitting *x, size_t i, gguf_text text)
     return ERR_OK;
 }
 
-err splitter_split(const splitter *s, gguf_text text, err (*piece)(void *arg, gguf_text text),
+err tok_split_text(const tok_split *s, gguf_text text, err (*piece)(void *arg, gguf_text text),
                    void *arg)
 {
     const uint64_t steps = 10000 + 8 * (uint64_t)text.n;

@@ -12,18 +12,19 @@
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
 
-typedef struct splitter splitter;
+typedef struct tok_split tok_split;
 
 /* The caller closes *out. Errors: TOKENIZER (no such name), NOMEM. */
-err splitter_open(splitter **out, gguf_text name);
-void splitter_close(splitter *s);
+err tok_split_open(tok_split **out, gguf_text name);
+void tok_split_close(tok_split *s);
 
-bool splitter_keeps_words(const splitter *s); /* a piece that is a token is not taken apart */
-bool splitter_adds_bos(const splitter *s); /* a prompt starts with BOS, if the file is silent */
+bool tok_split_keeps_words(const tok_split *s); /* a piece that is a token is not taken apart */
+bool tok_split_adds_bos(
+    const tok_split *s); /* a prompt starts with BOS, if the file is silent */
 
 /* Hand every piece of the n bytes at text, valid UTF-8, to `piece`, in order; the pieces
  * are the text. Stops at its first error. Errors: NOMEM, and piece's. Thread-safe. */
-err splitter_split(const splitter *s, gguf_text text, err (*piece)(void *arg, gguf_text text),
+err tok_split_text(const tok_split *s, gguf_text text, err (*piece)(void *arg, gguf_text text),
                    void *arg);
 
 #endif

@@ -148,10 +148,10 @@ static bool spm_pads(const void *state)
 
 /* --- encoding --- */
 
-static bool pair(const merger *m, uint32_t left, uint32_t *rank, int32_t *id)
+static bool pair(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
 {
     const spm *s = m->state;
-    const uint32_t end = merge_end_of(m, m->symbols[left].right);
+    const uint32_t end = tok_merge_end_of(m, m->symbols[left].right);
 
     *id = tok_words_find(&s->words, m->text + left, end - left);
     if (*id == NO_ID) return false;
@@ -160,20 +160,20 @@ static bool pair(const merger *m, uint32_t left, uint32_t *rank, int32_t *id)
 }
 
 /* Merge the n bytes of one piece of text; what is no token in the end is written in bytes. */
-static err encode_piece(merger *m, const char *text, size_t n, int32_t *ids, size_t *count)
+static err encode_piece(tok_merge *m, const char *text, size_t n, int32_t *ids, size_t *count)
 {
     const spm *s = m->state;
     size_t length;
 
-    TRY(merge_begin(m, text, n));
+    TRY(tok_merge_begin(m, text, n));
     for (size_t at = 0; at < n; at += length) {
         if (utf8_step(text + at, n - at, &length) != UTF8_WHOLE) length = 1;
-        merge_put(m, at, tok_words_find(&s->words, text + at, length));
+        tok_merge_put(m, at, tok_words_find(&s->words, text + at, length));
     }
-    merge_all(m);
-    for (uint32_t at = 0; at != MERGE_END; at = m->symbols[at].right) {
+    tok_merge_all(m);
+    for (uint32_t at = 0; at != TOK_MERGE_END; at = m->symbols[at].right) {
         const int32_t id = m->symbols[at].id;
-        const uint32_t end = id == NO_ID ? merge_end_of(m, at) : at;
+        const uint32_t end = id == NO_ID ? tok_merge_end_of(m, at) : at;
 
         if (id != NO_ID) ids[(*count)++] = id;
         for (uint32_t i = at; i < end; i++)
@@ -182,7 +182,7 @@ static err encode_piece(merger *m, const char *text, size_t n, int32_t *ids, siz
     return ERR_OK;
 }
 
-static err encode_all(merger *m, gguf_text text, int32_t *ids, size_t *count)
+static err encode_all(tok_merge *m, gguf_text text, int32_t *ids, size_t *count)
 {
     const spm *s = m->state;
 
@@ -199,7 +199,7 @@ static err spm_encode(const void *state, gguf_text text, bool inside, int32_t *i
 {
     const spm *s = state;
     const bool pads = s->pads && !inside;
-    merger m = {.pair = pair, .state = s};
+    tok_merge m = {.pair = pair, .state = s};
     char *plain = malloc(text.n + 1);
     size_t found = *count;
     err e;
@@ -209,7 +209,7 @@ static err spm_encode(const void *state, gguf_text text, bool inside, int32_t *i
     e = encode_all(&m, (gguf_text){plain, pads + unmark(text.at, text.n, plain + pads)}, ids,
                    &found);
     if (e == ERR_OK) *count = found;
-    merge_free(&m);
+    tok_merge_free(&m);
     free(plain);
     return e;
 }

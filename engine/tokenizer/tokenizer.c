@@ -56,11 +56,6 @@ struct tokenizer {
 
 /* --- reading --- */
 
-err tok_blame(fault *why, err e, const char *key)
-{
-    return e == ERR_OK || e == ERR_NOMEM ? e : fault_name(why, e, key);
-}
-
 static err read_kind(tokenizer *t, const gguf *g)
 {
     static const struct {

@@ -13,7 +13,6 @@
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
-#include "engine/utf8.h"
 
 typedef struct tokenizer tokenizer;
 
@@ -64,21 +63,5 @@ bool tokenizer_is_end(const tokenizer *t, int32_t id);           /* EOS or end o
 bool tokenizer_is_special(const tokenizer *t, int32_t id);       /* control or user-defined */
 int32_t tokenizer_find(const tokenizer *t, const char *special); /* "<|im_start|>" -> id */
 gguf_text tokenizer_chat_template(const tokenizer *t);           /* the file's, or no bytes */
-
-/* A streaming detokenizer: bytes in, whole UTF-8 characters out. */
-typedef struct detok {
-    unsigned char held[4];
-    unsigned n;
-} detok;
-
-enum { DETOK_GROWTH = 3 }; /* a byte that is not UTF-8 becomes the 3 bytes of U+FFFD */
-
-/* Add n bytes. Writes the characters that are now complete.
- *   out [DETOK_GROWTH * (n + 4)]  out  valid UTF-8, not NUL-terminated
- * Returns the bytes written. */
-size_t detok_push(detok *d, const char *bytes, size_t n, char *out);
-
-/* The end: what is still held is half a character and becomes one U+FFFD. */
-size_t detok_end(detok *d, char *out);
 
 #endif

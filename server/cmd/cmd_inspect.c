@@ -6,7 +6,9 @@
 #include "config/config.h"
 #include "engine/gguf/gguf.h"
 #include "engine/model/arch.h"
+#include "engine/tokenizer/detok.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/utf8.h"
 #include "server/cmd/command.h"
 #include "server/text.h"
 

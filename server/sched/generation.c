@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/detok.h"
+
 /* A stop string as an automaton (Knuth, Morris, Pratt): `seen` is the length of the longest
  * suffix of the text that begins the string, which is also what has to be held back. */
 typedef struct stop_string {

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/detok.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/utf8.h"
 #include "tests/tiny_spm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

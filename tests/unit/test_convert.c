@@ -8,6 +8,7 @@
 #include "engine/kern/kern.h"
 #include "engine/model/model.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/utf8.h"
 #include "server/convert/convert.h"
 #include "server/text.h"
 #include "tests/folder.h"

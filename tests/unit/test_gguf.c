@@ -6,6 +6,7 @@
 
 #include "engine/gguf/gguf.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/utf8.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 

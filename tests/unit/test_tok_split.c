@@ -16,11 +16,11 @@ static const char *const rows[] = {
 
 enum { ROWS = sizeof rows / sizeof rows[0], MOST = 512 };
 
-static splitter *open_named(const char *name)
+static tok_split *open_named(const char *name)
 {
-    splitter *s = NULL;
+    tok_split *s = NULL;
 
-    CHECK(splitter_open(&s, (gguf_text){name, strlen(name)}) == ERR_OK);
+    CHECK(tok_split_open(&s, (gguf_text){name, strlen(name)}) == ERR_OK);
     return s;
 }
 
@@ -45,7 +45,7 @@ static err join(void *arg, gguf_text piece)
 /* Does the text that the pieces are become these pieces? */
 static bool cuts_so(const char *name, const char *pieces)
 {
-    splitter *s = open_named(name);
+    tok_split *s = open_named(name);
     joined j = {{0}, 0};
     char text[MOST];
     size_t n = 0;
@@ -53,10 +53,10 @@ static bool cuts_so(const char *name, const char *pieces)
 
     for (const char *c = pieces; *c; c++)
         if (*c != '|') text[n++] = *c;
-    CHECK(splitter_split(s, (gguf_text){text, n}, join, &j) == ERR_OK);
+    CHECK(tok_split_text(s, (gguf_text){text, n}, join, &j) == ERR_OK);
     same = strcmp(j.text, pieces) == 0;
     if (!same) fprintf(stderr, "%s: '%s', not '%s'\n", name, j.text, pieces);
-    splitter_close(s);
+    tok_split_close(s);
     return same;
 }
 
@@ -207,10 +207,10 @@ TEST(split_capitals)
 TEST(split_names_that_are_not_in_the_table_are_refused)
 {
     static const char *const names[] = {"", "gpt", "gpt-22", "llama", "Qwen2"};
-    splitter *s = NULL;
+    tok_split *s = NULL;
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        CHECK(splitter_open(&s, (gguf_text){names[i], strlen(names[i])}) == ERR_TOKENIZER);
+        CHECK(tok_split_open(&s, (gguf_text){names[i], strlen(names[i])}) == ERR_TOKENIZER);
     CHECK(!s);
 }
 
@@ -232,11 +232,11 @@ static err read_on(void *arg, gguf_text piece)
 
 static size_t check_pieces(const char *name, gguf_text text)
 {
-    splitter *s = open_named(name);
+    tok_split *s = open_named(name);
     reading r = {text, 0, 0};
 
-    CHECK(splitter_split(s, text, read_on, &r) == ERR_OK && r.at == text.n);
-    splitter_close(s);
+    CHECK(tok_split_text(s, text, read_on, &r) == ERR_OK && r.at == text.n);
+    tok_split_close(s);
     return r.pieces;
 }
 

@@ -4,7 +4,9 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/tokenizer/detok.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/utf8.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
