@@ -67,7 +67,7 @@ context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *lo
          NULL);
     for (size_t at = 0; at < n; at += T) {
         const size_t room = CACHE_BLOCK_TOKENS - at % CACHE_BLOCK_TOKENS;
-        forward_piece p = {.context = c, .ids = ids + at, .pos = at};
+        forward_chunk p = {.context = c, .ids = ids + at, .pos = at};
 
         T = piece_length(room < n - at ? room : n - at, cuts, &state);
         p.T = T;
@@ -82,7 +82,7 @@ context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *lo
 
 void lab_step(lab *l, context *c, const int32_t *ids, size_t T, float *logits)
 {
-    const forward_piece p = {.context = c,
+    const forward_chunk p = {.context = c,
                              .ids = ids,
                              .T = T,
                              .pos = cache_context_tokens(c),

@@ -1,18 +1,38 @@
-/* attention.c - rows of a step meet their contexts.
+/* attention.c - rows of a step meet their contexts: softmax(q K^T scale) V, block by block.
  *
- * A row alone, as in decoding, is one task: its keys and values join its context, and the
- * blocks follow one after the other, so what a core has just written it reads itself. Where
- * such tasks would be too few or too long, and for prompts, blocks are tasks instead: in
- * waves, the partial results of a few blocks are made by any worker, then merged per head.
- * Both ways fold blocks in ascending order with the same roundings, so the split never shows
- * in the result. */
+ * A context is read one block b of up to B tokens at a time. For a row and a head, one block
+ * gives a partial result, of s_j = scale * q k_j (arXiv:2205.14135, section 3.1):
+ *
+ *   m_b = max s_j      l_b = sum exp(s_j - m_b)      o_b = sum exp(s_j - m_b) v_j
+ *
+ * and partials are merged into a running max M, a running sum S and O, b ascending:
+ *
+ *   M' = max(M, m_b)   S' = S exp(M - M') + l_b exp(m_b - M')   O' likewise;   at the end O / S
+ *
+ * Who works on what:
+ *   a strip   16 rows of a chunk: their k, v join the context, q turns to its positions
+ *   a row alone (decode)      one task has all its blocks, one after the other: what a core has
+ *                             just written it reads itself, and there is no second barrier
+ *   a unit (prefill, or a     one block of one chunk, all heads. A wave of units makes partials
+ *   context too long for      on any worker; then each head is a task that merges the wave's.
+ *   one worker's share)       Waves follow each other until all blocks are read.
+ *
+ * Both ways merge the same partials in the same order with the same roundings, so neither the
+ * split nor the number of workers shows in the result (row purity). The order matters: float
+ * addition is not associative, and a tree of merges would depend on the length of the context.
+ */
+#include "engine/model/attention.h"
+
 #include <string.h>
 
-#include "engine/model/forward_state.h"
+#include "engine/model/rope.h"
+#include "engine/model/step.h"
+
+typedef struct forward forward;
 
 enum {
     STRIP = 16, /* rows placed at a time: a line of transposed keys */
-    SHARES = 2  /* no task has more than this part of a worker's work */
+    SHARES = 2  /* no task has more than 1 / SHARES of a worker's work */
 };
 
 typedef struct attend_job {
@@ -25,37 +45,40 @@ typedef struct attend_job {
 
 /* --- the plan of a step --- */
 
-/* Blocks that a part's last row sees, without a window. */
-static size_t blocks_of(const forward *f, const part *p)
+/* Blocks that a chunk's last row sees, without a window. */
+static size_t blocks_of(const forward *f, const step_chunk *p)
 {
-    return p->piece->pos / f->block_tokens + 1;
+    return p->in->pos / f->block_tokens + 1;
 }
 
-static void cut(forward *f, const part *p)
+/* Into strips; a strip stays inside its chunk, so it has one context. */
+static void cut(forward *f, const step_chunk *p)
 {
-    for (size_t at = 0, T; at < p->piece->T; at += T) {
-        T = p->piece->T - at < STRIP ? p->piece->T - at : STRIP;
-        f->strips[f->n_strips++] = (strip){p, at, T};
+    for (size_t at = 0, T; at < p->in->T; at += T) {
+        T = p->in->T - at < STRIP ? p->in->T - at : STRIP;
+        f->strips[f->n_strips++] = (step_strip){p, at, T};
     }
 }
 
+/* A decode row is a task of its own unless its context is so long that the others would wait
+ * for it: no task may have more than a half of a worker's share. Those alone come first among
+ * the strips, since they are the long tasks. */
 void attention_plan(forward *f)
 {
     size_t work = 0;
 
-    for (size_t i = 0; i < f->n_parts; i++)
-        work += f->parts[i].piece->T * blocks_of(f, &f->parts[i]);
+    for (size_t i = 0; i < f->n_chunks; i++)
+        work += f->chunks[i].in->T * blocks_of(f, &f->chunks[i]);
     f->n_strips = 0;
-    for (size_t i = 0; i < f->n_parts; i++) {
-        part *p = &f->parts[i];
+    for (size_t i = 0; i < f->n_chunks; i++) {
+        step_chunk *p = &f->chunks[i];
 
-        p->alone = p->piece->T == 1 &&
-                   blocks_of(f, p) * SHARES * (size_t)f->team->slots <= work;
+        p->alone = p->in->T == 1 && blocks_of(f, p) * SHARES * (size_t)f->team->slots <= work;
         if (p->alone) cut(f, p);
     }
     f->n_alone = f->n_strips;
-    for (size_t i = 0; i < f->n_parts; i++)
-        if (!f->parts[i].alone) cut(f, &f->parts[i]);
+    for (size_t i = 0; i < f->n_chunks; i++)
+        if (!f->chunks[i].alone) cut(f, &f->chunks[i]);
 }
 
 /* --- one block --- */
@@ -99,32 +122,36 @@ static void point_at_head(const forward *f, const kv_tile *tile, size_t g, bool 
     a->v_scale = tile->v_scale ? tile->v_scale + g * B : NULL;
 }
 
-/* Partial attention of the query heads of one part that share keys and values g. All heads
+/* Partial attention of the query heads of one chunk that share keys and values g. All heads
  * of a single row see the same keys, so they can be the kernel's rows. */
-static void attend_group(const forward *f, const unit *u, size_t g, attend_call *call,
+static void attend_group(const forward *f, const step_unit *u, size_t g, attend_call *call,
                          kern_attend *a)
 {
     const model *m = f->m;
-    const size_t each = m->H / m->G, Q = m->H * m->C, T = u->part->piece->T;
+    const size_t each = m->H / m->G, Q = m->H * m->C, T = u->chunk->in->T;
     const size_t heads = T == 1 ? each : 1; /* of one call */
 
     a->T = T * heads;
     a->q_stride = a->o_stride = T == 1 ? m->C : Q;
     a->ml_stride = T == 1 ? 1 : m->H;
     for (size_t h = g * each; h < (g + 1) * each; h += heads) {
-        a->q = f->q + u->part->row * Q + h * m->C;
-        a->m = f->part_m + u->row * m->H + h;
-        a->l = f->part_l + u->row * m->H + h;
-        a->o = f->part_o + u->row * Q + h * m->C;
+        a->q = f->q + u->chunk->row * Q + h * m->C;
+        a->m = f->partial_m + u->row * m->H + h;
+        a->l = f->partial_l + u->row * m->H + h;
+        a->o = f->partial_o + u->row * Q + h * m->C;
         call(a);
     }
 }
 
-/* A block of n keys as the queries of its part see it. */
-static kern_attend view(const attend_job *job, const unit *u, size_t n)
+/* Rows of a chunk see all keys of an earlier block, and of their own those up to themselves.
+ * With a window, `low` is the first key that the chunk's first row sees, counted from the
+ * block: it may lie before the block or behind it.
+ *
+ * A block of n keys as the queries of its chunk see it. */
+static kern_attend view(const attend_job *job, const step_unit *u, size_t n)
 {
     const forward *f = job->f;
-    const size_t pos = u->part->piece->pos, own = pos / f->block_tokens;
+    const size_t pos = u->chunk->in->pos, own = pos / f->block_tokens;
     const ptrdiff_t start = (ptrdiff_t)(u->block * f->block_tokens);
 
     return (kern_attend){
@@ -132,8 +159,7 @@ static kern_attend view(const attend_job *job, const unit *u, size_t n)
         .n = n,
         .first = u->block == own ? pos % f->block_tokens + 1 : n,
         .low = job->window ? (ptrdiff_t)(pos + 1) - (ptrdiff_t)job->window - start : 0,
-        .slide = job->window &&
-                 u->part->piece->T > 1, /* heads of one row look from one place */
+        .slide = job->window && u->chunk->in->T > 1, /* heads of one row look from one place */
         .scale = f->m->score_scale,
         .cap = f->m->score_cap};
 }
@@ -145,74 +171,76 @@ static size_t first_seen(const attend_job *job, size_t pos)
                                                 : 0;
 }
 
-/* The first block whose tile a part asks for. */
-static size_t first_asked(const attend_job *job, const part *p)
+/* The first block whose tile a chunk asks for. */
+static size_t first_asked(const attend_job *job, const step_chunk *p)
 {
-    return p->piece->context->every_tile ? 0 : first_seen(job, p->piece->pos);
+    return p->in->context->every_tile ? 0 : first_seen(job, p->in->pos);
 }
 
-/* Partial attention of all heads of one part over one block; nothing but the tile is asked for
+/* Partial attention of all heads of one chunk over one block; nothing but the tile is asked for
  * where none of its rows sees the block. */
-static void attend_block(const attend_job *job, const unit *u, int slot_id)
+static void attend_block(const attend_job *job, const step_unit *u, int slot_id)
 {
     const forward *f = job->f;
-    const forward_piece *piece = u->part->piece;
-    const context_ops *ops = piece->context->ops;
-    const bool seen = first_seen(job, piece->pos) <= u->block;
+    const forward_chunk *in = u->chunk->in;
+    const context_ops *ops = in->context->ops;
+    const bool seen = first_seen(job, in->pos) <= u->block;
     double *seconds = f->slots[slot_id].seconds;
-    const double start = forward_now();
+    const double start = step_now();
     double ready;
     kv_tile tile;
-    const size_t n = ops->tile(piece->context, job->layer, u->block, slot_id, &tile);
+    const size_t n = ops->tile(in->context, job->layer, u->block, slot_id, &tile);
     kern_attend a = view(job, u, n);
 
-    ready = forward_now();
+    ready = step_now();
     seconds[FORWARD_TILE] += ready - start;
     for (size_t g = 0; seen && g < f->m->G; g++) {
-        point_at_head(f, &tile, g, piece->T == 1, &a);
+        point_at_head(f, &tile, g, in->T == 1, &a);
         attend_group(f, u, g, call_for(f->kern, tile.format), &a);
     }
-    ops->release(piece->context, slot_id);
-    seconds[FORWARD_ATTEND] += forward_now() - ready;
+    ops->release(in->context, slot_id);
+    seconds[FORWARD_ATTEND] += step_now() - ready;
 }
 
-/* Fold the partial result of head h of the t-th row of a unit into the running one, from the
- * first block that the row sees; the last divides by the sum. */
-static void fold(const attend_job *job, const unit *u, size_t t, size_t h)
+/* Merge the partial result of head h of the t-th row of a unit into the running one, from the
+ * first block that the row sees; the last divides by the sum. A block that the row does not see
+ * is left out rather than merged with a weight of 0, so that where a window begins does not
+ * depend on the rows that share the chunk. */
+static void merge_partial(const attend_job *job, const step_unit *u, size_t t, size_t h)
 {
     const forward *f = job->f;
-    const size_t H = f->m->H, C = f->m->C, first = first_seen(job, u->part->piece->pos + t);
-    const size_t at = (u->part->row + t) * H + h, from = (u->row + t) * H + h;
-    const float m = f->part_m[from], *in = f->part_o + from * C;
-    float *top = &f->top[at], *sum = &f->sum[at], *o = f->heads + at * C;
+    const size_t H = f->m->H, C = f->m->C, first = first_seen(job, u->chunk->in->pos + t);
+    const size_t at = (u->chunk->row + t) * H + h, from = (u->row + t) * H + h;
+    const float m = f->partial_m[from], *in = f->partial_o + from * C;
+    float *run_max = &f->run_max[at], *run_sum = &f->run_sum[at], *o = f->heads + at * C;
 
     if (u->block < first) return;
     if (u->block == first) {
-        *top = m;
-        *sum = f->part_l[from];
+        *run_max = m;
+        *run_sum = f->partial_l[from];
         memcpy(o, in, C * sizeof *o);
     } else {
-        const float best = m > *top ? m : *top; /* exp 0 is 1 */
-        const float old = *top == best ? 1 : kern_exp(*top - best);
-        const float new = m == best ? 1 : kern_exp(m - best);
+        const float max = m > *run_max ? m : *run_max; /* exp 0 is 1 */
+        const float old = *run_max == max ? 1 : kern_exp(*run_max - max);
+        const float new = m == max ? 1 : kern_exp(m - max);
 
-        *top = best;
-        *sum = *sum * old + f->part_l[from] * new;
+        *run_max = max;
+        *run_sum = *run_sum * old + f->partial_l[from] * new;
         f->kern->mix(o, in, C, old, new);
     }
-    if (u->block + 1 == blocks_of(f, u->part))
-        for (size_t c = 0; c < C; c++) o[c] /= *sum;
+    if (u->block + 1 == blocks_of(f, u->chunk))
+        for (size_t c = 0; c < C; c++) o[c] /= *run_sum;
 }
 
 /* --- rows --- */
 
 /* Queries of a strip get their positions; keys and values go to its context. */
-static void place(const attend_job *job, const strip *s)
+static void place(const attend_job *job, const step_strip *s)
 {
     const forward *f = job->f;
     const model *m = f->m;
-    const forward_piece *p = s->part->piece;
-    const size_t row = s->part->row + s->first;
+    const forward_chunk *p = s->chunk->in;
+    const size_t row = s->chunk->row + s->first;
 
     for (size_t t = 0; t < s->T; t++)
         rope_turn(m->layers[job->layer].rope, f->kern, f->q + (row + t) * m->H * m->C, m->H,
@@ -222,26 +250,26 @@ static void place(const attend_job *job, const strip *s)
 }
 
 /* All of a row's attention, in the slot's own partial result. */
-static void attend_alone(const attend_job *job, const part *p, int slot_id)
+static void attend_alone(const attend_job *job, const step_chunk *p, int slot_id)
 {
     const forward *f = job->f;
     const size_t Q = f->m->H * f->m->C;
-    unit u = {p, first_asked(job, p), f->wave_rows + (size_t)slot_id};
+    step_unit u = {p, first_asked(job, p), f->wave_rows + (size_t)slot_id};
 
     for (; u.block < blocks_of(f, p); u.block++) {
         attend_block(job, &u, slot_id);
-        for (size_t h = 0; h < f->m->H; h++) fold(job, &u, 0, h);
+        for (size_t h = 0; h < f->m->H; h++) merge_partial(job, &u, 0, h);
     }
-    if (job->codes) forward_code_row(f, f->heads + p->row * Q, p->row, Q);
+    if (job->codes) step_code_row(f, f->heads + p->row * Q, p->row, Q);
 }
 
 static void start_strip(void *arg, int i, int slot_id)
 {
     const attend_job *job = arg;
-    const strip *s = &job->f->strips[i];
+    const step_strip *s = &job->f->strips[i];
 
     place(job, s);
-    if (s->part->alone) attend_alone(job, s->part, slot_id);
+    if (s->chunk->alone) attend_alone(job, s->chunk, slot_id);
 }
 
 /* --- waves of blocks --- */
@@ -259,12 +287,14 @@ static void merge_head(void *arg, int h, int slot_id)
 
     (void)slot_id;
     for (size_t i = 0; i < job->n; i++) {
-        const unit *u = &job->f->units[i];
+        const step_unit *u = &job->f->units[i];
 
-        for (size_t t = 0; t < u->part->piece->T; t++) fold(job, u, t, (size_t)h);
+        for (size_t t = 0; t < u->chunk->in->T; t++) merge_partial(job, u, t, (size_t)h);
     }
 }
 
+/* Units first, heads after the barrier: a head's partials come from any worker, but are merged
+ * by one, in the order in which the units stand, which is ascending in blocks. */
 static void run_wave(attend_job *job)
 {
     team *t = job->f->team;
@@ -274,21 +304,23 @@ static void run_wave(attend_job *job)
     job->n = 0;
 }
 
+/* A wave is full when its rows are: a unit has T of them, so a short chunk's wave has more
+ * blocks. */
 static void run_waves(attend_job *job)
 {
     forward *f = job->f;
     size_t rows = 0;
 
-    for (size_t i = 0; i < f->n_parts; i++) {
-        const part *p = &f->parts[i];
-        const size_t T = p->piece->T, end = p->alone ? 0 : blocks_of(f, p);
+    for (size_t i = 0; i < f->n_chunks; i++) {
+        const step_chunk *p = &f->chunks[i];
+        const size_t T = p->in->T, end = p->alone ? 0 : blocks_of(f, p);
 
         for (size_t b = first_asked(job, p); b < end; b++) {
             if (rows + T > f->wave_rows) {
                 run_wave(job);
                 rows = 0;
             }
-            f->units[job->n++] = (unit){p, b, rows};
+            f->units[job->n++] = (step_unit){p, b, rows};
             rows += T;
         }
     }
@@ -297,7 +329,7 @@ static void run_waves(attend_job *job)
 
 bool attention_run(forward *f, int layer, bool codes)
 {
-    const bool all_alone = f->n_alone == f->n_parts;
+    const bool all_alone = f->n_alone == f->n_chunks;
     attend_job job = {.f = f,
                       .layer = layer,
                       .window = f->m->layers[layer].window,

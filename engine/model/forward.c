@@ -1,82 +1,35 @@
 /* forward.c - the network, one function a layer, top to bottom.
  *
- * Products are shared as tasks of some panels of a matrix; attention.c has the rest. */
+ *   h [R,D]  the residual stream         | = a barrier of the team
+ *
+ *   attention_layer   h += residual; x = norm h; codes of x   |  over rows
+ *                     q, k, v = x Wq, x Wk, x Wv              |  over panels, all three at once
+ *                     heads = softmax(q K^T) V                |  over chunks or blocks
+ *                     residual = heads Wo                     |  over panels
+ *   ffn_layer         h += residual; x = norm h; codes of x   |  over rows
+ *                     gate, up = x Wgate, x Wup               |  over panels, both at once
+ *                     gate = silu(gate) * up; codes of gate   |  over rows
+ *                     residual = gate Wdown                   |  over panels
+ *
+ * What half a layer makes is not added to h where it is made: a task there has some columns of
+ * every row, and a norm needs whole rows. The addition is deferred to the next half, whose pass
+ * over rows adds, norms and codes a row while it is in the core's cache (residual_add_norm):
+ * one barrier and one walk through h less in each half. At one row a layer's barriers cost
+ * about as much as its arithmetic.
+ *
+ * A product's tasks are runs of panels of a matrix, not rows: a weight is then read by one
+ * core, once a step, whatever the number of rows. attention.c has what lies between q, k, v and
+ * heads. */
 #include "engine/model/forward.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "engine/model/forward_state.h"
+#include "engine/model/attention.h"
+#include "engine/model/step.h"
 
-enum {
-    LOGIT_ROWS = 16, /* rows of the output product at a time */
-    ROWS = 4         /* of a task that does the same to each row */
-};
-
-double forward_now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* --- memory: one allocation, carved in order --- */
-
-static void *carve(char *memory, size_t *at, size_t bytes)
-{
-    void *p = memory ? memory + *at : NULL;
-
-    *at += (bytes + 63) / 64 * 64;
-    return p;
-}
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Lay the buffers out from f->memory, or only count when it is NULL. Returns the bytes. */
-static size_t lay_out(forward *f)
-{
-    const model *m = f->m;
-    const size_t R = f->max_rows, W = f->wave_rows + (size_t)f->team->slots, Q = m->H * m->C,
-                 f4 = sizeof(float);
-    const size_t widest = larger(larger(m->D, Q), m->F);
-    const size_t groups = (widest + KERN_GROUP - 1) / KERN_GROUP;
-    char *p = f->memory;
-    size_t at = 0;
-
-    f->h = carve(p, &at, R * m->D * f4);
-    f->x = carve(p, &at, R * widest * f4);
-    f->q = carve(p, &at, R * Q * f4);
-    f->k = carve(p, &at, R * m->E * f4);
-    f->v = carve(p, &at, R * m->E * f4);
-    f->heads = carve(p, &at, R * Q * f4);
-    f->gate = carve(p, &at, R * m->F * f4);
-    f->up = carve(p, &at, R * m->F * f4);
-    f->top = carve(p, &at, R * m->H * f4);
-    f->sum = carve(p, &at, R * m->H * f4);
-    f->part_m = carve(p, &at, W * m->H * f4);
-    f->part_l = carve(p, &at, W * m->H * f4);
-    f->part_o = carve(p, &at, W * Q * f4);
-    f->logits = carve(p, &at, LOGIT_ROWS * m->V * f4);
-    f->route = carve(p, &at, R * m->X * f4);
-    f->shares = carve(p, &at, R * m->used * sizeof *f->shares);
-    f->picks = carve(p, &at, m->X ? R * sizeof *f->picks : 0);
-    f->picked = carve(p, &at, m->X ? R * m->D * f4 : 0);
-    f->mixed = carve(p, &at, m->X ? R * m->D * f4 : 0);
-    f->q8 = carve(p, &at, R * widest);
-    f->q8_scale = carve(p, &at, R * groups * f4);
-    f->q8_sum = carve(p, &at, R * groups * f4);
-    f->parts = carve(p, &at, R * sizeof *f->parts);
-    f->strips = carve(p, &at, R * sizeof *f->strips);
-    f->units = carve(p, &at, W * sizeof *f->units);
-    f->slots = carve(p, &at, (size_t)f->team->slots * sizeof *f->slots);
-    return at;
-}
+enum { ROWS = 4 }; /* of a task that does the same to each row */
 
 err forward_open(forward **out, const model *m, const kern *k, team *t, size_t max_rows,
                  size_t block_tokens)
@@ -87,15 +40,13 @@ err forward_open(forward **out, const model *m, const kern *k, team *t, size_t m
     assert(block_tokens <= KERN_KEYS && block_tokens % 16 == 0);
     *f = (forward){.m = m, .kern = k, .team = t, .max_rows = max_rows};
     f->block_tokens = block_tokens;
+    /* a block for each worker even where one chunk is the whole step; partial results of more
+     * would only leave the caches before they are merged */
     f->wave_rows = max_rows * (t->slots > 1 ? (size_t)t->slots : 2);
-    f->bytes = lay_out(f);
-    f->memory = aligned_alloc(64, f->bytes);
-    if (!f->memory) {
-        free(f);
+    if (step_open(f) != ERR_OK) {
+        forward_close(f);
         return ERR_NOMEM;
     }
-    lay_out(f);
-    memset(f->slots, 0, (size_t)t->slots * sizeof *f->slots);
     *out = f;
     return ERR_OK;
 }
@@ -103,7 +54,7 @@ err forward_open(forward **out, const model *m, const kern *k, team *t, size_t m
 void forward_close(forward *f)
 {
     if (!f) return;
-    free(f->memory);
+    step_close(f);
     free(f);
 }
 
@@ -128,17 +79,11 @@ static void norm(const forward *f, const float *x, const float *gain, float *y)
     f->kern->rms_norm(x, gain, f->m->D, f->m->eps, y);
 }
 
+/* The norm behind a half is one more step of the same pass, over a row that is at hand. */
 static void add_row(const forward *f, float *row, const float *post, float *h)
 {
     if (post) norm(f, row, post, row);
     for (size_t d = 0; d < f->m->D; d++) h[d] += row[d];
-}
-
-void forward_code_row(const forward *f, const float *x, size_t t, size_t D)
-{
-    const size_t groups = D / KERN_GROUP;
-
-    f->kern->quantize_q8(x, D, f->q8 + t * D, f->q8_scale + t * groups, f->q8_sum + t * groups);
 }
 
 static void do_row(const row_job *job, size_t t)
@@ -153,7 +98,7 @@ static void do_row(const row_job *job, size_t t)
         f->kern->gelu_mul(x, f->up + t * D, D, x);
     else if (job->gate)
         f->kern->silu_mul(x, f->up + t * D, D, x);
-    if (job->codes) forward_code_row(f, x, t, D);
+    if (job->codes) step_code_row(f, x, t, D);
 }
 
 static void do_rows(void *arg, int i, int slot_id)
@@ -165,7 +110,8 @@ static void do_rows(void *arg, int i, int slot_id)
     for (size_t t = 0; t < left && t < job->each; t++) do_row(job, first + t);
 }
 
-/* A barrier costs as much as the codes of some rows, or all that is done to a few. */
+/* A barrier costs as much as the codes of some rows, or all that is done to a few: fewer rows
+ * than that are one task, which the caller runs without waking anybody. */
 static void over_rows(row_job job)
 {
     team *t = job.f->team;
@@ -187,15 +133,16 @@ typedef struct multiply_job {
     const product *list;
     int n;
     size_t panels; /* of all of them */
-    size_t chunk;  /* panels a task */
+    size_t share;  /* panels a task */
 } multiply_job;
 
-/* Task i: panels i*chunk .. of all products, counted through. */
-static void multiply_chunk(void *arg, int i, int s)
+/* Task i: panels i*share .. of all products, counted through. So Wk and Wv, which are small
+ * with grouped heads, are no tasks of their own that end early. */
+static void multiply_share(void *arg, int i, int s)
 {
     const multiply_job *job = arg;
-    const double start = forward_now();
-    size_t first = (size_t)i * job->chunk, left = job->chunk;
+    const double start = step_now();
+    size_t first = (size_t)i * job->share, left = job->share;
 
     for (int j = 0; j < job->n && left; j++) {
         const matrix *m = job->list[j].m;
@@ -210,7 +157,7 @@ static void multiply_chunk(void *arg, int i, int s)
         left -= last - first;
         first = 0;
     }
-    job->f->slots[s].seconds[FORWARD_GEMM] += forward_now() - start;
+    job->f->slots[s].seconds[FORWARD_GEMM] += step_now() - start;
 }
 
 /* Rows that a product reads. */
@@ -220,6 +167,8 @@ typedef struct source {
     bool coded; /* q8 is x already */
 } source;
 
+/* Weight types may differ between matrices that share an input; each reads the form it knows.
+ */
 static bool wants_codes(const product *list, int n)
 {
     for (int j = 0; j < n; j++)
@@ -227,7 +176,9 @@ static bool wants_codes(const product *list, int n)
     return false;
 }
 
-/* y = x W^T for up to three matrices that share their input x, to be run in chunks. */
+/* y = x W^T for up to three matrices that share their input x, to be run in shares: two for
+ * each worker, so that one that was interrupted is helped out and nobody waits long for the
+ * last. */
 static multiply_job open_multiply(forward *f, source from, const product *list, int n)
 {
     multiply_job job = {.f = f, .list = list, .n = n};
@@ -243,42 +194,45 @@ static multiply_job open_multiply(forward *f, source from, const product *list, 
         job.in.q_sum = f->q8_sum;
     }
     for (int j = 0; j < n; j++) job.panels += list[j].m->panels;
-    job.chunk = (job.panels + tasks - 1) / tasks;
+    job.share = (job.panels + tasks - 1) / tasks;
     return job;
 }
 
-static void run_chunks(const multiply_job *job, team_task *task, void *arg)
+static void run_shares(const multiply_job *job, team_task *task, void *arg)
 {
     team *t = job->f->team;
 
-    t->run(t, task, arg, (int)((job->panels + job->chunk - 1) / job->chunk));
+    t->run(t, task, arg, (int)((job->panels + job->share - 1) / job->share));
 }
 
 static void multiply(forward *f, source from, const product *list, int n)
 {
     multiply_job job = open_multiply(f, from, list, n);
 
-    run_chunks(&job, multiply_chunk, &job);
+    run_shares(&job, multiply_share, &job);
 }
 
 /* --- layers --- */
 
-/* What half a layer makes, [R,D]: it joins h where the next one begins. */
-static void leave(forward *f, float *made, const float *post)
+/* What half a layer makes, [R,D]: it is added to h where the next one begins. `post` is the
+ * gain of its own norm, where the architecture has one. */
+static void defer_residual(forward *f, float *made, const float *post)
 {
-    f->made = made;
+    f->residual = made;
     f->post = post;
 }
 
-/* h += what the half before made; x = norm of h, and its codes for the products of the list. */
-static source enter(forward *f, const float *gain, const product *list, int n)
+/* h += the residual that was deferred; x = norm of h, and its codes for the products of the
+ * list. Without a gain x is left alone: after the last layer only rows whose logits are wanted
+ * have a norm. */
+static source residual_add_norm(forward *f, const float *gain, const product *list, int n)
 {
     const source x = {f->x, f->rows, wants_codes(list, n)};
 
     over_rows((row_job){.f = f,
                         .T = f->rows,
                         .width = f->m->D,
-                        .sum = f->made,
+                        .sum = f->residual,
                         .post = f->post,
                         .gain = gain,
                         .x = f->x,
@@ -293,12 +247,12 @@ static void attention_layer(forward *f, size_t l)
     const product qkv[] = {{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}},
                   o = {&layer->o, f->x};
 
-    multiply(f, enter(f, layer->attn_norm, qkv, 3), qkv, 3);
+    multiply(f, residual_add_norm(f, layer->attn_norm, qkv, 3), qkv, 3);
     model_finish_q(f->m, f->kern, l, f->q, f->rows);
     model_finish_kv(f->m, f->kern, l, f->k, f->v, f->rows);
     multiply(f, (source){f->heads, f->rows, attention_run(f, (int)l, wants_codes(&o, 1))}, &o,
              1);
-    leave(f, f->x, layer->attn_post);
+    defer_residual(f, f->x, layer->attn_post);
 }
 
 /* x [T,D] = Wdown (silu(Wgate x) * Wup x), or GELU's. arXiv:2002.05202 */
@@ -312,7 +266,8 @@ static void run_ffn(forward *f, const product *in, source x, const product *down
     multiply(f, (source){f->gate, x.T, codes}, down, 1);
 }
 
-/* The rows of x that expert e computes, to picked; returns how many. */
+/* The rows of x that expert e computes, to picked; returns how many. Gathered, they are one
+ * product over all rows that chose it, and its weights are read once. */
 static size_t pick_rows(forward *f, size_t e)
 {
     const size_t D = f->m->D, used = f->m->used;
@@ -324,12 +279,13 @@ static size_t pick_rows(forward *f, size_t e)
 
             if (s->expert != e) continue;
             memcpy(f->picked + n * D, f->x + t * D, D * sizeof *f->x);
-            f->picks[n++] = (pick){t, s->weight};
+            f->picks[n++] = (step_pick){t, s->weight};
         }
     return n;
 }
 
-/* mixed = sum over a row's experts of weight * ffn(x), in ascending order of experts. */
+/* mixed = sum over a row's experts of weight * ffn(x), in ascending order of experts: a row's
+ * sum has one order whatever rows share the step (row purity). */
 static void run_experts(forward *f, const model_layer *layer)
 {
     const model *m = f->m;
@@ -360,32 +316,33 @@ static void ffn_layer(forward *f, size_t l)
                   router = {&layer->router, f->route};
 
     if (f->m->X) {
-        multiply(f, enter(f, layer->ffn_norm, &router, 1), &router, 1);
+        multiply(f, residual_add_norm(f, layer->ffn_norm, &router, 1), &router, 1);
         run_experts(f, layer);
     } else {
-        run_ffn(f, in, enter(f, layer->ffn_norm, in, 2), &(product){&ffn->down, f->x});
+        run_ffn(f, in, residual_add_norm(f, layer->ffn_norm, in, 2),
+                &(product){&ffn->down, f->x});
     }
-    leave(f, f->m->X ? f->mixed : f->x, layer->ffn_post);
+    defer_residual(f, f->m->X ? f->mixed : f->x, layer->ffn_post);
 }
 
-/* --- scores --- */
+/* --- logits --- */
 
-/* Where a step's scores go. */
-typedef struct score_job {
+/* Where logits of a step go. */
+typedef struct logits_job {
     multiply_job multiply; /* of the output matrix */
     float *const *out;     /* [T] */
-} score_job;
+} logits_job;
 
-/* A chunk of the scores, capped, and brought by the core that has just made them. */
-static void score_chunk(void *arg, int i, int s)
+/* A share of the logits, capped, and brought by the core that has just made them. */
+static void logits_share(void *arg, int i, int s)
 {
-    score_job *job = arg;
+    logits_job *job = arg;
     const forward *f = job->multiply.f;
-    const size_t V = f->m->V, first = (size_t)i * job->multiply.chunk * KERN_PANEL,
-                 left = V - first, most = job->multiply.chunk * KERN_PANEL,
+    const size_t V = f->m->V, first = (size_t)i * job->multiply.share * KERN_PANEL,
+                 left = V - first, most = job->multiply.share * KERN_PANEL,
                  n = left < most ? left : most;
 
-    multiply_chunk(&job->multiply, i, s);
+    multiply_share(&job->multiply, i, s);
     for (size_t t = 0; t < job->multiply.in.T; t++) {
         float *y = f->logits + t * V + first;
 
@@ -394,31 +351,33 @@ static void score_chunk(void *arg, int i, int s)
     }
 }
 
-/* The scores of the n rows gathered in x, to the places in out. */
+/* The logits of the n rows gathered in x, to the places in out. */
 static void flush_logits(forward *f, size_t n, float *const *out)
 {
-    const product scores = {&f->m->output, f->logits};
-    score_job job = {.out = out};
+    const product logits = {&f->m->output, f->logits};
+    logits_job job = {.out = out};
 
     if (!n) return;
-    job.multiply = open_multiply(f, (source){f->x, n, false}, &scores, 1);
-    run_chunks(&job.multiply, score_chunk, &job);
+    job.multiply = open_multiply(f, (source){f->x, n, false}, &logits, 1);
+    run_shares(&job.multiply, logits_share, &job);
 }
 
-static void scores(forward *f)
+/* Of the rows that are wanted, in batches: callers' rows lie anywhere, and a vocabulary wide
+ * buffer for every row of a step would be the largest of all. */
+static void make_logits(forward *f)
 {
     const model *m = f->m;
-    float *out[LOGIT_ROWS];
+    float *out[STEP_LOGIT_ROWS];
     size_t n = 0;
 
-    for (size_t i = 0; i < f->n_parts; i++) {
-        const forward_piece *p = f->parts[i].piece;
+    for (size_t i = 0; i < f->n_chunks; i++) {
+        const forward_chunk *c = f->chunks[i].in;
 
-        for (size_t w = 0; w < p->wanted; w++) {
-            norm(f, f->h + (f->parts[i].row + p->T - p->wanted + w) * m->D, m->output_norm,
+        for (size_t w = 0; w < c->wanted; w++) {
+            norm(f, f->h + (f->chunks[i].row + c->T - c->wanted + w) * m->D, m->output_norm,
                  f->x + n * m->D);
-            out[n++] = p->logits + w * m->V;
-            if (n < LOGIT_ROWS) continue;
+            out[n++] = c->logits + w * m->V;
+            if (n < STEP_LOGIT_ROWS) continue;
             flush_logits(f, n, out);
             n = 0;
         }
@@ -426,31 +385,31 @@ static void scores(forward *f)
     flush_logits(f, n, out);
 }
 
-/* The pieces become the step's parts; h = the embeddings of all their rows. */
-static void take(forward *f, const forward_piece *pieces, size_t n)
+/* The chunks get their rows, in the caller's order; h = the embeddings of all of them. */
+static void take(forward *f, const forward_chunk *chunks, size_t n)
 {
-    f->n_parts = n;
+    f->n_chunks = n;
     f->rows = 0;
     for (size_t i = 0; i < n; i++) {
-        f->parts[i] = (part){.piece = &pieces[i], .row = f->rows};
-        assert(f->rows + pieces[i].T <= f->max_rows);
-        for (size_t t = 0; t < pieces[i].T; t++)
-            model_embed(f->m, pieces[i].ids[t], f->h + f->rows++ * f->m->D);
+        f->chunks[i] = (step_chunk){.in = &chunks[i], .row = f->rows};
+        assert(f->rows + chunks[i].T <= f->max_rows);
+        for (size_t t = 0; t < chunks[i].T; t++)
+            model_embed(f->m, chunks[i].ids[t], f->h + f->rows++ * f->m->D);
     }
     assert(f->rows > 0);
 }
 
-void forward_step(forward *f, const forward_piece *pieces, size_t n)
+void forward_step(forward *f, const forward_chunk *chunks, size_t n)
 {
-    take(f, pieces, n);
+    take(f, chunks, n);
     attention_plan(f);
-    leave(f, NULL, NULL);
+    defer_residual(f, NULL, NULL); /* h is the embedding alone: nothing is to be added yet */
     for (size_t l = 0; l < f->m->L; l++) {
         attention_layer(f, l);
         ffn_layer(f, l);
     }
-    enter(f, NULL, NULL, 0);
-    scores(f);
+    residual_add_norm(f, NULL, NULL, 0);
+    make_logits(f);
 }
 
 size_t forward_max_rows(const forward *f)

@@ -1,6 +1,6 @@
-/* forward.h - the network: one step over pieces of any contexts, in any cache mode.
+/* forward.h - the network: one step over chunks of any contexts, in any cache mode.
  *
- * A step is a list of pieces, each some new tokens of one context that stay inside one
+ * A step is a list of chunks, each some new tokens of one context that stay inside one
  * block. All rows go through the weights together; each row's result is a fixed
  * expression of that row and its context (row purity), so neither the company nor the
  * number of threads changes a bit of it. */
@@ -10,29 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/context.h"
 #include "engine/err.h"
 #include "engine/kern/kern.h"
+#include "engine/model/chunk.h"
 #include "engine/model/model.h"
 #include "engine/team.h"
 
 typedef struct forward forward;
-
-typedef struct forward_piece {
-    context *context;
-    const int32_t *ids; /* [T], borrowed */
-    size_t T;           /* >= 1; pos % block_tokens + T <= block_tokens */
-    size_t pos;         /* tokens the context held before */
-    size_t wanted;      /* logits of the last `wanted` rows: 0 .. T */
-    float *logits;      /* [wanted,V], out, the caller's; NULL if wanted is 0 */
-} forward_piece;
-
-typedef enum forward_phase {
-    FORWARD_GEMM,
-    FORWARD_TILE,
-    FORWARD_ATTEND,
-    FORWARD_PHASES
-} forward_phase;
 
 /* Buffers for steps of up to max_rows rows. m, k and team are borrowed for its life.
  * block_tokens: the longest block of any context. ERR_NOMEM. The caller closes. */
@@ -40,9 +24,9 @@ err forward_open(forward **out, const model *m, const kern *k, team *t, size_t m
                  size_t block_tokens);
 void forward_close(forward *f);
 
-/* Run one step; the rows of all pieces together are at most max_rows. Each context has
+/* Run one step; the rows of all chunks together are at most max_rows. Each context has
  * been told of its new tokens by its owner. Does not allocate. */
-void forward_step(forward *f, const forward_piece *pieces, size_t n);
+void forward_step(forward *f, const forward_chunk *chunks, size_t n);
 
 size_t forward_max_rows(const forward *f);
 size_t forward_bytes(const forward *f); /* its buffers: scratch */

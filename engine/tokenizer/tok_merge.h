@@ -13,9 +13,10 @@
 
 #include "engine/err.h"
 
-#define TOK_MERGE_END  UINT32_MAX       /* no neighbour */
-#define TOK_MERGE_GONE (UINT32_MAX - 1) /* `right` of what is part of its left neighbour now \
-                                         */
+#define TOK_MERGE_END UINT32_MAX /* no neighbour */
+#define TOK_MERGE_GONE                                                    \
+    (UINT32_MAX - 1) /* `right` of what is part of its left neighbour now \
+                      */
 
 /* A run of bytes; its index is the offset of the first. */
 typedef struct tok_symbol {

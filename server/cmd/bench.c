@@ -43,7 +43,7 @@ typedef struct crowd {
     cache *cache;
     size_t n;
     context **contexts;    /* [n] */
-    forward_piece *pieces; /* [n] */
+    forward_chunk *pieces; /* [n] */
     float *logits;         /* [n,V] */
     size_t tokens;         /* the longest a context becomes */
 } crowd;
@@ -108,7 +108,7 @@ static void step(crowd *w, size_t first, size_t n, size_t at, size_t T, bool wan
     const size_t V = w->b->runtime->weights->V;
 
     for (size_t i = first; i < first + n; i++) {
-        w->pieces[i] = (forward_piece){.context = w->contexts[i],
+        w->pieces[i] = (forward_chunk){.context = w->contexts[i],
                                        .ids = text_of(w, i) + at,
                                        .T = T,
                                        .pos = at,
@@ -380,7 +380,7 @@ static void name_block(const bench *b, size_t number, int32_t *ids)
 static void seal_block(const bench *b, context *x, size_t number, int32_t *ids)
 {
     const size_t B = b->runtime->block_tokens;
-    const forward_piece p = {.context = x, .ids = ids, .T = B};
+    const forward_chunk p = {.context = x, .ids = ids, .T = B};
 
     name_block(b, number, ids);
     cache_push(x, ids, B);

@@ -156,7 +156,7 @@ static void add_scores(const evaluation *x, subject *s, const float *coded, cons
 static void compute(const runtime *r, context *c, const int32_t *ids, size_t T, size_t wanted,
                     float *logits)
 {
-    const forward_piece p = {.context = c,
+    const forward_chunk p = {.context = c,
                              .ids = ids,
                              .T = T,
                              .pos = cache_context_tokens(c),
@@ -265,13 +265,13 @@ static void read_prompts(evaluation *x, answers *a, size_t first)
 static void answer_step(evaluation *x, answers *a, size_t at)
 {
     const size_t V = x->runtime->weights->V;
-    forward_piece pieces[TOGETHER];
+    forward_chunk pieces[TOGETHER];
 
     for (size_t i = 0; i < a->n; i++) {
         float *logits = x->coded + i * V;
 
         a->ids[i][at] = (int32_t)best(logits, V);
-        pieces[i] = (forward_piece){.context = a->context[i],
+        pieces[i] = (forward_chunk){.context = a->context[i],
                                     .ids = &a->ids[i][at],
                                     .T = 1,
                                     .pos = cache_context_tokens(a->context[i]),

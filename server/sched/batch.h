@@ -22,7 +22,7 @@ typedef struct batch {
     runtime *runtime;
     run **runs; /* [n] in the order they were added */
     size_t n, most;
-    forward_piece *pieces; /* [most] */
+    forward_chunk *pieces; /* [most] */
     run **of;              /* [most] whose piece it is */
     generation **news;     /* [most] who got a token in the last step, n_news of them */
     size_t n_news;

@@ -118,11 +118,11 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-forward_piece run_piece(run *x, size_t max_rows)
+forward_chunk run_piece(run *x, size_t max_rows)
 {
     const generation *g = x->generation;
     const size_t B = x->context->block_tokens, left = g->in.n_ids - x->read;
-    forward_piece p = {.context = x->context, .pos = cache_context_tokens(x->context)};
+    forward_chunk p = {.context = x->context, .pos = cache_context_tokens(x->context)};
 
     if (run_decodes(x)) {
         p.ids = &g->out.tokens[generation_tokens(g) - 1].id;
@@ -165,7 +165,7 @@ static void answer(run *x)
     }
 }
 
-void run_take(run *x, const forward_piece *p)
+void run_take(run *x, const forward_chunk *p)
 {
     cache_commit_later(x->context);
     if (!run_decodes(x)) x->read += p->T;

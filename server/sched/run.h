@@ -64,10 +64,10 @@ bool run_decodes(const run *x);
 
 /* What it brings to the next step: the last token, or up to max_rows of the prompt inside one
  * block. It then takes part in that step. */
-forward_piece run_piece(run *x, size_t max_rows);
+forward_chunk run_piece(run *x, size_t max_rows);
 
 /* After the step: keep what was computed, and choose a token if the prompt is read. */
-void run_take(run *x, const forward_piece *p);
+void run_take(run *x, const forward_chunk *p);
 
 /* End it early. */
 void run_cancel(run *x);

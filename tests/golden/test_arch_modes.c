@@ -48,7 +48,7 @@ static void read_mode(const planned *p, const char *mode, const plan *with, cons
           ERR_OK);
     CHECK(cache_begin(in, &(cache_request){.tokens = IDS}, &c) == ERR_OK);
     for (size_t at = 0, T; at < IDS; at += T) {
-        forward_piece piece = {.context = c, .ids = ids + at, .pos = at, .logits = logits};
+        forward_chunk piece = {.context = c, .ids = ids + at, .pos = at, .logits = logits};
 
         T = IDS - at < CACHE_BLOCK_TOKENS ? IDS - at : CACHE_BLOCK_TOKENS;
         piece.T = piece.wanted = T;

@@ -69,7 +69,7 @@ static cache *open_cache(const world *w, const char *mode, const plan *p, size_t
 /* The next T tokens of each of n conversations, in one step. */
 static void step(world *w, const size_t *who, const size_t *T, size_t n)
 {
-    forward_piece pieces[TALKS] = {0};
+    forward_chunk pieces[TALKS] = {0};
 
     for (size_t i = 0; i < n; i++) {
         const talk *t = &w->talks[who[i]];
@@ -78,7 +78,7 @@ static void step(world *w, const size_t *who, const size_t *T, size_t n)
         if (w->cuts++ % 2)
             while (!rebuild_layers(t->c, 1 + w->cuts % 5)) {}
         CHECK(rebuild_pages(t->c, SIZE_MAX) == 0);
-        pieces[i] = (forward_piece){.context = t->c,
+        pieces[i] = (forward_chunk){.context = t->c,
                                     .ids = t->ids + pos,
                                     .T = T[i],
                                     .pos = pos,
@@ -117,7 +117,7 @@ static void compute_expected(world *w, const talk *t)
     CHECK(cache_begin(w->calm, &(cache_request){.tokens = CTX}, &c) == ERR_OK);
     for (size_t at = 0; at < t->n; at += w->block) {
         const size_t T = t->n - at < w->block ? t->n - at : w->block;
-        const forward_piece p = {.context = c,
+        const forward_chunk p = {.context = c,
                                  .ids = t->ids + at,
                                  .T = T,
                                  .pos = at,

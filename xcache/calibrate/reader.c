@@ -48,7 +48,7 @@ static size_t smaller(size_t a, size_t b)
 static void step(lane *l, context *through, const int32_t *ids, size_t pos, size_t T,
                  float *logits)
 {
-    const forward_piece p = {.context = through,
+    const forward_chunk p = {.context = through,
                              .ids = ids,
                              .T = T,
                              .pos = pos,

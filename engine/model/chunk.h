@@ -1,0 +1,31 @@
+/* chunk.h - a chunk: new tokens of one context in one step. What a caller hands to forward.
+ *
+ * A row that decodes is a chunk of one token; a prompt is read chunk by chunk (chunked
+ * prefill). A chunk stays inside one block, so all of its rows see the same earlier blocks
+ * whole and their own block up to themselves. */
+#ifndef ENGINE_MODEL_CHUNK_H
+#define ENGINE_MODEL_CHUNK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/context.h"
+
+typedef struct forward_chunk {
+    context *context;
+    const int32_t *ids; /* [T], borrowed */
+    size_t T;           /* >= 1; pos % block_tokens + T <= block_tokens */
+    size_t pos;         /* tokens the context held before */
+    size_t wanted;      /* logits of the last `wanted` rows: 0 .. T */
+    float *logits;      /* [wanted,V], out, the caller's; NULL if wanted is 0 */
+} forward_chunk;
+
+/* What thread time goes to. */
+typedef enum forward_phase {
+    FORWARD_GEMM,
+    FORWARD_TILE,
+    FORWARD_ATTEND,
+    FORWARD_PHASES
+} forward_phase;
+
+#endif
