@@ -77,19 +77,14 @@ static site *new_site(void)
     return s;
 }
 
-static site *start(site *s, void *server, void (*dispatch)(http_request *),
-                   void (*finished)(http_request *))
+static site *start(site *s, http_options o)
 {
-    const http_options o = {.listen = "127.0.0.1:0",
-                            .max_body_bytes = SITE_BODY_LIMIT,
-                            .connections = 400,
-                            .idle_seconds = SITE_IDLE_S,
-                            .read_seconds = SITE_READ_S,
-                            .request_seconds = SITE_REQUEST_S,
-                            .server = server,
-                            .dispatch = dispatch,
-                            .finished = finished};
-
+    o.listen = "127.0.0.1:0";
+    o.max_body_bytes = SITE_BODY_LIMIT;
+    if (!o.connections) o.connections = 400;
+    o.idle_seconds = SITE_IDLE_S;
+    o.read_seconds = SITE_READ_S;
+    o.request_seconds = SITE_REQUEST_S;
     CHECK(http_open(&s->http, &s->loop, &o) == ERR_OK);
     CHECK(http_port(s->http) != 0);
     return s;
@@ -97,15 +92,25 @@ static site *start(site *s, void *server, void (*dispatch)(http_request *),
 
 site *site_open(void)
 {
+    return site_open_small(0, NULL);
+}
+
+site *site_open_small(unsigned connections, const peer_set *trusted_proxies)
+{
     site *s = new_site();
 
-    return start(s, s, dispatch_path, count_finished);
+    return start(s, (http_options){.connections = connections,
+                                   .trusted_proxies = trusted_proxies,
+                                   .server = s,
+                                   .dispatch = dispatch_path,
+                                   .finished = count_finished});
 }
 
 site *site_open_for(void *server, void (*dispatch)(http_request *),
                     void (*finished)(http_request *))
 {
-    return start(new_site(), server, dispatch, finished);
+    return start(new_site(),
+                 (http_options){.server = server, .dispatch = dispatch, .finished = finished});
 }
 
 void site_shut(site *s)
@@ -156,14 +161,25 @@ void site_check_serves(site *s)
 
 /* --- the client --- */
 
+static struct sockaddr_in at(uint32_t address, unsigned port)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(address)};
+}
+
 int client_connect(unsigned port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return client_connect_from(INADDR_LOOPBACK, port);
+}
+
+int client_connect_from(uint32_t address, unsigned port)
+{
+    const struct sockaddr_in from = at(address, 0), to = at(INADDR_LOOPBACK, port);
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0) return fd;
+    CHECK(bind(fd, (const struct sockaddr *)&from, sizeof from) == 0);
+    if (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0) return fd;
     close(fd);
     return -1;
 }
@@ -178,11 +194,16 @@ void client_hang_up(int fd, bool hard)
 
 client *client_open(site *s)
 {
+    return client_open_from(s, INADDR_LOOPBACK);
+}
+
+client *client_open_from(site *s, uint32_t address)
+{
     client *c = calloc(1, sizeof *c);
 
     CHECK(c);
     c->site = s;
-    c->fd = client_connect(http_port(s->http));
+    c->fd = client_connect_from(address, http_port(s->http));
     CHECK(c->fd >= 0);
     return c;
 }

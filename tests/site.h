@@ -54,6 +54,9 @@ site *site_open(void);
 site *site_open_for(void *server, void (*dispatch)(http_request *),
                     void (*finished)(http_request *));
 
+/* site_open's with a limit of its own and proxies that stand for many clients (NULL: none). */
+site *site_open_small(unsigned connections, const peer_set *trusted_proxies);
+
 /* Close the listener and check that nothing is left on the loop. site_shut leaves s to the
  * caller, to look at and to free. */
 void site_shut(site *s);
@@ -100,10 +103,12 @@ typedef enum client_exit {
 
 /* A connected socket, or -1; to hang up hard is to send a reset. From any thread. */
 int client_connect(unsigned port);
+int client_connect_from(uint32_t address, unsigned port); /* a loopback one, 0x7f000002 */
 void client_hang_up(int fd, bool hard);
 
 /* Connect; the caller closes, before or after the site. */
 client *client_open(site *s);
+client *client_open_from(site *s, uint32_t address);
 void client_close(client *c);
 
 /* Connect and send a request that the site holds; back when it does. */

@@ -1,11 +1,17 @@
 /* http.c - a listener: one libmicrohttpd daemon turned by the loop.
  *
  * MHD is driven from outside: its epoll set is one uv_poll, its timeout one uv_timer, and
- * MHD_run is called when either fires and after every batch of resumed connections. What
- * MHD cannot tell (a hang-up while suspended, a deadline while reading) is found here. */
+ * MHD_run is called when either fires and after every batch of resumed connections. A client
+ * that always has one more request for it gets a few rounds a turn: the loop goes on with its
+ * other handles, signals and deadlines among them, and comes back a millisecond later.
+ *
+ *   uv_poll(listener) -> http_accept -> MHD_add_connection -> on_connection
+ *   uv_poll(epoll), uv_timer -> pump -> MHD_run -> on_uri -> on_request ... -> on_completed
+ *   uv_poll(watch) -> hang-ups of suspended connections, which MHD does not see */
 #include "server/http/http.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +23,10 @@
 #include "server/http/http_state.h"
 #include "server/log.h"
 
-enum { WATCH_BATCH = 64, LAST_STEPS = 1000 };
+enum { WATCH_BATCH = 64, PUMP_ROUNDS = 4, LAST_STEPS = 1000 };
 
 static const size_t connection_bytes = 64 * 1024;
 static const uint64_t second_ns = 1000000000u;
-static const uint64_t ping_ns = 10000000000u;
 
 /* --- turning MHD --- */
 
@@ -32,21 +37,31 @@ static void on_timer(uv_timer_t *t)
     pump(t->data);
 }
 
-/* A resume inside MHD_run needs another one: MHD 0.9.75 forgets it in its timeout. */
+/* Run MHD; true: it wants to be run again at once. A resume inside MHD_run needs another one:
+ * MHD 0.9.75 forgets it in its timeout. */
+static bool run_once(http *h, MHD_UNSIGNED_LONG_LONG *ms, bool *waits)
+{
+    h->resumed = false;
+    MHD_run(h->daemon);
+    *waits = MHD_get_timeout(h->daemon, ms) == MHD_YES;
+    return h->resumed || (*waits && *ms == 0);
+}
+
+/* Never asks for a timeout of 0: libuv 1.44 runs such a timer again before anything else, so
+ * that one client who sends without end would be the only one served. */
 static void pump(http *h)
 {
-    MHD_UNSIGNED_LONG_LONG ms;
+    MHD_UNSIGNED_LONG_LONG ms = 0;
+    bool again = true, waits = false;
 
     assert(!h->pumping);
     h->pumping = true;
-    do {
-        h->resumed = false;
-        MHD_run(h->daemon);
-    } while (h->resumed);
+    for (int i = 0; i < PUMP_ROUNDS && again; i++) again = run_once(h, &ms, &waits);
     h->pumping = false;
     if (h->closing) return;
-    if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
-        uv_timer_start(&h->timer, on_timer, ms, 0);
+    if (again) http_drop_stuck(h);
+    if (again || waits)
+        uv_timer_start(&h->timer, on_timer, again ? 1 : ms, 0);
     else
         uv_timer_stop(&h->timer);
 }
@@ -79,12 +94,30 @@ static void on_watch(uv_poll_t *p, int status, int events)
 
 /* --- MHD's callbacks --- */
 
-static http_connection *connection_of(struct MHD_Connection *mhd)
+http_connection *http_connection_of(struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *i = MHD_get_connection_info(
         mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
     return i ? i->socket_context : NULL;
+}
+
+/* The list is in the order of becoming idle, which is what ends last. */
+static void list_put(http *h, http_connection *c)
+{
+    c->next = NULL;
+    c->link = h->last;
+    *h->last = c;
+    h->last = &c->next;
+}
+
+static void list_remove(http *h, http_connection *c)
+{
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    else
+        h->last = c->link;
 }
 
 static void *connection_open(http *h, struct MHD_Connection *mhd)
@@ -94,24 +127,37 @@ static void *connection_open(http *h, struct MHD_Connection *mhd)
     http_connection *c = calloc(1, sizeof *c);
 
     if (!c) return NULL; /* on_uri closes it */
+    c->http = h;
     c->fd = i->connect_fd;
+    c->peer = h->arriving;
     c->deadline_ns = uv_hrtime() + h->options.read_seconds * second_ns;
-    c->next = h->connections;
-    c->link = &h->connections;
-    if (c->next) c->next->link = &c->next;
-    h->connections = c;
+    list_put(h, c);
     h->n_connections++;
     return c;
 }
 
+/* MHD closes the socket after this: what lingers goes on with a descriptor of its own. */
 static void connection_close(http *h, http_connection *c)
 {
     if (!c) return;
     assert(!c->request);
-    *c->link = c->next;
-    if (c->next) c->next->link = c->link;
+    list_remove(h, c);
     h->n_connections--;
+    h->n_shut -= c->shut;
+    if (c->lingers && !h->closing) {
+        const int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (fd >= 0) linger_take(&h->lingering, h->loop, fd);
+    }
     free(c);
+}
+
+void http_connection_shut(http_connection *c)
+{
+    if (c->shut) return;
+    c->shut = true;
+    c->http->n_shut++;
+    shutdown(c->fd, SHUT_RDWR);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
@@ -131,7 +177,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
     http *h = cls;
-    http_connection *c = connection_of(mhd);
+    http_connection *c = http_connection_of(mhd);
     http_request *r = c ? http_request_new(h, c, mhd) : NULL;
 
     if (!r) return NULL;
@@ -148,12 +194,14 @@ static enum MHD_Result on_headers(http_request *r, const char *path, const char 
                                   const char *version)
 {
     const http_refusal *why = http_check_headers(r->mhd, version,
-                                                 r->http->options.max_body_bytes);
+                                                 r->http->options.max_body_bytes, &r->chunked);
 
-    if (!http_request_begin(r, method, path)) return MHD_NO;
+    if (!http_request_begin(r, method, path, strcmp(version, "HTTP/1.0") != 0)) return MHD_NO;
     if (why) r->refused = why;
+    if (r->chunked) http_upload_progress(r->connection);
     if (!r->refused || !r->refused->early) return MHD_YES;
     r->connection->deadline_ns = 0;
+    r->connection->lingers = true;
     http_request_refuse(r, r->refused);
     return http_request_proceed(r);
 }
@@ -186,6 +234,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
     if (!r) return;
     *context = NULL;
     r->connection->request = NULL;
+    list_remove(h, r->connection);
+    list_put(h, r->connection);
     r->connection->deadline_ns = uv_hrtime() + h->options.idle_seconds * second_ns;
     if (h->options.finished && r->method) h->options.finished(r);
     http_request_detach(r);
@@ -211,71 +261,26 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
     abort();
 }
 
-/* --- deadlines --- */
-
-/* The client was too slow to say what it wants. MHD takes no answer before the request is
- * complete, so the few bytes go past it; nothing else is being sent at this moment. */
-static void expire_reading(http_connection *c)
-{
-    static const char answer[] =
-        "HTTP/1.1 408 Request Timeout\r\n"
-        "Content-Type: application/json\r\n"
-        "Connection: close\r\n"
-        "Content-Length: 130\r\n\r\n"
-        "{\"error\":{\"message\":\"The request was not complete in time.\","
-        "\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"request_timeout\"}}";
-    c->deadline_ns = 0;
-    if (c->request) (void)!send(c->fd, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    shutdown(c->fd, SHUT_RDWR); /* MHD sees the end and closes */
-}
-
-static void tick_connection(http *h, http_connection *c, uint64_t now_ns)
-{
-    http_request *r = c->request;
-    const uint64_t limit_ns = h->options.request_seconds * second_ns;
-
-    if (c->deadline_ns && now_ns >= c->deadline_ns) {
-        expire_reading(c);
-        return;
-    }
-    if (!r || !r->held || http_is_gone(r)) return;
-    if (limit_ns && now_ns >= r->arrived_ns + limit_ns)
-        http_request_expire(r);
-    else if (r->streaming && now_ns >= r->written_ns + ping_ns)
-        http_request_ping(r, now_ns);
-}
-
-void http_tick(http *h, uint64_t now_ns)
-{
-    for (http_connection *c = h->connections; c; c = c->next) tick_connection(h, c, now_ns);
-}
-
 /* --- open and close --- */
 
-/* One address may not take all connections: at the limit MHD stops accepting. */
-static unsigned per_address(unsigned connections)
-{
-    return connections - connections / 8;
-}
-
-static struct MHD_Daemon *start(http *h, int fd)
+/* The limit that counts is http_accept's; connections that are shut still count for MHD. */
+static struct MHD_Daemon *start(http *h)
 {
     const http_options *o = &h->options;
 
     MHD_set_panic_func(on_panic, NULL);
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-        h, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, /* first: it hears of the others */
-        MHD_OPTION_LISTEN_SOCKET, fd,                /* an int */
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_bytes,            /* a size_t */
-        MHD_OPTION_CONNECTION_LIMIT, o->connections,                     /* unsigned */
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address(o->connections), /* unsigned */
-        MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,                  /* unsigned */
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET,
+        0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+        NULL, /* first: it hears of the others */
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_bytes, /* a size_t */
+        MHD_OPTION_CONNECTION_LIMIT, 2 * o->connections + 64, /* unsigned */
+        MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,       /* unsigned */
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
 }
 
-static void on_closed(uv_handle_t *handle)
+void http_handle_closed(uv_handle_t *handle)
 {
     http *h = handle->data;
 
@@ -284,30 +289,33 @@ static void on_closed(uv_handle_t *handle)
     free(h);
 }
 
-static void close_handles(http *h)
+static void close_handle(void *handle)
 {
-    uv_close((uv_handle_t *)&h->poll, on_closed);
-    uv_close((uv_handle_t *)&h->watch, on_closed);
-    uv_close((uv_handle_t *)&h->timer, on_closed);
+    uv_close(handle, http_handle_closed);
 }
 
-/* The three handles; on failure none is left open. */
-static bool attach(http *h)
+/* The four handles. On failure those that are open are being closed. */
+static bool attach(http *h, int listen_fd)
 {
     const int mhd_fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 
     h->poll.data = h->watch.data = h->timer.data = h;
     if (uv_poll_init(h->loop, &h->poll, mhd_fd)) return false;
     h->handles++;
-    if (uv_poll_init(h->loop, &h->watch, h->watch_fd)) {
-        uv_close((uv_handle_t *)&h->poll, on_closed);
-        return false;
-    }
+    if (uv_poll_init(h->loop, &h->watch, h->watch_fd)) goto no_watch;
+    h->handles++;
+    if (!http_accept_open(h, listen_fd)) goto no_listener;
     uv_timer_init(h->loop, &h->timer);
-    h->handles += 2;
+    h->handles++;
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
     uv_poll_start(&h->watch, UV_READABLE, on_watch);
     return true;
+
+no_listener:
+    close_handle(&h->watch);
+no_watch:
+    close_handle(&h->poll);
+    return false;
 }
 
 err http_open(http **out, uv_loop_t *loop, const http_options *o)
@@ -319,24 +327,26 @@ err http_open(http **out, uv_loop_t *loop, const http_options *o)
     if (!h) return e;
     h->loop = loop;
     h->options = *o;
+    h->last = &h->connections;
+    h->listen_fd = -1;
     e = address_listen(o->listen, &fd, &h->port);
     if (e) goto no_socket;
     e = ERR_SYSTEM;
     h->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     if (h->watch_fd < 0) goto no_watch;
-    h->daemon = start(h, fd);
+    h->daemon = start(h);
     if (!h->daemon) goto no_daemon;
-    if (!attach(h)) goto no_handles;
+    if (!attach(h, fd)) goto no_handles;
     pump(h);
     *out = h;
     return ERR_OK;
 
 no_handles:
-    MHD_stop_daemon(h->daemon); /* closes fd */
-    if (h->handles) return e;   /* on_closed frees */
-    close(h->watch_fd);
-    free(h);
-    return e;
+    MHD_stop_daemon(h->daemon);
+    if (h->handles) { /* http_handle_closed frees the rest */
+        close(fd);
+        return e;
+    }
 no_daemon:
     close(h->watch_fd);
 no_watch:
@@ -356,6 +366,11 @@ unsigned http_connections(const http *h)
     return h->n_connections;
 }
 
+uint64_t http_refused(const http *h)
+{
+    return h->n_refused;
+}
+
 unsigned http_requests(const http *h)
 {
     return h->n_requests;
@@ -363,12 +378,9 @@ unsigned http_requests(const http *h)
 
 void http_drain(http *h)
 {
-    MHD_socket fd;
-
     if (h->draining) return;
     h->draining = true;
-    fd = MHD_quiesce_daemon(h->daemon);
-    if (fd != MHD_INVALID_SOCKET) close(fd);
+    http_accept_close(h);
 }
 
 /* Answers given a moment ago: MHD sends in small steps, and asks for the next with a timeout
@@ -395,6 +407,9 @@ void http_close(http *h)
         if (r && r->suspended && r->held) http_request_lost(r);
     }
     send_last(h);
-    close_handles(h);
+    linger_close_all(&h->lingering);
+    close_handle(&h->poll);
+    close_handle(&h->watch);
+    close_handle(&h->timer);
     MHD_stop_daemon(h->daemon);
 }

@@ -16,18 +16,20 @@
 #include <uv.h>
 
 #include "engine/err.h"
+#include "server/http/peer.h"
 
 typedef struct http http;
 typedef struct http_request http_request;
 
 typedef struct http_options {
-    const char *listen;       /* "127.0.0.1:8080", "[::1]:0"; port 0: any free one */
-    size_t max_body_bytes;    /* more is 413 before it is read */
-    unsigned connections;     /* limit of open connections */
-    unsigned idle_seconds;    /* a silent connection is closed */
-    unsigned read_seconds;    /* absolute deadline for reading a request: 408 */
-    unsigned request_seconds; /* absolute deadline of a request's answer: 504; 0: none */
-    void *server;             /* handed to handlers as http_server(r) */
+    const char *listen;              /* "127.0.0.1:8080", "[::1]:0"; port 0: any free one */
+    size_t max_body_bytes;           /* more is 413 before it is read */
+    unsigned connections;            /* limit of open connections */
+    const peer_set *trusted_proxies; /* each stands for many clients; NULL: none */
+    unsigned idle_seconds;           /* a silent connection is closed */
+    unsigned read_seconds;           /* absolute deadline for reading a request: 408 */
+    unsigned request_seconds;        /* absolute deadline of a request's answer: 504; 0: none */
+    void *server;                    /* handed to handlers as http_server(r) */
     void (*dispatch)(http_request *r); /* the request is complete: routes.h */
     void (*finished)(http_request *r); /* its last moment, for log and metrics; may be NULL */
 } http_options;
@@ -39,6 +41,7 @@ err http_open(http **out, uv_loop_t *loop, const http_options *o);
 /* The port really bound. */
 unsigned http_port(const http *h);
 unsigned http_connections(const http *h);
+uint64_t http_refused(const http *h); /* connections that were one too many */
 
 /* Requests that reached a handler and are not yet sent to their end. */
 unsigned http_requests(const http *h);

@@ -1,8 +1,16 @@
 /* http_check.c - requests that must not reach a handler: ambiguous framing above all.
  *
  * libmicrohttpd 0.9.75 takes the first of two Content-Lengths, accepts one beside a
- * Transfer-Encoding, and waits for ever on a coding it does not know: with a proxy in front
- * that is request smuggling. Such requests are answered 400 and the connection closes. */
+ * Transfer-Encoding, waits for ever on a coding it does not know, takes a bare CR into a value,
+ * and cuts a value at a NUL: with a proxy in front that is request smuggling. Such requests
+ * are answered 400 and the connection closes.
+ *
+ * Line ends are judged from where the headers lie: 0.9.75 parses them in place and writes a NUL
+ * over each byte of a line's end, so that in its buffer a value, two NULs, and the next name
+ * follow each other. One NUL was a bare LF: who ends every line so may (RFC 9112, 2.2),
+ * one among others is refused. Anything else is a NUL within the value or a folded line, which
+ * is put together elsewhere and which RFC 9112, 5.2 lets a server refuse. Other versions keep
+ * headers elsewhere, and refuse this themselves. */
 #include <string.h>
 #include <strings.h>
 
@@ -19,11 +27,21 @@ const http_refusal http_refuse_too_large = {413, "request_too_large",
                                             "The request body is too large.", true};
 const http_refusal http_refuse_memory = {503, "server_is_overloaded", "Out of memory.", false};
 
+static const http_refusal line_end = {
+    400, NULL, "A header's line is folded, has an odd end, or holds a NUL character.", true};
+
 typedef struct headers_seen {
     unsigned hosts, lengths, codings;
-    bool chunked, compressed, bad_name;
+    bool chunked, compressed, bad_name, bad_line;
     uint64_t length;
+    const char *end; /* of the line before; NULL: not known */
+    ptrdiff_t gap;   /* bytes that end a line; 0: not yet seen */
 } headers_seen;
+
+static bool parses_in_place(void)
+{
+    return strcmp(MHD_get_version(), "0.9.75") == 0;
+}
 
 static bool is_token(const char *name, size_t n)
 {
@@ -51,13 +69,24 @@ static uint64_t parse_length(const char *text)
     return n;
 }
 
-static enum MHD_Result look(void *cls, enum MHD_ValueKind kind, const char *name,
+static void judge_line(headers_seen *seen, const char *name, const char *value)
+{
+    const ptrdiff_t gap = name - seen->end;
+
+    if (seen->gap ? gap != seen->gap : gap != 1 && gap != 2) seen->bad_line = true;
+    seen->gap = gap;
+    seen->end = value + strlen(value);
+}
+
+static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name,
                             size_t name_bytes, const char *value, size_t value_bytes)
 {
     headers_seen *seen = cls;
 
     (void)kind, (void)value_bytes;
     if (!value) value = "";
+    if (seen->end) judge_line(seen, name, value);
+    if (strpbrk(name, "\r\n") || strpbrk(value, "\r\n")) seen->bad_line = true;
     if (!is_token(name, name_bytes)) seen->bad_name = true;
     if (strcasecmp(name, "Host") == 0) seen->hosts++;
     if (strcasecmp(name, "Content-Length") == 0) {
@@ -74,12 +103,14 @@ static enum MHD_Result look(void *cls, enum MHD_ValueKind kind, const char *name
 }
 
 const http_refusal *http_check_headers(struct MHD_Connection *c, const char *version,
-                                       size_t max_body_bytes)
+                                       size_t max_body_bytes, bool *chunked)
 {
-    headers_seen seen = {0};
+    headers_seen seen = {.end = parses_in_place() ? version + strlen(version) : NULL};
     const bool modern = strcmp(version, "HTTP/1.0") != 0;
 
-    MHD_get_connection_values_n(c, MHD_HEADER_KIND, look, &seen);
+    MHD_get_connection_values_n(c, MHD_HEADER_KIND, note, &seen);
+    *chunked = seen.chunked;
+    if (seen.bad_line) return &line_end;
     if (seen.bad_name) return &header_name;
     if (seen.hosts > 1 || seen.lengths > 1 || seen.codings > 1) return &framing;
     if (seen.codings && (seen.lengths || !seen.chunked || !modern)) return &framing;
@@ -91,5 +122,5 @@ const http_refusal *http_check_headers(struct MHD_Connection *c, const char *ver
 /* The handler would see the path cut at a decoded NUL. */
 const http_refusal *http_check_uri(const char *raw)
 {
-    return strstr(raw, "%00") ? &zero_byte : NULL;
+    return strstr(raw, "%00") ? &zero_byte : strpbrk(raw, "\r\n") ? &line_end : NULL;
 }

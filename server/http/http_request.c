@@ -146,12 +146,36 @@ static void choose_id(http_request *r)
     snprintf(r->id, sizeof r->id, "req_%08x%08x%08x%08x", w[0], w[1], w[2], w[3]);
 }
 
-bool http_request_begin(http_request *r, const char *method, const char *path)
+/* Is `close` one of the words of a Connection header? */
+static bool says_close(const char *list)
+{
+    while (list && *(list += strspn(list, " \t,"))) {
+        const size_t n = strcspn(list, " \t,");
+
+        if (n == 5 && strncasecmp(list, "close", 5) == 0) return true;
+        list += n;
+    }
+    return false;
+}
+
+/* A client of a proxy may name the whole URL; what is before the path says nothing that the
+ * Host header does not. */
+static const char *path_of(const char *target)
+{
+    const bool absolute = strncasecmp(target, "http://", 7) == 0 ||
+                          strncasecmp(target, "https://", 8) == 0;
+    const char *path = absolute ? strchr(strchr(target, '/') + 2, '/') : target;
+
+    return path ? path : "/";
+}
+
+bool http_request_begin(http_request *r, const char *method, const char *path, bool modern)
 {
     r->method = strdup(method);
-    r->path = strdup(path);
+    r->path = strdup(path_of(path));
     if (!r->method || !r->path) return false;
     choose_id(r);
+    r->keeps_alive = modern && !says_close(http_header(r, "Connection"));
     return true;
 }
 
@@ -159,6 +183,7 @@ bool http_request_begin(http_request *r, const char *method, const char *path)
  * 413 follows, because MHD takes no answer in the middle of an upload. */
 void http_request_collect(http_request *r, const char *bytes, size_t n)
 {
+    if (r->chunked) http_upload_progress(r->connection);
     if (r->refused) return;
     if (n > r->http->options.max_body_bytes - r->body_bytes)
         r->refused = &http_refuse_too_large;
@@ -229,7 +254,7 @@ enum MHD_Result http_request_proceed(http_request *r)
         suspend(r);
         return MHD_YES;
     }
-    queued = MHD_queue_response(r->mhd, (unsigned)r->status, r->response);
+    queued = http_page_queue(r->mhd, (unsigned)r->status, r->response);
     MHD_destroy_response(r->response); /* MHD has its own reference */
     r->response = NULL;
     return queued;
@@ -304,7 +329,7 @@ static void add_own_headers(http_request *r, const char *content_type)
     if (content_type) MHD_add_response_header(r->response, "Content-Type", content_type);
     if (h->draining || (r->refused && r->refused->early)) {
         MHD_add_response_header(r->response, "Connection", "close");
-    } else {
+    } else if (r->keeps_alive) {
         snprintf(keep, sizeof keep, "timeout=%u", h->options.idle_seconds);
         MHD_add_response_header(r->response, "Keep-Alive", keep);
     }

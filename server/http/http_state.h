@@ -1,4 +1,4 @@
-/* http_state.h - what http.c, http_request.c and http_check.c share; for nobody else.
+/* http_state.h - what the files http*.c share; for nobody else.
  *
  * A connection has at most one request. A request is kept alive by two sides: MHD, from its
  * first line until on_completed (`attached`), and its handler, from dispatch until
@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 
 #include "server/http/http.h"
+#include "server/http/linger.h"
 
 enum { HTTP_MAX_HEADERS = 8, HTTP_ID_BYTES = 128 };
 
@@ -21,8 +22,13 @@ typedef struct http_refusal {
 } http_refusal;
 
 typedef struct http_connection {
-    struct http_connection *next, **link; /* the listener's list */
+    struct http_connection *next, **link; /* the listener's list, longest idle first */
+    http *http;
     int fd;
+    peer peer;
+    bool shut;             /* by us; MHD has not noticed yet */
+    bool lingers;          /* the client may still send when its last answer is out */
+    uint64_t taken_bytes;  /* what MHD had read when the upload last went on */
     http_request *request; /* being read, held or answered; NULL between two */
     uint64_t deadline_ns;  /* for the request to be complete, or to begin; 0: none */
 } http_connection;
@@ -33,13 +39,19 @@ struct http {
     http_options options;
     uv_poll_t poll;   /* MHD's epoll set */
     uv_poll_t watch;  /* our own: suspended connections, for hang-ups MHD does not see */
-    uv_timer_t timer; /* MHD's timeout; 0 when something was resumed */
-    int watch_fd;
-    int handles; /* of those three, not yet closed */
+    uv_timer_t timer; /* MHD's timeout */
+    uv_poll_t listener;
+    int watch_fd, listen_fd; /* listen_fd -1: closed */
+    int handles;             /* of those four, not yet closed */
     unsigned port;
-    bool pumping, resumed, draining, closing;
+    bool pumping, resumed, draining, closing,
+        paused; /* paused: no descriptors to accept with */
     unsigned n_connections, n_requests;
-    http_connection *connections;
+    unsigned n_shut; /* of the connections */
+    uint64_t n_refused;
+    http_connection *connections, **last;
+    peer arriving; /* who is being handed to MHD */
+    linger_list lingering;
 };
 
 struct http_request {
@@ -51,6 +63,8 @@ struct http_request {
     bool gone;    /* the client hung up, or sending failed */
     bool settled; /* we answered in the handler's place */
     bool dispatched, kept;
+    bool chunked;     /* its body has no length */
+    bool keeps_alive; /* the client may send another one on this connection */
     const http_refusal *refused;
 
     char *method, *path;
@@ -75,15 +89,20 @@ struct http_request {
     uint64_t written_ns;
 };
 
-/* http_check.c: is this a request we can frame? Returns what is wrong with it, or NULL. */
+/* http_check.c: is this a request we can frame? Returns what is wrong with it, or NULL.
+ * chunked: has the body no length? */
 const http_refusal *http_check_uri(const char *raw);
 const http_refusal *http_check_headers(struct MHD_Connection *c, const char *version,
-                                       size_t max_body_bytes);
+                                       size_t max_body_bytes, bool *chunked);
 extern const http_refusal http_refuse_too_large, http_refuse_memory;
+
+/* http_deadline.c: an upload has gone on; those that MHD makes nothing of are refused. */
+void http_upload_progress(http_connection *c);
+void http_drop_stuck(http *h);
 
 /* http_request.c: the life of a request between the callbacks of http.c. */
 http_request *http_request_new(http *h, http_connection *c, struct MHD_Connection *mhd);
-bool http_request_begin(http_request *r, const char *method, const char *path);
+bool http_request_begin(http_request *r, const char *method, const char *path, bool modern);
 void http_request_collect(http_request *r, const char *bytes, size_t n);
 void http_request_dispatch(http_request *r);
 void http_request_refuse(http_request *r, const http_refusal *why);
@@ -94,7 +113,23 @@ void http_request_expire(http_request *r); /* its time is over */
 void http_request_ping(http_request *r, uint64_t now_ns);
 void http_request_detach(http_request *r); /* MHD is through with it; may free r */
 
+/* http_page.c: MHD_queue_response for answers of ours; MHD's own pages become JSON there. */
+enum MHD_Result http_page_queue(struct MHD_Connection *c, unsigned status,
+                                struct MHD_Response *response);
+
+/* An answer past MHD, while it cannot give one: to a socket that nothing else is sent to.
+ * header: one more line with its end, or empty. */
+void http_page_send(int fd, const http_refusal *why, const char *header);
+
+/* http_accept.c: the listening socket, which it takes, and who may connect. */
+bool http_accept_open(http *h, int fd);
+void http_accept_tick(http *h);
+void http_accept_close(http *h);
+
 /* http.c: something was resumed: run MHD soon. */
 void http_stir(http *h);
+http_connection *http_connection_of(struct MHD_Connection *mhd); /* NULL: out of memory */
+void http_connection_shut(http_connection *c); /* MHD will see the end and close it */
+void http_handle_closed(uv_handle_t *handle);
 
 #endif

@@ -1,0 +1,96 @@
+/* http_page.c - the error pages that libmicrohttpd makes itself, as JSON.
+ *
+ * What is no HTTP (a line without a version, headers larger than their memory, a length that is
+ * no number) never reaches a handler: the library answers, with HTML, and 0.9.75 has no hook
+ * for it. But it does so through its own public MHD_queue_response, found like any symbol of a
+ * shared library: the one below stands before it and swaps the page. Answers of ours go past
+ * it, to the library's. Where a build resolves the call otherwise, its pages stay HTML and
+ * nothing else changes. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/http/http_state.h"
+#include "server/http/wire_error.h"
+
+typedef enum MHD_Result queue_response(struct MHD_Connection *c, unsigned status,
+                                       struct MHD_Response *response);
+
+/* ISO C has no conversion from an object's address to a function's; POSIX copies the bytes. */
+static queue_response *library_queue(void)
+{
+    void *const found = dlsym(RTLD_NEXT, "MHD_queue_response");
+    queue_response *f;
+
+    memcpy(&f, &found, sizeof f);
+    return f;
+}
+
+enum MHD_Result http_page_queue(struct MHD_Connection *c, unsigned status,
+                                struct MHD_Response *response)
+{
+    return library_queue()(c, status, response);
+}
+
+static const char *sentence_of(unsigned status)
+{
+    switch (status) {
+    case 413:
+        return "The request is too large.";
+    case 414:
+        return "The URL is too long.";
+    case 431:
+        return "The request's headers are too large.";
+    case 501:
+        return "The transfer coding is not supported.";
+    case 505:
+        return "The HTTP version is not supported.";
+    default:
+        return status >= 500 ? "The request cannot be served." : "The request is no HTTP.";
+    }
+}
+
+static char *body_of(int status, const char *code, const char *message)
+{
+    const char *type = status >= 500 ? "server_error" : "invalid_request_error";
+
+    return wire_error_body(type, code, NULL, message);
+}
+
+void http_page_send(int fd, const http_refusal *why, const char *header)
+{
+    char *body = body_of(why->status, why->code, why->message), text[1024];
+    const int n = snprintf(text, sizeof text,
+                           "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%s"
+                           "Connection: close\r\nContent-Length: %zu\r\n\r\n%s",
+                           why->status, MHD_get_reason_phrase_for((unsigned)why->status),
+                           header, body ? strlen(body) : 0, body ? body : "");
+
+    if (n > 0 && (size_t)n < sizeof text)
+        (void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    free(body);
+}
+
+/* Called by the library, for an error page. */
+enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
+                                   struct MHD_Response *page)
+{
+    http_connection *connection = http_connection_of(c);
+    char *body = body_of((int)status, NULL, sentence_of(status));
+    struct MHD_Response *ours = NULL;
+    enum MHD_Result queued;
+
+    if (connection) connection->lingers = true;
+    if (body) ours = MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE);
+    if (!ours) {
+        free(body);
+        return http_page_queue(c, status, page);
+    }
+    MHD_add_response_header(ours, "Content-Type", "application/json");
+    MHD_add_response_header(ours, "Connection", "close");
+    queued = http_page_queue(c, status, ours);
+    MHD_destroy_response(ours);
+    return queued;
+}
