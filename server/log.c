@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
+
 enum {
     LINE_BYTES = 2048,
     TEXT_BYTES = 256, /* of one value, before escaping */
@@ -22,6 +24,8 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 /* A field more than this is not begun: the longest value, every byte of it escaped, fits. */
 static const size_t line_full = LINE_BYTES - 64;
+
+#define SECOND_NS UINT64_C(1000000000)
 
 typedef struct line {
     char text[LINE_BYTES];
@@ -169,13 +173,13 @@ static void put_fields(line *l, va_list args)
 }
 
 /* The line's time is not part of what repeats, so it is made last and put in front. */
-static void stamp(const struct timespec *now, char out[40])
+static void stamp(uint64_t unix_ns, char out[40])
 {
+    const time_t seconds = (time_t)(unix_ns / SECOND_NS);
     struct tm t;
-    const size_t n = gmtime_r(&now->tv_sec, &t) ? strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &t)
-                                                : 0;
+    const size_t n = gmtime_r(&seconds, &t) ? strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &t) : 0;
 
-    snprintf(out + n, 40 - n, ".%03ldZ", now->tv_nsec / 1000000);
+    snprintf(out + n, 40 - n, ".%03uZ", (unsigned)(unix_ns % SECOND_NS / 1000000));
 }
 
 static uint64_t hash(const char *bytes, size_t n)
@@ -210,12 +214,12 @@ static bool admit(const line *l, int64_t now, unsigned *dropped)
     return write;
 }
 
-static void emit(const line *body, const struct timespec *now, unsigned dropped)
+static void emit(const line *body, uint64_t now_ns, unsigned dropped)
 {
     char out[LINE_BYTES + 96], time[40], count[40] = "";
     int n;
 
-    stamp(now, time);
+    stamp(now_ns, time);
     if (dropped)
         snprintf(count, sizeof count, body->json ? ",\"repeated\":%u" : " repeated=%u",
                  dropped);
@@ -230,7 +234,7 @@ static void emit(const line *body, const struct timespec *now, unsigned dropped)
 void log_line(log_level level, const char *msg, ...)
 {
     line l = {.json = state.json};
-    struct timespec now;
+    uint64_t now_ns;
     unsigned dropped;
     va_list args;
 
@@ -240,6 +244,6 @@ void log_line(log_level level, const char *msg, ...)
     va_start(args, msg);
     put_fields(&l, args);
     va_end(args);
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (admit(&l, now.tv_sec, &dropped)) emit(&l, &now, dropped);
+    now_ns = clock_unix_ns();
+    if (admit(&l, (int64_t)(now_ns / SECOND_NS), &dropped)) emit(&l, now_ns, dropped);
 }

@@ -3,14 +3,15 @@
 
 #include <stdio.h>
 #include <unistd.h>
-#include <uv.h>
+
+#include "engine/clock.h"
 
 enum { BAR = 40, PAUSE_NS = 100000000 };
 
 void progress_show(progress *p, double done)
 {
     static const char full[] = "########################################";
-    const uint64_t now = uv_hrtime();
+    const uint64_t now = clock_ns();
     unsigned left;
 
     if (!isatty(STDERR_FILENO)) return;
@@ -21,7 +22,7 @@ void progress_show(progress *p, double done)
     p->shown = done;
     fprintf(stderr, "\r[%-*.*s] %3.0f %%", BAR, (int)(done * BAR), full, done * 100);
     if (done > 0 && now - p->started_ns > 10 * (uint64_t)PAUSE_NS) { /* too early to tell */
-        left = (unsigned)((double)(now - p->started_ns) * 1e-9 * (1 - done) / done + .5);
+        left = (unsigned)(clock_seconds_between(p->started_ns, now) * (1 - done) / done + .5);
         fprintf(stderr, ", %u:%02u left ", left / 60, left % 60);
     }
     fflush(stderr);

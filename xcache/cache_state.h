@@ -32,9 +32,6 @@ struct cache {
     atomic_ullong rebuilt;
 };
 
-/* Seconds since some moment, for what is timed. */
-double cache_now(void);
-
 /* --- blocks, in lifecycle.c --- */
 
 /* A block to write, held once: a free one, or the one that rested longest. Reserved, so it

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/clock.h"
 #include "xcache/cache_state.h"
 #include "xcache/codec/plan.h"
 
@@ -182,11 +183,11 @@ static void transcode_task(void *arg, int i, int slot)
     degrade_slot *f = &job->cache->degrader.list[i];
     const int L = (int)job->cache->shared.codec.m->L;
     const int end = job->layers < L - f->layer ? f->layer + job->layers : L;
-    const double start = cache_now();
+    const double start = clock_seconds();
 
     if (f->block == PREFIX_NONE) return;
     while (f->layer < end) transcode_layer(job->cache, f, f->layer++, slot);
-    f->seconds = cache_now() - start;
+    f->seconds = clock_seconds() - start;
 }
 
 /* All layers are written: the block is half as large, unless its key is taken. */

@@ -1,6 +1,7 @@
 /* rebuild.c - fills pages of the workspace from sealed blocks, whole blocks or some layers at a
  * time. */
 #include "xcache/rebuild.h"
+#include "engine/clock.h"
 
 #include "xcache/cache_state.h"
 
@@ -37,12 +38,12 @@ static void rebuild_task(void *arg, int i, int slot)
     rebuild_job *job = arg;
     const codec_state *c = &job->x->shared->codec;
     const size_t one = c->block_tokens * c->m->D;
-    const double start = cache_now();
+    const double start = clock_seconds();
 
     rebuild_block(
         job->x, job->list[i], job->from, job->to,
         job->states ? job->states + (size_t)i * one : job->x->shared->slots[slot].state, slot);
-    job->seconds[i] = cache_now() - start;
+    job->seconds[i] = clock_seconds() - start;
 }
 
 static void run_rebuild(cache *c, rebuild_job *job, size_t n)

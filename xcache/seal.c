@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "engine/clock.h"
 #include "xcache/cache_state.h"
 
 enum { SEALS_AT_ONCE = 64, LAYERS_AT_ONCE = 4 };
@@ -77,14 +78,14 @@ static void seal_task(void *arg, int i, int slot)
 {
     seal *job = (seal *)arg + i / 2;
     xcontext *x = job->x;
-    const double start = cache_now();
+    const double start = clock_seconds();
 
     if (i % 2 == 0) {
         while (x->sealed_layers < job->encode) encode_layer(x, x->sealed_layers++, slot);
-        job->encode_seconds += cache_now() - start;
+        job->encode_seconds += clock_seconds() - start;
     } else if (x->rebuilt_layers < job->rebuild) {
         while (x->rebuilt_layers < job->rebuild) rebuild_layer(x, x->rebuilt_layers++, slot);
-        job->rebuild_seconds += cache_now() - start;
+        job->rebuild_seconds += clock_seconds() - start;
     }
 }
 

@@ -25,6 +25,7 @@
 
 #include <string.h>
 
+#include "engine/clock.h"
 #include "engine/model/rope.h"
 #include "engine/model/step.h"
 
@@ -186,20 +187,20 @@ static void attend_block(const attend_job *job, const step_unit *u, int slot_id)
     const context_ops *ops = in->context->ops;
     const bool seen = first_seen(job, in->pos) <= u->block;
     double *seconds = f->slots[slot_id].seconds;
-    const double start = step_now();
+    const double start = clock_seconds();
     double ready;
     kv_tile tile;
     const size_t n = ops->tile(in->context, job->layer, u->block, slot_id, &tile);
     kern_attend a = view(job, u, n);
 
-    ready = step_now();
+    ready = clock_seconds();
     seconds[FORWARD_TILE] += ready - start;
     for (size_t g = 0; seen && g < f->m->G; g++) {
         point_at_head(f, &tile, g, in->T == 1, &a);
         attend_group(f, u, g, call_for(f->kern, tile.format), &a);
     }
     ops->release(in->context, slot_id);
-    seconds[FORWARD_ATTEND] += step_now() - ready;
+    seconds[FORWARD_ATTEND] += clock_seconds() - ready;
 }
 
 /* Merge the partial result of head h of the t-th row of a unit into the running one, from the

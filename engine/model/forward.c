@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/clock.h"
 #include "engine/model/attention.h"
 #include "engine/model/step.h"
 
@@ -141,7 +142,7 @@ typedef struct multiply_job {
 static void multiply_share(void *arg, int i, int s)
 {
     const multiply_job *job = arg;
-    const double start = step_now();
+    const double start = clock_seconds();
     size_t first = (size_t)i * job->share, left = job->share;
 
     for (int j = 0; j < job->n && left; j++) {
@@ -157,7 +158,7 @@ static void multiply_share(void *arg, int i, int s)
         left -= last - first;
         first = 0;
     }
-    job->f->slots[s].seconds[FORWARD_GEMM] += step_now() - start;
+    job->f->slots[s].seconds[FORWARD_GEMM] += clock_seconds() - start;
 }
 
 /* Rows that a product reads. */

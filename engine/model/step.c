@@ -7,15 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-double step_now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t); /* not the CPU's time: a barrier's wait counts */
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* What is being carved; memory is NULL where bytes are only counted. */
 typedef struct carver {

@@ -87,9 +87,6 @@ struct forward {
 err step_open(struct forward *f);
 void step_close(struct forward *f);
 
-/* Seconds of a clock that only goes forward. */
-double step_now(void);
-
 /* Row t of q8 [R,D] = x [D] in eight bits. */
 void step_code_row(const struct forward *f, const float *x, size_t t, size_t D);
 

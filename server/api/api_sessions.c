@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/api/reply.h"
 #include "server/api/routes.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/json.h"
+#include "server/random.h"
 #include "server/text.h"
 
 static const char prefix[] = "/v1/sessions/";
@@ -240,7 +240,7 @@ static bool read_fork(visitor *v, json_fault *why)
     if (good && name[0])
         snprintf(v->name, sizeof v->name, "%s", name);
     else if (good)
-        reply_make_id(v->name, "session-");
+        random_id(v->name, "session-");
     cJSON_Delete(body);
     return good;
 }

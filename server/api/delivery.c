@@ -5,10 +5,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/clock.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/http/wire_error.h"
 #include "server/log.h"
+#include "server/random.h"
 
 /* A client that has this much unread text is taken for dead. */
 enum { MAX_BACKLOG_BYTES = 1 << 20 };
@@ -104,7 +106,7 @@ static void observe_tokens(choice *c, size_t published, uint64_t now_ns)
 
     if (n && c->last_token_ns)
         metrics_observe_tokens(c->of->server->metrics, n,
-                               (double)(now_ns - c->last_token_ns) / 1e9);
+                               clock_seconds_between(c->last_token_ns, now_ns));
     if (n) c->last_token_ns = now_ns;
     c->observed = published;
 }
@@ -125,7 +127,7 @@ static void on_progress(generation *g)
     text_builder t = {0};
 
     open_stream(d);
-    observe_tokens(c, published, uv_hrtime());
+    observe_tokens(c, published, clock_ns());
     if (!d->request.stream || atomic_load(&g->cancel)) return;
     write_tokens(c, &t, published);
     if (t.n || t.failed) send_events(d, &t);
@@ -250,18 +252,18 @@ static void log_end(const choice *c, const char *finish)
 {
     const generation *g = c->generation;
     const http_request *r = c->of->http;
-    const uint64_t now_ns = uv_hrtime(), arrived_ns = http_arrived_ns(r);
+    const uint64_t now_ns = clock_ns(), arrived_ns = http_arrived_ns(r);
     const uint64_t started_ns = g->out.started_ns ? g->out.started_ns : now_ns;
-    const double ttft_ms = (double)(g->out.first_ns - arrived_ns) / 1e6;
+    const double ttft_ms = clock_ms_between(arrived_ns, g->out.first_ns);
 
     log_line(LOG_INFO, "generation", "req_id", LOG_TEXT(http_id(r)), "choice",
              LOG_INT(c->reply.index), "route", LOG_TEXT(http_route(r)), "prompt_tokens",
              LOG_INT(g->in.n_ids), "cached_tokens", LOG_INT(g->out.cached_tokens),
              "completion_tokens", LOG_INT(g->out.n_tokens), "cache_bytes",
              LOG_INT(g->out.cache_bytes), "queue_ms",
-             LOG_NUM((double)(started_ns - g->out.queued_ns) / 1e6), "ttft_ms",
+             LOG_NUM(clock_ms_between(g->out.queued_ns, started_ns)), "ttft_ms",
              LOG_NUM(g->out.first_ns ? ttft_ms : -1), "total_ms",
-             LOG_NUM((double)(now_ns - arrived_ns) / 1e6), "finish", LOG_TEXT(finish), NULL);
+             LOG_NUM(clock_ms_between(arrived_ns, now_ns)), "finish", LOG_TEXT(finish), NULL);
 }
 
 /* The events that a choice still owes. */
@@ -279,7 +281,7 @@ static void on_done(generation *g, err e)
 {
     choice *c = g->user;
     delivery *d = c->of;
-    const uint64_t now_ns = uv_hrtime(), arrived_ns = http_arrived_ns(d->http);
+    const uint64_t now_ns = clock_ns(), arrived_ns = http_arrived_ns(d->http);
     const bool failed = e != ERR_OK && e != ERR_CANCELED;
 
     if (e == ERR_OK && g->out.finish == FINISH_ABORT) e = ERR_CANCELED;
@@ -364,7 +366,7 @@ static err submit(delivery *d, const request_env *env, leaders *l, delivery_refu
     reply common = {
         .model = env->model_name, .created = (uint64_t)time(NULL), .request = &d->request};
 
-    reply_make_id(common.id, d->kind->id_prefix);
+    random_id(common.id, d->kind->id_prefix);
     for (size_t p = 0; p < d->request.n_prompts; p++)
         TRY(make_choices(d, env, &common, p, l, why));
     return l->n <= sched_queue_limit(to) ? sched_submit(to, l->list, l->n) : ERR_TOOMANY;

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "engine/utf8.h"
 #include "server/text.h"
 
@@ -65,14 +65,6 @@ static const double bounds_bytes[MAX_BOUNDS] = {256,    1024,    4096,    16384,
                                                 262144, 1048576, 4194304, 16777216};
 
 /* --- the process --- */
-
-static double process_cpu_seconds(void)
-{
-    struct timespec t = {0};
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static double process_resident_bytes(void)
 {
@@ -295,15 +287,6 @@ static http_row *http_row_of(metrics *m, const char *route, const char *method, 
     return &m->http[m->n_http++];
 }
 
-/* Seconds since 1970 at which the process began, near enough: when this ran. */
-static double wall_seconds(void)
-{
-    struct timespec t = {0};
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 err metrics_new(metrics **out, const metrics_info *info)
 {
     metrics *m = calloc(1, sizeof *m);
@@ -313,7 +296,7 @@ err metrics_new(metrics **out, const metrics_info *info)
         metrics_free(m);
         return ERR_NOMEM;
     }
-    m->started_seconds = wall_seconds();
+    m->started_seconds = (double)clock_unix_ns() * 1e-9; /* near enough to the process's */
     make_token_bounds(m->token_bounds, info->ctx_size);
     const double *const bounds_tokens = m->token_bounds;
 #define HISTOGRAM(name, bounds, labels, help) \
@@ -367,7 +350,7 @@ void metrics_observe_tokens(metrics *m, size_t n, double seconds)
 /* A span of two times, either of which may never have come. */
 static void observe_span(histogram *h, uint64_t from_ns, uint64_t to_ns)
 {
-    if (from_ns && to_ns >= from_ns) histogram_add(h, (double)(to_ns - from_ns) / 1e9, 1);
+    if (from_ns && to_ns >= from_ns) histogram_add(h, clock_seconds_between(from_ns, to_ns), 1);
 }
 
 static void observe_times(metrics *m, const generation_out *o, uint64_t arrived_ns,
@@ -381,8 +364,9 @@ static void observe_times(metrics *m, const generation_out *o, uint64_t arrived_
     observe_span(&h[HISTOGRAM_request_prefill_seconds], o->started_ns, o->first_ns);
     observe_span(&h[HISTOGRAM_request_decode_seconds], o->first_ns, o->ended_ns);
     if (o->n_tokens > 1 && o->first_ns && o->ended_ns >= o->first_ns)
-        histogram_add(&h[HISTOGRAM_request_time_per_output_token_seconds],
-                      (double)(o->ended_ns - o->first_ns) / 1e9 / (double)(o->n_tokens - 1), 1);
+        histogram_add(
+            &h[HISTOGRAM_request_time_per_output_token_seconds],
+            clock_seconds_between(o->first_ns, o->ended_ns) / (double)(o->n_tokens - 1), 1);
 }
 
 void metrics_count_generation(metrics *m, const generation *g, bool failed, uint64_t arrived_ns,

@@ -1,22 +1,9 @@
 /* reply.c - the words that both generation endpoints use. */
 #include "server/api/reply.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "engine/utf8.h"
-
-void reply_make_id(char id[48], const char *prefix)
-{
-    struct timespec now = {0};
-    uint32_t w[4] = {0};
-
-    if (getrandom(w, sizeof w, 0) != (ssize_t)sizeof w) clock_gettime(CLOCK_MONOTONIC, &now);
-    w[0] ^= (uint32_t)now.tv_nsec;
-    snprintf(id, 48, "%s%08x%08x%08x%08x", prefix, w[0], w[1], w[2], w[3]);
-}
 
 void reply_open(text_builder *t, const reply *a, const char *object)
 {

@@ -11,13 +11,14 @@
 #include <stdint.h>
 
 #include "server/api/request.h"
+#include "server/random.h"
 #include "server/sched/generation.h"
 #include "server/text.h"
 
 typedef struct reply {
-    char id[48];       /* "chatcmpl-..." */
-    const char *model; /* borrowed */
-    uint64_t created;  /* seconds since 1970 */
+    char id[RANDOM_ID_BYTES]; /* "chatcmpl-..." */
+    const char *model;        /* borrowed */
+    uint64_t created;         /* seconds since 1970 */
     const request *request;
     const generation *generation; /* with in.ids still there */
     size_t index;                 /* of the choice */
@@ -31,9 +32,6 @@ typedef struct reply_slice {
     bool first;                  /* of the stream */
     bool last;                   /* the generation has ended: says why */
 } reply_slice;
-
-/* An id of its own: the prefix and 32 hexadecimal digits. */
-void reply_make_id(char id[48], const char *prefix);
 
 /* `{"id":..,"object":..,"created":..,"model":..,"system_fingerprint":..` */
 void reply_open(text_builder *t, const reply *a, const char *object);

@@ -7,10 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "server/api/resume.h"
+#include "server/random.h"
 
 static const char invalid[] = "invalid_value";
 static const char unsupported[] = "unsupported_parameter";
@@ -93,22 +92,12 @@ static bool read_fields(sample_params *sample, const cJSON *body, json_fault *wh
     return true;
 }
 
-static uint64_t random_seed(void)
-{
-    uint64_t seed;
-    struct timespec now;
-
-    if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed) return seed;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_nsec * 0x9e3779b97f4a7c15u + (uint64_t)now.tv_sec;
-}
-
 static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, json_fault *why)
 {
     int64_t given = 0;
 
     if (!json_get_int64(body, text, "seed", &given, why)) return false;
-    *seed = json_get(body, "seed") ? (uint64_t)given : random_seed();
+    *seed = json_get(body, "seed") ? (uint64_t)given : random_number();
     return true;
 }
 

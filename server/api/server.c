@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "engine/kern/cpu.h"
 #include "server/api/notify.h"
 #include "server/api/routes.h"
@@ -64,7 +65,7 @@ static void on_finished(http_request *r)
     const server *s = http_server(r);
     const char *label = http_route(r) ? http_route(r) : "other";
     const int status = http_status(r) ? http_status(r) : 499; /* the client left */
-    const double ms = (double)(uv_hrtime() - http_arrived_ns(r)) / 1e6;
+    const double ms = clock_ms_between(http_arrived_ns(r), clock_ns());
     size_t body_bytes;
 
     http_body(r, &body_bytes);
@@ -136,7 +137,7 @@ static void look_at_sessions(daemon_state *d)
 static void on_tick(uv_timer_t *t)
 {
     daemon_state *d = t->data;
-    const uint64_t now_ns = uv_hrtime();
+    const uint64_t now_ns = clock_ns();
 
     http_tick(d->s.api, now_ns);
     if (d->s.admin) http_tick(d->s.admin, now_ns);
@@ -149,7 +150,7 @@ static void on_tick(uv_timer_t *t)
 static void begin_drain(daemon_state *d, int signum)
 {
     server *s = &d->s;
-    const uint64_t now_ns = uv_hrtime();
+    const uint64_t now_ns = clock_ns();
 
     s->ready = false;
     s->draining = true;

@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
+#include "engine/clock.h"
 #include "xcache/codec/plan.h"
 #include "xcache/codec/remat.h"
 #include "xcache/rebuild.h"
@@ -14,11 +14,6 @@
 #define GIB (UINT64_C(1) << 30)
 
 /* --- time --- */
-
-static double now(void)
-{
-    return (double)uv_hrtime() * 1e-9;
-}
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -152,9 +147,9 @@ static err time_case(crowd *w, const bench_case *what, const stage *s, double *s
         double start;
 
         TRY(rewind_all(w, what->depth));
-        start = now();
+        start = clock_seconds();
         read_text(w, 0, w->n, what->depth, end, what->step);
-        if (run) seconds[run - 1] = now() - start;
+        if (run) seconds[run - 1] = clock_seconds() - start;
         stage_tell(s, (double)(run + 1) / runs);
     }
     return ERR_OK;
@@ -240,10 +235,10 @@ static void multiply(void *arg, int i, int slot)
 
 static double time_products(team *t, products *p)
 {
-    const double start = now();
+    const double start = clock_seconds();
 
     t->run(t, multiply, p, p->tasks);
-    return now() - start;
+    return clock_seconds() - start;
 }
 
 /* --- attaching --- */
@@ -303,9 +298,9 @@ static double time_rebuild(const crowd *w)
     double start;
 
     rebuild_drop_pages(w->cache);
-    start = now();
+    start = clock_seconds();
     while (rebuild_pages(w->contexts[0], SIZE_MAX)) {}
-    return now() - start;
+    return clock_seconds() - start;
 }
 
 /* Rebuilds and the products that are their ceiling take turns: what else the machine does

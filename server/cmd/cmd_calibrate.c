@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "config/config.h"
+#include "engine/clock.h"
 #include "server/cmd/command.h"
 #include "server/cmd/plan_maker.h"
 #include "server/plans.h"
@@ -141,7 +141,7 @@ static err write_plan(const config *c, const runtime *r, outcome *o)
 
 static err calibrate(const config *c, const runtime *r, outcome *o)
 {
-    const uint64_t start = uv_hrtime();
+    const uint64_t start = clock_ns();
     plan_maker_wish w;
     err e;
 
@@ -152,7 +152,7 @@ static err calibrate(const config *c, const runtime *r, outcome *o)
         explain_failure(r, &w, e, o);
         return e;
     }
-    o->seconds = (double)(uv_hrtime() - start) * 1e-9;
+    o->seconds = clock_seconds_between(start, clock_ns());
     return write_plan(c, r, o);
 }
 

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "config/config.h"
+#include "engine/clock.h"
 #include "server/cmd/command.h"
 #include "server/document.h"
 #include "server/runtime.h"
@@ -159,7 +159,7 @@ static err generate(runtime *r, generation *g, bool quiet)
     batch b;
     err e;
 
-    g->out.started_ns = uv_hrtime();
+    g->out.started_ns = clock_ns();
     TRY(batch_open(&b, r, 1));
     e = batch_add(&b, g);
     while (e == ERR_OK && !over) {
@@ -167,7 +167,7 @@ static err generate(runtime *r, generation *g, bool quiet)
         over = batch_take(&b) != NULL;
         if (!quiet) shown = show(g, over, shown);
     }
-    g->out.ended_ns = uv_hrtime();
+    g->out.ended_ns = clock_ns();
     batch_close(&b);
     return e;
 }

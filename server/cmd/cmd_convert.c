@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "config/config.h"
+#include "engine/clock.h"
 #include "server/cmd/command.h"
 #include "server/convert/convert.h"
 #include "server/text.h"
@@ -63,7 +63,7 @@ static bool print_text(const convert_made *m, const char *type, double seconds)
 
 static int run(config *c)
 {
-    const uint64_t start = uv_hrtime();
+    const uint64_t start = clock_ns();
     const convert_wish w = {.folder = c->argument,
                             .out = *c->out ? c->out : NULL,
                             .type = read_type(c->type),
@@ -81,7 +81,7 @@ static int run(config *c)
         fprintf(stderr, "xquantd: %s: %s\n", w.folder, why.message);
         return 1;
     }
-    seconds = (double)(uv_hrtime() - start) * 1e-9;
+    seconds = clock_seconds_between(start, clock_ns());
     print_notes(&made, w.type);
     if (c->json ? print_json(&made, c->type, seconds) : print_text(&made, c->type, seconds))
         return 0;

@@ -2,15 +2,10 @@
 #include "server/cmd/probe.h"
 
 #include <stdlib.h>
-#include <uv.h>
 
+#include "engine/clock.h"
 #include "xcache/rebuild.h"
 #include "xcache/workspace.h"
-
-static double now(void)
-{
-    return (double)uv_hrtime() * 1e-9;
-}
 
 /* Room for PROBE_BLOCKS blocks in any mode, filled lazily. */
 static err open_cache(const runtime *r, const model *m, const char *mode,
@@ -49,7 +44,7 @@ static err seal_blocks(cache *c, size_t B, context **out)
 /* The fastest of the runs that begin within PROBE_SECONDS, after one that does not count. */
 static double time_rebuilds(cache *c, context *x)
 {
-    const double until = now() + PROBE_SECONDS;
+    const double until = clock_seconds() + PROBE_SECONDS;
     double best = 0;
     int runs = 0;
 
@@ -57,12 +52,12 @@ static double time_rebuilds(cache *c, context *x)
         double seconds;
 
         rebuild_drop_pages(c);
-        seconds = -now();
+        seconds = -clock_seconds();
         while (rebuild_pages(x, SIZE_MAX)) {}
-        seconds += now();
+        seconds += clock_seconds();
         if (runs == 1 || (runs > 1 && seconds < best)) best = seconds;
         runs++;
-    } while (runs < 2 || now() < until);
+    } while (runs < 2 || clock_seconds() < until);
     return best;
 }
 

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "server/http/address.h"
 #include "server/http/http_state.h"
 #include "server/log.h"
@@ -130,7 +131,7 @@ static void *connection_open(http *h, struct MHD_Connection *mhd)
     c->http = h;
     c->fd = i->connect_fd;
     c->peer = h->arriving;
-    c->deadline_ns = uv_hrtime() + h->options.read_seconds * second_ns;
+    c->deadline_ns = clock_ns() + h->options.read_seconds * second_ns;
     list_put(h, c);
     h->n_connections++;
     return c;
@@ -236,7 +237,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
     r->connection->request = NULL;
     list_remove(h, r->connection);
     list_put(h, r->connection);
-    r->connection->deadline_ns = uv_hrtime() + h->options.idle_seconds * second_ns;
+    r->connection->deadline_ns = clock_ns() + h->options.idle_seconds * second_ns;
     if (h->options.finished && r->method) h->options.finished(r);
     http_request_detach(r);
 }

@@ -47,7 +47,7 @@ uint64_t http_refused(const http *h); /* connections that were one too many */
 unsigned http_requests(const http *h);
 
 /* Call once a second: enforces the deadlines, and keeps silent event streams alive with a
- * `: ping` comment after ten seconds. now_ns: the clock of uv_hrtime. */
+ * `: ping` comment after ten seconds. now_ns: by clock_ns. */
 void http_tick(http *h, uint64_t now_ns);
 
 /* Stop accepting; every further answer carries `Connection: close`. */
@@ -65,7 +65,7 @@ const char *http_header(const http_request *r, const char *name); /* NULL if abs
 const char *http_id(const http_request *r); /* x-request-id, ours or a sane inbound one */
 const char *http_body(const http_request *r, size_t *n); /* NUL-terminated past n */
 void *http_server(const http_request *r);
-uint64_t http_arrived_ns(const http_request *r); /* uv_hrtime when its first line was read */
+uint64_t http_arrived_ns(const http_request *r); /* by clock_ns, when its first line was read */
 bool http_is_gone(const http_request *r);
 int http_status(const http_request *r); /* of the answer; 0: none yet, or the client left */
 

@@ -5,11 +5,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
+#include "engine/clock.h"
 #include "server/http/http_state.h"
 #include "server/http/wire_error.h"
+#include "server/random.h"
 
 enum { STREAM_BLOCK = 16384 };
 
@@ -26,7 +27,7 @@ http_request *http_request_new(http *h, http_connection *c, struct MHD_Connectio
     r->connection = c;
     r->mhd = mhd;
     r->attached = true;
-    r->arrived_ns = uv_hrtime();
+    r->arrived_ns = clock_ns();
     return r;
 }
 
@@ -136,14 +137,11 @@ static bool sane_id(const char *id)
 static void choose_id(http_request *r)
 {
     const char *inbound = http_header(r, "x-request-id");
-    uint32_t w[4] = {0};
 
-    if (inbound && sane_id(inbound)) {
+    if (inbound && sane_id(inbound))
         strcpy(r->id, inbound);
-        return;
-    }
-    if (getrandom(w, sizeof w, 0) != (ssize_t)sizeof w) w[0] = (uint32_t)r->arrived_ns;
-    snprintf(r->id, sizeof r->id, "req_%08x%08x%08x%08x", w[0], w[1], w[2], w[3]);
+    else
+        random_id(r->id, "req_");
 }
 
 /* Is `close` one of the words of a Connection header? */
@@ -434,7 +432,7 @@ void http_stream_begin(http_request *r, int status, const char *content_type)
     if (http_is_gone(r)) return;
     r->streaming = true;
     r->events = strncasecmp(content_type, event_stream, sizeof event_stream - 1) == 0;
-    r->written_ns = uv_hrtime();
+    r->written_ns = clock_ns();
     set_response(
         r, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, reader, r, NULL),
         status, content_type);
@@ -445,7 +443,7 @@ err http_stream_write(http_request *r, const char *bytes, size_t n)
 {
     if (http_is_gone(r)) return ERR_CANCELED;
     assert(r->held && r->streaming);
-    r->written_ns = uv_hrtime();
+    r->written_ns = clock_ns();
     return append(r, bytes, n);
 }
 

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
+
 enum { LINGER_MAX = 256, READS_A_TURN = 4, DROP_BYTES = 65536 };
 
 static const uint64_t patience_ns = 10000000000u;
@@ -66,7 +68,7 @@ void linger_take(linger_list *l, uv_loop_t *loop, int fd)
     }
     s->fd = fd;
     s->list = l;
-    s->end_ns = uv_hrtime() + patience_ns;
+    s->end_ns = clock_ns() + patience_ns;
     s->next = l->first;
     s->link = &l->first;
     if (s->next) s->next->link = &s->next;

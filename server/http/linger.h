@@ -21,7 +21,7 @@ typedef struct linger_list {
  * or with many lingering already, fd is closed at once. */
 void linger_take(linger_list *l, uv_loop_t *loop, int fd);
 
-/* Close those whose time is over (uv_hrtime), or all. */
+/* Close those whose time is over (by clock_ns), or all. */
 void linger_tick(linger_list *l, uint64_t now_ns);
 void linger_close_all(linger_list *l);
 

@@ -1,5 +1,6 @@
 /* batch.c - who takes part in a step, and with how many rows. */
 #include "server/sched/batch.h"
+#include "engine/clock.h"
 #include "xcache/degrade.h"
 #include "xcache/seal.h"
 
@@ -7,7 +8,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 enum { LEAST_ROWS = 8 };
 
@@ -94,11 +94,6 @@ generation *batch_take(batch *b)
 
 /* --- a step --- */
 
-static double now(void)
-{
-    return (double)uv_hrtime() * 1e-9;
-}
-
 static void average(double *lately, double seconds)
 {
     *lately = *lately > 0 ? *lately + LATELY * (seconds - *lately) : seconds;
@@ -152,11 +147,11 @@ static int count_layers(double left, double layer_seconds, bool alone)
 static bool warm(batch *b, run *x, bool alone, double left)
 {
     const int layers = count_layers(left, b->warm_seconds, alone);
-    const double start = now();
+    const double start = clock_seconds();
 
     if (alone) return run_warm(x);
     if (run_warm_layers(x, layers)) return true;
-    average(&b->warm_seconds, (now() - start) / layers);
+    average(&b->warm_seconds, (clock_seconds() - start) / layers);
     return false;
 }
 
@@ -246,24 +241,24 @@ static size_t list_sealing(batch *b, bool all)
 static bool seal(batch *b, size_t decoding, double left)
 {
     const size_t n = list_sealing(b, !decoding);
-    const double start = now();
+    const double start = clock_seconds();
     int layers;
 
     if (!n) return false;
     layers = seal_layers(b->runtime->cache, b->sealing, n,
                          count_layers(left, b->layer_seconds, !decoding));
-    if (decoding) average(&b->layer_seconds, (now() - start) / layers);
+    if (decoding) average(&b->layer_seconds, (clock_seconds() - start) / layers);
     return true;
 }
 
 /* Make room ahead of need, as much as fits the time beside rows that decode. */
 static void degrade(batch *b, size_t decoding, double left)
 {
-    const double start = now();
+    const double start = clock_seconds();
     const int done = degrade_step(b->runtime->cache,
                                   count_layers(left, b->degrade_seconds, !decoding));
 
-    if (done && decoding) average(&b->degrade_seconds, (now() - start) / done);
+    if (done && decoding) average(&b->degrade_seconds, (clock_seconds() - start) / done);
 }
 
 /* Compute the pieces: those that decode first, then those of prompts. */
@@ -274,20 +269,20 @@ static void compute(batch *b, size_t decoding, double start)
     for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
     count_size(b, decoding + rows);
     forward_step(b->runtime->forward, b->pieces, b->stepped);
-    learn(b, decoding, rows, now() - start);
+    learn(b, decoding, rows, clock_seconds() - start);
     take(b, decoding);
 }
 
 void batch_step(batch *b)
 {
-    const double begun = now(), left = (STRETCH - 1) * b->decode_seconds;
+    const double begun = clock_seconds(), left = (STRETCH - 1) * b->decode_seconds;
     const size_t decoding = bring_decoding(b);
     const bool sealed = seal(b, decoding, left);
-    const double start = now(), rest = left - (start - begun);
+    const double start = clock_seconds(), rest = left - (start - begun);
 
     b->n_news = 0;
     b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding, rest, !sealed), rest);
     if (b->stepped) compute(b, decoding, start);
     fork_copies(b);
-    degrade(b, decoding, left - (now() - begun - b->decode_seconds));
+    degrade(b, decoding, left - (clock_seconds() - begun - b->decode_seconds));
 }

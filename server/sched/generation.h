@@ -64,7 +64,7 @@ typedef struct generation_out {
     generation_finish finish;
     size_t cached_tokens; /* of the prompt, taken from the cache */
     size_t cache_bytes;   /* the context's blocks at the end */
-    uint64_t queued_ns, started_ns, first_ns, ended_ns; /* uv_hrtime clock; 0: never */
+    uint64_t queued_ns, started_ns, first_ns, ended_ns; /* by clock_ns; 0: never */
 } generation_out;
 
 typedef struct generation {

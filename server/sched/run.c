@@ -4,7 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
+
+#include "engine/clock.h"
 
 /* Tokens whose layer inputs are computed: the last one sampled is not. */
 static size_t computed_tokens(size_t prompt_tokens, size_t max_tokens)
@@ -143,15 +144,15 @@ static void choose(run *x)
 {
     const size_t V = x->runtime->weights->V;
     generation *g = x->generation;
-    const uint64_t start = uv_hrtime();
+    const uint64_t start = clock_ns();
     int32_t id;
 
     memcpy(x->logits + V, x->logits, V * sizeof *x->logits);
     id = sampler_pick(x->sampler, x->logits + V);
     sampler_see_answer(x->sampler, id);
-    if (!g->out.first_ns) g->out.first_ns = uv_hrtime();
+    if (!g->out.first_ns) g->out.first_ns = clock_ns();
     x->over = generation_add(g, id, g->in.top >= 0 ? x->logits : NULL);
-    x->sample_seconds += (double)(uv_hrtime() - start) * 1e-9;
+    x->sample_seconds += clock_seconds_between(start, clock_ns());
 }
 
 /* Its prompt is read. */

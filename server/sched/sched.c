@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/clock.h"
 #include "server/sched/queue.h"
 #include "xcache/degrade.h"
 
@@ -217,7 +218,7 @@ static void forget_running(sched *s, const generation *g)
 /* How long a place in the queue lasts. Lock held. */
 static void note_end(sched *s, uint64_t now_ns)
 {
-    const double seconds = (double)(now_ns - s->last_end_ns) * 1e-9;
+    const double seconds = clock_seconds_between(s->last_end_ns, now_ns);
 
     if (s->last_end_ns) s->service_seconds += (seconds - s->service_seconds) / 8;
     s->last_end_ns = s->waiting.n ? now_ns : 0; /* an idle while counts for nothing */
@@ -230,7 +231,7 @@ static void finish(sched *s, generation *g, err e)
 
     g->result = e;
     if (e != ERR_OK) generation_end(g, FINISH_ABORT);
-    g->out.ended_ns = uv_hrtime();
+    g->out.ended_ns = clock_ns();
     read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
     forget_running(s, g);
@@ -274,7 +275,7 @@ static void announce(sched *s, generation *g)
 {
     pthread_mutex_lock(&s->lock);
     for (; g; g = g->copy) {
-        g->out.started_ns = uv_hrtime();
+        g->out.started_ns = clock_ns();
         list_news(s, g);
     }
     pthread_mutex_unlock(&s->lock);
@@ -286,7 +287,7 @@ static void finish_all(sched *s, generation *g, err e)
 {
     for (generation *next; g; g = next) {
         next = g->copy;
-        g->out.started_ns = uv_hrtime();
+        g->out.started_ns = clock_ns();
         finish(s, g, e);
     }
 }
@@ -462,7 +463,7 @@ static err check_group(const sched *s, const generation *g)
 /* Lock held. */
 static err stand_in_line(sched *s, generation *const *list, size_t n)
 {
-    const uint64_t now_ns = uv_hrtime();
+    const uint64_t now_ns = clock_ns();
 
     if (s->draining || s->closing) return ERR_DRAINING;
     if (s->waiting.n + n > s->waiting.limit) return ERR_BUSY;
