@@ -40,7 +40,7 @@ static void learn(planned *p, int threads)
 {
     const stage none = {0};
     reader_model parts;
-    reader_text text, held;
+    reader_text text;
     uint32_t state = 1;
 
     kern_init(&p->kern, cpu_flags());
@@ -51,10 +51,10 @@ static void learn(planned *p, int threads)
         state = state * 1664525u + 1013904223u;
         p->ids[i] = (int32_t)((state >> 8) % p->m->V);
     }
-    parts = (reader_model){p->m, &p->kern, p->team};
+    parts = (reader_model){p->m, &p->kern, p->team, CACHE_BLOCK_TOKENS};
     text = (reader_text){p->ids, ROWS, ROW};
-    held = (reader_text){p->ids + ROWS * ROW, HELD, ROW};
-    must(calibrate_open(&p->calibration, p->file, &parts, &text, &held, &none));
+    p->held = (reader_text){p->ids + ROWS * ROW, HELD, ROW};
+    must(calibrate_open(&p->calibration, p->file, &parts, &text, &p->held, &none));
 }
 
 void planned_open(planned *p, int threads)

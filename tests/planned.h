@@ -17,7 +17,8 @@ typedef struct planned {
     kern kern;
     team *team;
     calibration *calibration;
-    int32_t *ids; /* what it learned from */
+    int32_t *ids;     /* what it learned from, and after that: */
+    reader_text held; /* what it measures on */
 } planned;
 
 /* Open the model and let `threads` threads learn from random ids. Ends the process when

@@ -97,7 +97,7 @@ static void penalize(const sampler *s, float *logits)
     }
 }
 
-static int32_t best_id(const float *logits, size_t V)
+int32_t sample_best_id(const float *logits, size_t V)
 {
     size_t best = 0;
 
@@ -119,7 +119,7 @@ static int by_logit(const void *a, const void *b)
 static size_t list_candidates(sampler *s, const float *logits)
 {
     const sample_params *p = &s->p;
-    const float best = logits[best_id(logits, s->V)];
+    const float best = logits[sample_best_id(logits, s->V)];
     const float floor = p->min_p > 0 ? best + logf(p->min_p) * p->temperature : -INFINITY;
     const bool ordered = p->top_p < 1 || (p->top_k > 0 && (size_t)p->top_k < s->V);
     size_t n = 0;
@@ -148,10 +148,10 @@ int32_t sampler_pick(sampler *s, float *logits)
     size_t n;
 
     penalize(s, logits);
-    if (!(s->p.temperature > 0)) return best_id(logits, s->V);
+    if (!(s->p.temperature > 0)) return sample_best_id(logits, s->V);
     n = list_candidates(s, logits);
     at = draw(s); /* one draw a token, whatever the rules left */
-    if (!n) return best_id(logits, s->V);
+    if (!n) return sample_best_id(logits, s->V);
     total = mass(s, n);
     if (s->p.top_p < 1) {
         double kept = 0;
@@ -169,10 +169,9 @@ int32_t sampler_pick(sampler *s, float *logits)
     return s->list[n - 1].id;
 }
 
-/* log of the sum of exp over all scores, and their maximum. */
-static double log_sum(const float *logits, size_t V)
+double sample_log_sum(const float *logits, size_t V)
 {
-    const double best = logits[best_id(logits, V)];
+    const double best = logits[sample_best_id(logits, V)]; /* so that no exp overflows */
     double sum = 0;
 
     for (size_t i = 0; i < V; i++) sum += exp(logits[i] - best);
@@ -181,7 +180,7 @@ static double log_sum(const float *logits, size_t V)
 
 void sample_best(const float *logits, size_t V, size_t k, sample_top *best)
 {
-    const double all = k ? log_sum(logits, V) : 0;
+    const double all = k ? sample_log_sum(logits, V) : 0;
     size_t n = 0;
 
     for (size_t i = 0; i < V && k; i++) {
@@ -199,5 +198,5 @@ void sample_best(const float *logits, size_t V, size_t k, sample_top *best)
 float sample_logprob(const float *logits, size_t V, int32_t id)
 {
     assert(id >= 0 && (size_t)id < V);
-    return (float)(logits[id] - log_sum(logits, V));
+    return (float)(logits[id] - sample_log_sum(logits, V));
 }

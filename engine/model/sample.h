@@ -57,4 +57,9 @@ typedef struct sample_top {
 void sample_best(const float *logits, size_t V, size_t k, sample_top *best);
 float sample_logprob(const float *logits, size_t V, int32_t id);
 
+/* The best id, the lower of equals; and log(sum of exp(logits)), in double: what a log-softmax
+ * takes away. */
+int32_t sample_best_id(const float *logits, size_t V);
+double sample_log_sum(const float *logits, size_t V);
+
 #endif

@@ -9,7 +9,6 @@
 #include "xcache/codec/plan.h"
 #include "xcache/codec/remat.h"
 #include "xcache/rebuild.h"
-#include "xcache/workspace.h"
 
 #define GIB (UINT64_C(1) << 30)
 
@@ -38,32 +37,10 @@ typedef struct crowd {
     cache *cache;
     size_t n;
     context **contexts;    /* [n] */
-    forward_chunk *pieces; /* [n] */
+    forward_chunk *chunks; /* [n] */
     float *logits;         /* [n,V] */
     size_t tokens;         /* the longest a context becomes */
 } crowd;
-
-/* A pool that holds so many contexts in any mode: it is filled lazily, so a generous bound
- * costs nothing. Pages as a server has them by default, enough for all. */
-static err open_cache(const bench *b, const bench_mode *mode, size_t contexts, size_t tokens,
-                      cache **out)
-{
-    const runtime *r = b->runtime;
-    const model *m = r->weights;
-    const size_t exact = m->L * (2 * m->E * sizeof(float) + 2 * m->D) + 8;
-    const size_t B = r->block_tokens, blocks = contexts * (tokens / B + 1);
-    const cache_options o = {.mode = mode->name,
-                             .plan = mode->plan,
-                             .budget_bytes = blocks * B * exact,
-                             .workspace_bytes = blocks * workspace_page_bytes(m, B, KV_INT8),
-                             .page_format = KV_INT8,
-                             .max_running = (int)contexts,
-                             .team = r->team,
-                             .ctx_tokens = tokens,
-                             .block_tokens = B};
-
-    return cache_open(out, m, &r->kern, &o);
-}
 
 static void close_crowd(crowd *w)
 {
@@ -71,22 +48,26 @@ static void close_crowd(crowd *w)
         if (w->contexts[i]) cache_end(w->contexts[i]);
     cache_close(w->cache);
     free(w->contexts);
-    free(w->pieces);
+    free(w->chunks);
     free(w->logits);
 }
 
 /* n contexts of up to `tokens` tokens. The caller closes, also after a failure. */
-static err open_crowd(crowd *w, const bench *b, const bench_mode *mode, size_t n, size_t tokens)
+static err open_crowd(crowd *w, const bench *b, const reader_mode *mode, size_t n,
+                      size_t tokens)
 {
+    const runtime *r = b->runtime;
+    const reader_model parts = {r->weights, &r->kern, r->team, r->block_tokens};
+    const reader_room room = {.contexts = n, .tokens = tokens, .page_format = KV_INT8};
     const cache_request wanted = {.tokens = tokens};
 
     assert(tokens <= BENCH_CTX && b->n_ids >= BENCH_CTX);
     *w = (crowd){.b = b, .n = n, .tokens = tokens};
     w->contexts = calloc(n, sizeof *w->contexts);
-    w->pieces = calloc(n, sizeof *w->pieces);
-    w->logits = malloc(n * b->runtime->weights->V * sizeof *w->logits);
-    if (!w->contexts || !w->pieces || !w->logits) return ERR_NOMEM;
-    TRY(open_cache(b, mode, n, tokens, &w->cache));
+    w->chunks = calloc(n, sizeof *w->chunks);
+    w->logits = malloc(n * r->weights->V * sizeof *w->logits);
+    if (!w->contexts || !w->chunks || !w->logits) return ERR_NOMEM;
+    TRY(reader_open_cache(&parts, mode, &room, &w->cache));
     for (size_t i = 0; i < n; i++) TRY(cache_begin(w->cache, &wanted, &w->contexts[i]));
     return ERR_OK;
 }
@@ -97,35 +78,16 @@ static const int32_t *text_of(const crowd *w, size_t i)
     return w->b->ids + i * w->tokens % (w->b->n_ids - w->tokens + 1);
 }
 
-/* T tokens of each of the n contexts from `first` on, which hold `at`; perhaps with logits. */
-static void step(crowd *w, size_t first, size_t n, size_t at, size_t T, bool wanted)
+/* Steps until n contexts from `first` on, which hold `from` tokens, hold `to`. */
+static void read_text(crowd *w, size_t first, size_t n, size_t from, size_t to, size_t most)
 {
     const size_t V = w->b->runtime->weights->V;
 
-    for (size_t i = first; i < first + n; i++) {
-        w->pieces[i] = (forward_chunk){.context = w->contexts[i],
-                                       .ids = text_of(w, i) + at,
-                                       .T = T,
-                                       .pos = at,
-                                       .wanted = wanted,
-                                       .logits = wanted ? w->logits + i * V : NULL};
-        cache_push(w->contexts[i], text_of(w, i) + at, T);
-    }
-    forward_step(w->b->runtime->forward, w->pieces + first, n);
-    for (size_t i = first; i < first + n; i++) cache_commit(w->contexts[i]);
-}
-
-/* Steps until n contexts from `first` on hold `to` tokens; the last token of a prompt has
- * logits, and every token that is computed alone. */
-static void read_text(crowd *w, size_t first, size_t n, size_t from, size_t to, size_t most)
-{
-    const size_t B = w->b->runtime->block_tokens;
-
-    for (size_t at = from, T; at < to; at += T) {
-        T = B - at % B < most ? B - at % B : most;
-        if (T > to - at) T = to - at;
-        step(w, first, n, at, T, T == 1 || at + T == to);
-    }
+    for (size_t i = first; i < first + n; i++)
+        w->chunks[i] = (forward_chunk){.context = w->contexts[i],
+                                       .ids = text_of(w, i) + from,
+                                       .logits = w->logits + i * V};
+    reader_run(w->b->runtime->forward, w->chunks + first, n, to - from, most);
 }
 
 /* Back to `depth` tokens, and nothing left to be found again. */
@@ -155,7 +117,7 @@ static err time_case(crowd *w, const bench_case *what, const stage *s, double *s
     return ERR_OK;
 }
 
-err bench_speed(const bench *b, const bench_mode *mode, const bench_case *what, const stage *s,
+err bench_speed(const bench *b, const reader_mode *mode, const bench_case *what, const stage *s,
                 bench_time *out)
 {
     double seconds[BENCH_REPEAT_MAX];
@@ -243,13 +205,13 @@ static double time_products(team *t, products *p)
 
 /* --- attaching --- */
 
-static double flop_xq(const model *m, const bench_mode *mode)
+static double flop_xq(const model *m, const reader_mode *mode)
 {
     (void)mode;
     return 4.0 * (double)((model_is_mha(m) ? m->D : m->E) * m->E * m->L);
 }
 
-static double flop_cl(const model *m, const bench_mode *mode)
+static double flop_cl(const model *m, const reader_mode *mode)
 {
     const size_t N = 2 * m->E < m->D ? 2 * m->E : m->D;
     const size_t widened = model_is_mha(m) || m->L < 3 ? 0 : m->L - 3; /* layers */
@@ -258,7 +220,7 @@ static double flop_cl(const model *m, const bench_mode *mode)
     return 4.0 * (double)(m->D * m->E * m->L) + 2.0 * (double)(m->D * N * widened);
 }
 
-static double flop_klt(const model *m, const bench_mode *mode)
+static double flop_klt(const model *m, const reader_mode *mode)
 {
     const plan_predictor r = plan_read_about(mode->plan).predictor;
     const size_t p = r.kind == PLAN_FULL ? m->D : 2 * r.rank;
@@ -272,7 +234,7 @@ static double flop_klt(const model *m, const bench_mode *mode)
 typedef struct family {
     const char *name;
     bool latents; /* with grouped heads, E wide instead of D */
-    double (*flop)(const model *, const bench_mode *);
+    double (*flop)(const model *, const reader_mode *);
 } family;
 
 /* NULL: nothing. */
@@ -286,7 +248,7 @@ static const family *find_family(const char *mode)
     return NULL;
 }
 
-double bench_flop(const model *m, const bench_mode *mode)
+double bench_flop(const model *m, const reader_mode *mode)
 {
     const family *f = find_family(mode->name);
 
@@ -322,7 +284,7 @@ static void time_turns(const crowd *w, products *p, const stage *s, bench_attach
                           summarize(product, repeat).seconds;
 }
 
-static err measure_attach(crowd *w, const bench_mode *mode, const stage *s, bench_attach *out)
+static err measure_attach(crowd *w, const reader_mode *mode, const stage *s, bench_attach *out)
 {
     const model *m = w->b->runtime->weights;
     const family *f = find_family(mode->name);
@@ -343,7 +305,7 @@ static err measure_attach(crowd *w, const bench_mode *mode, const stage *s, benc
     return ERR_OK;
 }
 
-err bench_reattach(const bench *b, const bench_mode *mode, size_t tokens, const stage *s,
+err bench_reattach(const bench *b, const reader_mode *mode, size_t tokens, const stage *s,
                    bench_attach *out)
 {
     bench_attach found;
@@ -415,7 +377,7 @@ static err fill_all(const bench *b, cache *c, const stage *s)
 }
 
 /* What a server with a pool of 1 GiB would reserve, and hold. */
-static err count_server(const bench *b, const bench_mode *mode, bench_fill *out)
+static err count_server(const bench *b, const reader_mode *mode, bench_fill *out)
 {
     const runtime *r = b->runtime;
     const cache_options o = {.mode = mode->name,
@@ -455,8 +417,8 @@ static err count_filled(const bench *b, cache *c, const stage *s, bench_fill *ou
     return at.evicted_blocks ? ERR_NOROOM : ERR_OK;
 }
 
-err bench_fill_pool(const bench *b, const bench_mode *mode, uint64_t pool_bytes, const stage *s,
-                    bench_fill *out)
+err bench_fill_pool(const bench *b, const reader_mode *mode, uint64_t pool_bytes,
+                    const stage *s, bench_fill *out)
 {
     const runtime *r = b->runtime;
     const cache_options o = {.mode = mode->name,

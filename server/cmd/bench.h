@@ -12,6 +12,7 @@
 
 #include "engine/err.h"
 #include "server/runtime.h"
+#include "xcache/calibrate/reader.h"
 #include "xcache/stage.h"
 
 enum {
@@ -27,11 +28,6 @@ typedef struct bench {
     int max_running; /* open pages of a server, whose memory is counted */
 } bench;
 
-typedef struct bench_mode {
-    const char *name;
-    const struct plan *plan; /* of a mode that needs one, else NULL */
-} bench_mode;
-
 /* `batch` contexts that hold `depth` tokens compute `tokens` more each, in steps of at most
  * `step` each: batch * step rows at once, no more than forward_max_rows. */
 typedef struct bench_case {
@@ -45,7 +41,7 @@ typedef struct bench_time {
 
 /* Time a case: forward passes and, where a block fills up, its sealing. s: told of progress.
  * Errors: those of cache_open; NOMEM. */
-err bench_speed(const bench *b, const bench_mode *mode, const bench_case *what, const stage *s,
+err bench_speed(const bench *b, const reader_mode *mode, const bench_case *what, const stage *s,
                 bench_time *out);
 
 /* How long a context of `tokens` cached tokens, whole blocks, waits for its pages. */
@@ -57,13 +53,13 @@ typedef struct bench_attach {
                               between the same runs */
 } bench_attach;
 
-err bench_reattach(const bench *b, const bench_mode *mode, size_t tokens, const stage *s,
+err bench_reattach(const bench *b, const reader_mode *mode, size_t tokens, const stage *s,
                    bench_attach *out);
 
 /* Flop of the products that rebuild one token: MHA xq and cl 4 D E L; GQA xq 4 E E L, cl
  * 4 D E L + 2 D min(2E, D) (L - 3); klt 2 (D p + D n + 2 D E) L, p = D or twice the rank of the
  * predictor, n = components stored, mean over layers. 0 for a mode without products. */
-double bench_flop(const model *m, const bench_mode *mode);
+double bench_flop(const model *m, const reader_mode *mode);
 
 /* A pool filled with sealed blocks until the next would evict one, by its own accounting. */
 typedef struct bench_fill {
@@ -77,8 +73,8 @@ typedef struct bench_fill {
 
 /* Fill pool_bytes. Only the first block is computed: the others are sealed from the same layer
  * inputs under ids of their own, which takes the same room. */
-err bench_fill_pool(const bench *b, const bench_mode *mode, uint64_t pool_bytes, const stage *s,
-                    bench_fill *out);
+err bench_fill_pool(const bench *b, const reader_mode *mode, uint64_t pool_bytes,
+                    const stage *s, bench_fill *out);
 
 /* Conversations of `tokens` tokens that a filled pool holds; only whole blocks are stored. */
 typedef struct bench_capacity {

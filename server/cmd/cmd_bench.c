@@ -39,7 +39,7 @@ enum {
     DEFAULT_SUBJECTS = 32 /* more than there are modes */
 };
 
-static const bench_mode yardstick = {"kv16", NULL}; /* whose prefill a rebuild replaces */
+static const reader_mode yardstick = {"kv16", NULL}; /* whose prefill a rebuild replaces */
 
 /* A mode, what is asked of it, and what came out. */
 typedef struct subject {
@@ -253,7 +253,7 @@ static stage next_stage(session *s, double work)
 
 /* --- measuring --- */
 
-static err measure_speed(session *s, subject *of, const bench_mode *mode)
+static err measure_speed(session *s, subject *of, const reader_mode *mode)
 {
     for (size_t i = 0; i < s->n_cases; i++) {
         const stage at = next_stage(s, case_work(s, &s->cases[i]));
@@ -265,7 +265,7 @@ static err measure_speed(session *s, subject *of, const bench_mode *mode)
 
 static err measure_subject(session *s, subject *of)
 {
-    const bench_mode mode = {of->name, of->plan};
+    const reader_mode mode = {of->name, of->plan};
 
     if (of->tests & SPEED) TRY(measure_speed(s, of, &mode));
     if (of->tests & (REMAT | ATTACH)) {

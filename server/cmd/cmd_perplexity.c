@@ -24,9 +24,9 @@ enum { PROMPTS = 32 /* of the greedy comparison */ };
 typedef struct session {
     const config *c;
     runtime runtime;
-    char *list;           /* --cache, cut into names */
-    evaluate_mode *modes; /* [n], kv32 not among them */
-    plan **plans;         /* [n] */
+    char *list;         /* --cache, cut into names */
+    reader_mode *modes; /* [n], kv32 not among them */
+    plan **plans;       /* [n] */
     size_t n;
     int32_t *ids; /* [n_ids] */
     size_t n_ids;
@@ -262,7 +262,7 @@ static err measure(session *s)
 static err compare_layers(session *s)
 {
     const runtime *r = &s->runtime;
-    const reader_model parts = {r->weights, &r->kern, r->team};
+    const reader_model parts = {r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS};
     const reader_text text = {s->ids, (size_t)s->c->chunks, (size_t)s->c->ctx};
 
     if (!s->c->similarity) return ERR_OK;

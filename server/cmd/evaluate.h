@@ -12,6 +12,7 @@
 
 #include "engine/err.h"
 #include "server/runtime.h"
+#include "xcache/calibrate/reader.h"
 
 enum {
     EVALUATE_PROMPT_TOKENS = 256, /* of the greedy comparison */
@@ -19,16 +20,11 @@ enum {
     EVALUATE_GREEDY_CTX = EVALUATE_PROMPT_TOKENS + EVALUATE_ANSWER_TOKENS,
 };
 
-typedef struct evaluate_mode {
-    const char *name;
-    const struct plan *plan; /* of a mode that needs one, else NULL */
-} evaluate_mode;
-
 typedef struct evaluate_in {
-    const int32_t *ids;         /* [n_ids] the whole text */
-    size_t n_ids;               /* >= rows * ctx, >= EVALUATE_PROMPT_TOKENS + prompts */
-    size_t ctx, rows;           /* the first `rows` rows of `ctx` >= 2 tokens count */
-    const evaluate_mode *modes; /* [n_modes] */
+    const int32_t *ids;       /* [n_ids] the whole text */
+    size_t n_ids;             /* >= rows * ctx, >= EVALUATE_PROMPT_TOKENS + prompts */
+    size_t ctx, rows;         /* the first `rows` rows of `ctx` >= 2 tokens count */
+    const reader_mode *modes; /* [n_modes] */
     size_t n_modes;
     const struct codec_tuning *tuning;        /* of the modes; NULL: the usual one */
     bool streaming;                           /* rebuild at every read, no workspace */

@@ -37,7 +37,7 @@ static void show(void *arg, double share)
 static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32_t *ids,
                          plan **out, size_t *memory)
 {
-    const reader_model parts = {r->weights, &r->kern, r->team};
+    const reader_model parts = {r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS};
     const double opening = w->max_kl > 0 ? 0.05 : 0.25;
     progress bar = {0};
     const stage all = {show, &bar, 0, 1}, first = stage_part(&all, 0, opening),

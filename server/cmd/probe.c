@@ -4,28 +4,8 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "xcache/calibrate/reader.h"
 #include "xcache/rebuild.h"
-#include "xcache/workspace.h"
-
-/* Room for PROBE_BLOCKS blocks in any mode, filled lazily. */
-static err open_cache(const runtime *r, const model *m, const char *mode,
-                      const struct plan *plan, cache **out)
-{
-    const size_t B = r->block_tokens;
-    const size_t exact = m->L * (2 * m->E * sizeof(float) + 2 * m->D) + 8;
-    const cache_options o = {.mode = mode,
-                             .plan = plan,
-                             .budget_bytes = PROBE_BLOCKS * B * exact,
-                             .workspace_bytes = PROBE_BLOCKS *
-                                                workspace_page_bytes(m, B, KV_INT8),
-                             .page_format = KV_INT8,
-                             .max_running = 1,
-                             .team = r->team,
-                             .ctx_tokens = PROBE_BLOCKS * B,
-                             .block_tokens = B};
-
-    return cache_open(out, m, &r->kern, &o);
-}
 
 static err seal_blocks(cache *c, size_t B, context **out)
 {
@@ -64,6 +44,9 @@ static double time_rebuilds(cache *c, context *x)
 err probe_attach(const runtime *r, const char *mode, const struct plan *plan, double *seconds)
 {
     model few = *r->weights;
+    const reader_model parts = {&few, &r->kern, r->team, r->block_tokens};
+    const reader_room room = {
+        .contexts = 1, .tokens = PROBE_BLOCKS * r->block_tokens, .page_format = KV_INT8};
     cache_stats s;
     cache *c = NULL;
     context *x = NULL;
@@ -71,7 +54,7 @@ err probe_attach(const runtime *r, const char *mode, const struct plan *plan, do
     err e;
 
     if (!plan && few.L > PROBE_LAYERS) few.L = PROBE_LAYERS;
-    TRY(open_cache(r, &few, mode, plan, &c));
+    TRY(reader_open_cache(&parts, &(reader_mode){mode, plan}, &room, &c));
     cache_read_stats(c, &s);
     e = s.workspace_bytes ? seal_blocks(c, r->block_tokens, &x) : ERR_OK;
     if (x) took = time_rebuilds(c, x);

@@ -19,7 +19,7 @@ codec_tuning tuning_read(const config *c)
     return t;
 }
 
-const char *tuning_idle_option(const config *c, const evaluate_mode *modes, size_t n,
+const char *tuning_idle_option(const config *c, const reader_mode *modes, size_t n,
                                const model *m)
 {
     enum { PLAN = CODEC_LOOP << 1 /* beside the parts of a tuning */ };

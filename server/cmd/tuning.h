@@ -14,7 +14,7 @@ codec_tuning tuning_read(const config *c);
 
 /* The first of these options (and of --predict) that was set and that none of the modes has
  * with that model: "--rank"; NULL: all count. */
-const char *tuning_idle_option(const config *c, const evaluate_mode *modes, size_t n,
+const char *tuning_idle_option(const config *c, const reader_mode *modes, size_t n,
                                const model *m);
 
 /* The same as a JSON object. */

@@ -63,7 +63,7 @@ TEST(bench_fills_a_pool_with_as_many_blocks_as_their_size_says)
 {
     /* bits a layer and token over D, of layers 0..2 and of the others */
     static const struct {
-        bench_mode mode;
+        reader_mode mode;
         double first, others;
     } rows[] = {
         {{"kv16", NULL}, 32, 32}, {{"xq4", NULL}, 4.25, 4.25}, {{"cl2", NULL}, 4.25, 2.25}};
@@ -110,7 +110,7 @@ TEST(bench_finds_sixteen_times_the_contexts_with_the_plan_that_ships)
 {
     fixture *f = open_fixture(LAB_EMBEDDED);
     const stage s = {0};
-    bench_mode klt = {"klt16", NULL}, kv = {"kv16", NULL};
+    reader_mode klt = {"klt16", NULL}, kv = {"kv16", NULL};
     bench_fill many, few;
     fault why;
     plan *p = NULL;
@@ -130,7 +130,7 @@ TEST(bench_times_prompts_answers_and_answers_together)
 {
     static const bench_case cases[] = {
         {2 * B + 3, 0, 1, B}, {4, 0, 1, 1}, {4, B + 1, 1, 1}, {4, B, 3, 1}, {B, B, 2, 32}};
-    const bench_mode mode = {"xq4", NULL};
+    const reader_mode mode = {"xq4", NULL};
     fixture *f = open_fixture(LAB_EMBEDDED);
 
     f->bench.repeat = 3;
@@ -147,9 +147,9 @@ TEST(bench_times_prompts_answers_and_answers_together)
 
 TEST(bench_attaches_at_the_flop_that_its_formula_counts)
 {
-    static const bench_mode modes[] = {{"xq4", NULL}, {"cl3", NULL}};
+    static const reader_mode modes[] = {{"xq4", NULL}, {"cl3", NULL}};
     enum { TOKENS = 2 * B };
-    const bench_mode kept = {"kv16", NULL};
+    const reader_mode kept = {"kv16", NULL};
     const stage s = {0};
     fixture *f = open_fixture(LAB_EMBEDDED);
     const double D = (double)f->r.weights->D, L = (double)f->r.weights->L;
@@ -169,9 +169,9 @@ TEST(bench_counts_the_flop_of_grouped_heads_and_of_plans)
 {
     const model mha = {.D = 384, .L = 16, .H = 6, .G = 6, .C = 64, .E = 384};
     const model gqa = {.D = 512, .L = 12, .H = 8, .G = 2, .C = 64, .E = 128};
-    const bench_mode xq = {"xq3", NULL}, cl = {"cl3", NULL}, kivi = {"kivi4", NULL};
+    const reader_mode xq = {"xq3", NULL}, cl = {"cl3", NULL}, kivi = {"kivi4", NULL};
     fixture *f = open_fixture(LAB_EMBEDDED);
-    bench_mode klt = {"klt16", NULL};
+    reader_mode klt = {"klt16", NULL};
     double stored = 0;
     plan *p = NULL;
     fault why;
@@ -192,8 +192,8 @@ TEST(bench_counts_the_flop_of_grouped_heads_and_of_plans)
 
 TEST(bench_says_why_a_mode_cannot_be_measured)
 {
-    static const bench_mode unknown = {"xq5", NULL}, unplanned = {"klt16", NULL},
-                            plain = {"kv16", NULL};
+    static const reader_mode unknown = {"xq5", NULL}, unplanned = {"klt16", NULL},
+                             plain = {"kv16", NULL};
     static const bench_case one = {1, 0, 1, 1};
     const stage s = {0};
     fixture *f = open_fixture(LAB_EMBEDDED);

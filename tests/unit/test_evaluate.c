@@ -7,6 +7,7 @@
 
 #include "server/document.h"
 #include "tests/lab.h"
+#include "tests/planned.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
 #include "xcache/codec/codec.h"
@@ -47,7 +48,7 @@ static void close_bench(bench *b)
     free(b);
 }
 
-static evaluate_in input(const bench *b, const evaluate_mode *modes, size_t n)
+static evaluate_in input(const bench *b, const reader_mode *modes, size_t n)
 {
     return (evaluate_in){
         .ids = b->ids, .n_ids = b->n_ids, .ctx = CTX, .rows = 1, .modes = modes, .n_modes = n};
@@ -55,7 +56,7 @@ static evaluate_in input(const bench *b, const evaluate_mode *modes, size_t n)
 
 TEST(evaluate_orders_modes_by_their_bits_and_finds_no_distance_from_itself)
 {
-    static const evaluate_mode modes[] = {
+    static const reader_mode modes[] = {
         {"kv32", NULL}, {"xq8", NULL}, {"xq4", NULL}, {"xq2", NULL}};
     evaluate_result out[5];
     bench *b = open_bench("2");
@@ -80,7 +81,7 @@ TEST(evaluate_counts_bytes_as_the_rule_of_each_mode_says)
 {
     /* bits a layer and token over D, of layers 0..2 and of the others */
     static const struct {
-        evaluate_mode mode;
+        reader_mode mode;
         double first, others;
     } rows[] = {{{"kv16", NULL}, 32, 32},
                 {{"xq8", NULL}, 8.25, 8.25},
@@ -88,7 +89,7 @@ TEST(evaluate_counts_bytes_as_the_rule_of_each_mode_says)
                 {{"kivi3", NULL}, 8.5, 6.5},
                 {{"cl2", NULL}, 4.25, 2.25}};
     enum { N = sizeof rows / sizeof rows[0] };
-    evaluate_mode modes[N];
+    reader_mode modes[N];
     evaluate_result out[1 + N];
     bench *b = open_bench("2");
     evaluate_in in = input(b, modes, N);
@@ -111,7 +112,7 @@ TEST(evaluate_counts_bytes_as_the_rule_of_each_mode_says)
 TEST(evaluate_agrees_with_a_plain_reading_of_the_same_rows)
 {
     enum { SHORT = 256, ROWS = 2 };
-    static const evaluate_mode xq4 = {"xq4", NULL};
+    static const reader_mode xq4 = {"xq4", NULL};
     evaluate_result out[2];
     bench *b = open_bench("1");
     evaluate_in in = input(b, &xq4, 1);
@@ -152,7 +153,7 @@ static void note_progress(void *arg, double done)
 
 TEST(evaluate_gives_the_same_figures_on_any_number_of_threads)
 {
-    static const evaluate_mode modes[] = {{"cl3", NULL}, {"kivi2", NULL}};
+    static const reader_mode modes[] = {{"cl3", NULL}, {"kivi2", NULL}};
     evaluate_result out[2][3];
 
     memset(out, 0, sizeof out);
@@ -180,7 +181,7 @@ TEST(evaluate_gives_the_same_figures_on_any_number_of_threads)
 
 TEST(evaluate_greedy_answers_agree_with_themselves_and_drift_with_coarse_codes)
 {
-    static const evaluate_mode kivi2 = {"kivi2", NULL};
+    static const reader_mode kivi2 = {"kivi2", NULL};
     evaluate_result out[2];
     bench *b = open_bench("2");
     evaluate_in in = input(b, &kivi2, 1);
@@ -199,7 +200,7 @@ TEST(evaluate_greedy_answers_agree_with_themselves_and_drift_with_coarse_codes)
 /* The KL of one mode as tuned, and its bytes a token. */
 static double tuned_kl(const bench *b, const char *mode, const codec_tuning *t, double *bytes)
 {
-    const evaluate_mode one = {mode, NULL};
+    const reader_mode one = {mode, NULL};
     evaluate_result out[2];
     evaluate_in in = input(b, &one, 1);
     const char *at;
@@ -233,7 +234,7 @@ TEST(evaluate_shows_what_a_tuning_costs_and_saves)
 
 TEST(evaluate_tells_how_long_rebuilding_takes_where_pages_are_rebuilt)
 {
-    static const evaluate_mode modes[] = {{"kv16", NULL}, {"xq4", NULL}};
+    static const reader_mode modes[] = {{"kv16", NULL}, {"xq4", NULL}};
     evaluate_result out[3];
     bench *b = open_bench("1");
     evaluate_in in = input(b, modes, 2);
@@ -248,9 +249,38 @@ TEST(evaluate_tells_how_long_rebuilding_takes_where_pages_are_rebuilt)
     close_bench(b);
 }
 
+TEST(evaluate_prints_the_kl_that_a_plan_records_of_the_same_text)
+{
+    evaluate_result out[2];
+    planned p;
+    plan *made;
+
+    planned_open(&p, 2);
+    made = planned_make(&p, 8, plan_default_predictor(p.m->D));
+    {
+        const runtime r = {
+            .weights = p.m, .team = p.team, .kern = p.kern, .block_tokens = CACHE_BLOCK_TOKENS};
+        const reader_mode mode = {"klt8", made};
+        const evaluate_in in = {.ids = p.held.ids,
+                                .n_ids = p.held.rows * p.held.row_tokens,
+                                .ctx = p.held.row_tokens,
+                                .rows = p.held.rows,
+                                .modes = &mode,
+                                .n_modes = 1,
+                                .page_format = KV_FLOAT};
+        const double recorded = plan_read_about(made).kl;
+        const char *at;
+
+        CHECK(evaluate_modes(&r, &in, out, &at) == ERR_OK);
+        CHECK(recorded > 0 && memcmp(&out[1].kl, &recorded, sizeof recorded) == 0);
+    }
+    plan_close(made);
+    planned_close(&p);
+}
+
 TEST(evaluate_names_the_mode_that_it_cannot_open)
 {
-    static const evaluate_mode modes[] = {{"xq4", NULL}, {"xq5", NULL}};
+    static const reader_mode modes[] = {{"xq4", NULL}, {"xq5", NULL}};
     evaluate_result out[3];
     bench *b = open_bench("1");
     const evaluate_in in = input(b, modes, 2);

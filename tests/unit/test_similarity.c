@@ -47,7 +47,7 @@ TEST(similarity_of_neighbouring_layers_is_the_mean_cosine_over_tokens)
     planned_open(&p, 2);
     D = p.m->D;
     E = p.m->E;
-    parts = (reader_model){p.m, &p.kern, p.team};
+    parts = (reader_model){p.m, &p.kern, p.team, CACHE_BLOCK_TOKENS};
     text = (reader_text){p.ids, ROWS, ROW};
     x = malloc(3 * N * D * sizeof *x);
     w = malloc(E * D * sizeof *w);

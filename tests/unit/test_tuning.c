@@ -51,7 +51,7 @@ TEST(tuning_is_what_the_options_say_and_is_told_in_their_words)
  * keys of its own); "" if there is none. */
 static const char *idle(char *option, const char *first, const char *second)
 {
-    const evaluate_mode modes[] = {{first, NULL}, {second, NULL}};
+    const reader_mode modes[] = {{first, NULL}, {second, NULL}};
     tiny *t = tiny_new();
     config c = options(1, &option);
     const char *name;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "xcache/calibrate/comparison.h"
 #include "xcache/calibrate/draft.h"
 #include "xcache/calibrate/loop.h"
 
@@ -97,14 +98,19 @@ static err bisect(calibration *c, ledger *known, draft *best, draft *next, const
 static err measure(calibration *c, plan *made, const stage *p)
 {
     const size_t tokens = c->held.rows * (c->held.row_tokens - 1);
-    char mode[16];
-    double kl = 0;
+    const reader_room room = {.tokens = c->held.row_tokens, .page_format = KV_FLOAT};
+    comparison *beside = NULL;
+    char name[16];
+    const char *at;
+    err e;
 
     if (!tokens) return ERR_OK;
-    snprintf(mode, sizeof mode, "klt%g", plan_read_about(made).ratio);
-    TRY(reader_divergence(&c->r, &c->held, mode, made, p, &kl));
-    plan_set_kl(made, kl, tokens);
-    return ERR_OK;
+    snprintf(name, sizeof name, "klt%g", plan_read_about(made).ratio);
+    TRY(comparison_open(&beside, &c->r, &(reader_mode){name, made}, 1, &room, &at));
+    e = comparison_read(beside, &c->held, p);
+    if (e == ERR_OK) plan_set_kl(made, comparison_mean(beside, 1).kl, tokens);
+    comparison_close(beside);
+    return e;
 }
 
 static err make_plan(calibration *c, const draft *best, plan_about about, const stage *p,
