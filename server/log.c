@@ -1,9 +1,17 @@
-/* log.c - one fact a line on stderr, as text or JSON. */
+/* log.c - one fact a line on stderr or in a file, as text or JSON.
+ *
+ * A line is shorter than a page, and poll says that a pipe is writable when a page is free, so
+ * a write after a successful poll does not wait; the lock keeps our own threads from taking the
+ * page in between. O_NONBLOCK would do it too, but it belongs to the open file: the shell that
+ * started us would find its terminal changed. */
 #include "server/log.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,14 +48,17 @@ typedef struct repeat {
     unsigned written, dropped;
 } repeat;
 
-/* The one log of the process: written by any thread, so it hangs on no object. level and
- * json are set before threads start; the slots are guarded by the lock. */
+/* The one log of the process: written by any thread, so it hangs on no object. level, json and
+ * path are set before threads start; fd and the slots are guarded by the lock. */
 static struct {
     log_level level;
     bool json;
+    const char *path; /* NULL: stderr */
+    int fd;
     pthread_mutex_t lock;
     repeat slots[REPEAT_SLOTS];
-} state = {.level = LOG_INFO, .lock = PTHREAD_MUTEX_INITIALIZER};
+    atomic_ullong dropped;
+} state = {.level = LOG_INFO, .fd = STDERR_FILENO, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 void log_setup(const char *format, const char *level)
 {
@@ -56,6 +67,48 @@ void log_setup(const char *format, const char *level)
     state.level = LOG_INFO;
     for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
         if (strcmp(level, level_names[i]) == 0) state.level = (log_level)i;
+}
+
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+void log_close(void)
+{
+    if (state.path) close(state.fd);
+    state.path = NULL;
+    state.fd = STDERR_FILENO;
+}
+
+err log_open(const char *path)
+{
+    const int fd = open_file(path);
+
+    if (fd < 0) return ERR_OPEN;
+    log_close();
+    state.path = path;
+    state.fd = fd;
+    return ERR_OK;
+}
+
+err log_reopen(void)
+{
+    int fd;
+
+    if (!state.path) return ERR_OK;
+    fd = open_file(state.path);
+    if (fd < 0) return ERR_OPEN;
+    pthread_mutex_lock(&state.lock);
+    close(state.fd);
+    state.fd = fd;
+    pthread_mutex_unlock(&state.lock);
+    return ERR_OK;
+}
+
+uint64_t log_dropped(void)
+{
+    return atomic_load(&state.dropped);
 }
 
 bool log_wants(log_level level)
@@ -214,6 +267,20 @@ static bool admit(const line *l, int64_t now, unsigned *dropped)
     return write;
 }
 
+/* All of it or, as far as can be known before, nothing. */
+static void write_line(const char *bytes, size_t n)
+{
+    bool written = false;
+
+    pthread_mutex_lock(&state.lock);
+    struct pollfd p = {.fd = state.fd, .events = POLLOUT};
+
+    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
+        written = write(state.fd, bytes, n) == (ssize_t)n;
+    pthread_mutex_unlock(&state.lock);
+    if (!written) atomic_fetch_add(&state.dropped, 1);
+}
+
 static void emit(const line *body, uint64_t now_ns, unsigned dropped)
 {
     char out[LINE_BYTES + 96], time[40], count[40] = "";
@@ -228,7 +295,7 @@ static void emit(const line *body, uint64_t now_ns, unsigned dropped)
                               (int)body->n - 1, body->text + 1, count)
                    : snprintf(out, sizeof out, "ts=%s %.*s%s\n", time, (int)body->n, body->text,
                               count);
-    if (n > 0) (void)!write(STDERR_FILENO, out, (size_t)n);
+    if (n > 0) write_line(out, (size_t)n);
 }
 
 void log_line(log_level level, const char *msg, ...)

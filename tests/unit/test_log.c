@@ -140,3 +140,62 @@ TEST(log_counts_a_line_that_repeats_instead_of_writing_it)
     for (at = c.text; (at = strstr(at, "msg=differs")); at++) lines++;
     CHECK(lines == 25);
 }
+
+/* --- what nobody reads --- */
+
+TEST(log_drops_and_counts_lines_that_a_full_pipe_does_not_take)
+{
+    const uint64_t before = log_dropped();
+    char msg[32];
+    capture c;
+    const char *got;
+    size_t lines = 0;
+
+    log_setup("text", "info");
+    capture_begin(&c);
+    fcntl(c.pipe[1], F_SETPIPE_SZ, 8192);
+    alarm(20); /* a write that waits for a reader would wait for ever */
+    for (int i = 0; i < 1000; i++) {
+        snprintf(msg, sizeof msg, "%d", i);
+        log_line(LOG_INFO, "line", "number", LOG_TEXT(msg), NULL);
+    }
+    alarm(0);
+    got = capture_end(&c);
+    for (const char *at = got; (at = strchr(at, '\n')); at++) lines++;
+    CHECK(lines > 10 && lines + (log_dropped() - before) == 1000);
+    CHECK(got[strlen(got) - 1] == '\n'); /* no line is written in part */
+}
+
+TEST(log_counts_lines_that_the_disk_has_no_room_for)
+{
+    const uint64_t before = log_dropped();
+
+    log_setup("text", "info");
+    CHECK(log_open("/dev/full") == ERR_OK);
+    log_line(LOG_INFO, "no room", NULL);
+    CHECK(log_dropped() == before + 1);
+    log_close();
+}
+
+TEST(log_goes_on_in_a_new_file_after_the_old_one_was_moved_away)
+{
+    static char path[64];
+    char moved[80], text[512] = "";
+    FILE *f;
+
+    snprintf(path, sizeof path, "/tmp/test_log.%d", (int)getpid());
+    snprintf(moved, sizeof moved, "%s.1", path);
+    CHECK(log_open(path) == ERR_OK);
+    log_line(LOG_INFO, "first", NULL);
+    CHECK(rename(path, moved) == 0);
+    log_line(LOG_INFO, "second", NULL);
+    CHECK(log_reopen() == ERR_OK);
+    log_line(LOG_INFO, "third", NULL);
+    log_close();
+    f = fopen(path, "r");
+    CHECK(f && fread(text, 1, sizeof text - 1, f) > 0);
+    CHECK(strstr(text, "third") && !strstr(text, "second"));
+    fclose(f);
+    CHECK(remove(path) == 0 && remove(moved) == 0);
+    CHECK(log_open("/nowhere/at/all") == ERR_OPEN);
+}
