@@ -17,44 +17,10 @@
 #include <stdint.h>
 
 #include "engine/err.h"
-
-enum { GGUF_MAX_DIMS = 4 };
-
-typedef enum gguf_type {
-#define TENSOR_TYPE(name, id, elements, bytes) GGUF_##name = (id),
-#include "engine/gguf/tensor_types.def"
-#undef TENSOR_TYPE
-} gguf_type;
+#include "engine/gguf/gguf_tensor.h"
+#include "engine/gguf/gguf_value.h"
 
 typedef struct gguf gguf;
-
-/* Text inside the mapping; not NUL-terminated. */
-typedef struct gguf_text {
-    const char *at;
-    size_t n;
-} gguf_text;
-
-/* dim[0] runs fastest: a matrix of R rows and C columns has dim = {C, R}. Missing ones
- * are 1. data is aligned as the file says (32 bytes, mostly). */
-typedef struct gguf_tensor {
-    gguf_text name;
-    gguf_type type;
-    int n_dims;
-    uint64_t dim[GGUF_MAX_DIMS];
-    const void *data;
-    size_t bytes;
-} gguf_tensor;
-
-/* The file's value types that callers ask for, by their number. */
-enum { GGUF_TYPE_UINT32 = 4, GGUF_TYPE_INT32 = 5, GGUF_TYPE_FLOAT32 = 6, GGUF_TYPE_TEXT = 8 };
-
-/* A list of texts or numbers among the values: at any address, so read them by memcpy. */
-typedef struct gguf_array {
-    uint32_t type; /* the file's value type */
-    uint64_t n;
-    const void *data; /* first element */
-    const void *end;  /* one past the last byte */
-} gguf_array;
 
 /* Map and check the file, and the others of a split model beside it. The caller closes *out.
  * `why` names the field at fault (a key, a tensor, or a field of the header), in another file
@@ -83,9 +49,6 @@ typedef struct gguf_image {
 err gguf_open_memory(gguf **out, const void *data, size_t n, fault *why);
 err gguf_open_images(gguf **out, const gguf_image *files, size_t n, fault *why);
 
-/* Name and sizes of a tensor type: elements and bytes of one block. NULL if unknown. */
-const char *gguf_type_name(uint32_t type, size_t *elements, size_t *bytes);
-
 /* Values. Each returns ERR_MISSING when there is no such key and ERR_KEYTYPE when its
  * value has another type or does not fit: integers of any width are read as numbers. */
 err gguf_get_u64(const gguf *g, const char *key, uint64_t *out);
@@ -93,9 +56,6 @@ err gguf_get_f64(const gguf *g, const char *key, double *out); /* floats and int
 err gguf_get_bool(const gguf *g, const char *key, bool *out);
 err gguf_get_text(const gguf *g, const char *key, gguf_text *out);
 err gguf_get_array(const gguf *g, const char *key, gguf_array *out);
-
-/* The next text of an array of texts; `at` starts as array.data and is moved on. */
-gguf_text gguf_next_text(const void **at);
 
 /* Tensors, in the file's order or by name (NULL if absent). Owned by g. */
 size_t gguf_tensors(const gguf *g);

@@ -99,6 +99,16 @@ err gguf_value_text(const gguf_array *v, gguf_text *out)
     return ERR_OK;
 }
 
+gguf_text gguf_next_text(const void **at)
+{
+    const char *text = (const char *)*at + sizeof(uint64_t);
+    uint64_t n;
+
+    memcpy(&n, *at, sizeof n);
+    *at = text + n;
+    return (gguf_text){text, (size_t)n};
+}
+
 /* A text that is being written; what does not fit is left out. */
 typedef struct line {
     char *text;
