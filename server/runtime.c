@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/kern/cpu.h"
+#include "engine/model/model_load.h"
 #include "engine/pages.h"
 #include "server/plans.h"
 #include "server/threads.h"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/kern/cpu.h"
+#include "engine/model/model_load.h"
 #include "server/plans.h"
 #include "server/threads.h"
 

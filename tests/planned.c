@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/kern/cpu.h"
+#include "engine/model/model_load.h"
 #include "server/threads.h"
 #include "tests/random.h"
 #include "tests/tiny.h"

@@ -63,16 +63,8 @@ typedef struct model {
     const char *weight_type; /* "Q8_0": type of most bytes of the file */
 } model;
 
-/* Read and pack the weights of g, which must outlive *out. ctx = positions to prepare,
- * 0: as trained, 131,072 at most. `why` names the key or tensor at fault.
- * Errors: ARCH, PART, MISSING, KEYTYPE, RANGE, SHAPE, TENSORTYPE, NOMEM. The caller closes. */
-err model_open(model **out, const gguf *g, size_t ctx, fault *why);
+/* Give back what model_open took; NULL is fine, and so is a model that is half loaded. */
 void model_close(model *m);
-
-/* The sizes of a model, its ctx and the weight_bytes that model_open would take, by the file's
- * values and the tensors' types: nothing is read or packed, and *out holds nothing else. Errors
- * of the values, as there. */
-err model_measure(model *out, const gguf *g, size_t ctx, fault *why);
 
 /* Does every query head have keys and values of its own? */
 bool model_is_mha(const model *m);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/model_load.h"
 #include "tests/lab.h"
 #include "tests/test.h"
 #include "xcache/codec/codec.h"

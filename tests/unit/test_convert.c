@@ -7,6 +7,7 @@
 
 #include "engine/kern/kern.h"
 #include "engine/model/model.h"
+#include "engine/model/model_load.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/utf8.h"
 #include "server/convert/convert.h"

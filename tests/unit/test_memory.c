@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "engine/kern/cpu.h"
+#include "engine/model/model_load.h"
 #include "engine/model/sample.h"
 #include "engine/tokenizer/template.h"
 #include "server/sched/generation.h"

@@ -5,6 +5,7 @@
 
 #include "engine/model/experts.h"
 #include "engine/model/model.h"
+#include "engine/model/model_load.h"
 #include "tests/random.h"
 #include "tests/test.h"
 #include "tests/tiny.h"

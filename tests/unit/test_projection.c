@@ -6,6 +6,7 @@
 
 #include "engine/gguf/gguf.h"
 #include "engine/kern/cpu.h"
+#include "engine/model/model_load.h"
 #include "tests/random.h"
 #include "tests/test.h"
 #include "xcache/codec/projection.h"

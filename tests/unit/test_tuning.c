@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/kern/cpu.h"
+#include "engine/model/model_load.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 
