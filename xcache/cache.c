@@ -1,7 +1,8 @@
-/* cache.c - opens and closes what contexts share, and counts it. */
+/* cache.c - opens and closes what contexts share; begins, forks, cuts and ends contexts. */
 #include "xcache/cache.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -9,46 +10,17 @@
 #include "engine/pages.h"
 #include "xcache/cache_state.h"
 
-/* --- workspace --- */
-
-/* Bytes by default: max_running contexts, at most 1/8 of pool and workspace together, at least
- * one context. */
-static uint64_t default_workspace(uint64_t budget, uint64_t one, int max_running)
-{
-    const uint64_t all = one * (uint64_t)max_running, most = budget / 7;
-    const uint64_t bytes = all < most ? all : most;
-
-    return bytes > one ? bytes : one;
-}
-
-/* Pages of the workspace; 0: streaming, for no context would fit, or nothing is rebuilt. */
-static size_t count_pages(const codec_state *s, const cache_options *o)
-{
-    const size_t page = workspace_page_bytes(s->m, s->block_tokens, o->page_format);
-    const size_t blocks = o->ctx_tokens / s->block_tokens, least = blocks ? blocks : 1;
-    uint64_t bytes = o->workspace_bytes;
-
-    if (!s->codec->rebuilds) return 0;
-    if (bytes == CACHE_AUTO_WORKSPACE)
-        bytes = default_workspace(o->budget_bytes, least * page, o->max_running);
-    return bytes / page < least ? 0 : bytes / page;
-}
+/* --- opening --- */
 
 static err open_workspace(cache *c, const cache_options *o)
 {
     context_shared *s = &c->shared;
-    const size_t blocks = pool_blocks(s->pool);
-    size_t pages = count_pages(&s->codec, o);
+    const size_t pages = cache_count_pages(&s->codec, o, pool_blocks(s->pool));
 
-    c->limit = blocks;
     if (!pages) return ERR_OK;
-    if (pages > blocks) pages = blocks; /* no more than that are held at once */
-    c->limit = pages;
     return workspace_open(&s->workspace, s->codec.m, s->codec.kern, s->codec.block_tokens,
                           o->page_format, pages, pool_numbers(s->pool));
 }
-
-/* --- opening --- */
 
 /* The key that all chains begin with. A cache has one model, mode, plan and path, and its seed
  * is its own; so keys of two caches differ. */
@@ -62,57 +34,32 @@ static err make_root(cache *c, const cache_options *o)
     return ERR_OK;
 }
 
+/* Who holds what, and what is found where. */
 static err open_tables(cache *c, const cache_options *o)
 {
-    const size_t blocks = pool_numbers(c->shared.pool);
+    const size_t numbers = pool_numbers(c->shared.pool);
+    const size_t longest = o->ctx_tokens / c->shared.codec.block_tokens;
 
-    TRY(prefix_open(&c->prefixes, blocks, o->key_bits ? o->key_bits : 128));
-    TRY(lru_open(&c->resting, blocks));
-    c->pins = calloc(blocks, sizeof *c->pins);
-    if (!c->pins) return ERR_NOMEM;
-    c->longest = o->ctx_tokens / c->shared.codec.block_tokens;
+    TRY(prefix_open(&c->prefixes, numbers, o->key_bits ? o->key_bits : 128));
+    TRY(open_workspace(c, o));
+    TRY(ledger_open(&c->ledger, c->shared.pool, c->prefixes, c->shared.workspace, longest));
+    TRY(degrade_open(c, longest));
     return make_root(c, o);
-}
-
-static codec_options read_codec_options(const cache_options *o)
-{
-    return (codec_options){.mode = o->mode,
-                           .plan = o->plan,
-                           .tuning = o->tuning,
-                           .block_tokens = o->block_tokens ? o->block_tokens
-                                                           : CACHE_BLOCK_TOKENS};
-}
-
-/* Blocks of the longest context, for scratch. */
-static size_t count_stream(const codec_state *s, const cache_options *o)
-{
-    return (o->ctx_tokens + s->block_tokens - 1) / s->block_tokens;
-}
-
-/* A block is as large as the codec's, and two of the second plan's, if there is one, fit into
- * it. */
-static size_t count_block_bytes(const block_format *whole, const block_format *half)
-{
-    const size_t least = (half->bytes + 63) / 64 * 64;
-
-    return whole->bytes > 2 * least ? whole->bytes : 2 * least;
 }
 
 static err open_all(cache *c, const model *m, const kern *k, const cache_options *o)
 {
     context_shared *s = &c->shared;
-    const codec_options how = read_codec_options(o);
+    const codec_options how = cache_codec_options(o);
 
     TRY(codec_open(&s->codec, &how, m, k));
     TRY(format_open(&s->whole, &s->codec));
     if (o->degraded_plan) TRY(degrade_open_format(c, o->degraded_plan));
-    TRY(pool_open(&s->pool, o->budget_bytes, count_block_bytes(&s->whole, &s->half),
+    TRY(pool_open(&s->pool, o->budget_bytes, cache_block_bytes(&s->whole, &s->half),
                   o->degraded_plan != NULL));
     TRY(open_tables(c, o));
-    TRY(degrade_open(c));
-    TRY(open_workspace(c, o));
     TRY(scratch_open(&c->scratch, &s->codec, o->max_running, o->team->slots,
-                     s->workspace ? 0 : count_stream(&s->codec, o)));
+                     s->workspace ? 0 : cache_count_stream(&s->codec, o)));
     s->slots = c->scratch.slots;
     s->rebuilt = &c->rebuilt;
     return ERR_OK;
@@ -147,8 +94,7 @@ void cache_close(cache *c)
     assert(c->scratch.n_free == c->scratch.n_pages || !c->scratch.memory); /* all have ended */
     scratch_close(&c->scratch);
     workspace_close(c->shared.workspace);
-    lru_close(&c->resting);
-    free(c->pins);
+    ledger_close(c->ledger);
     prefix_close(c->prefixes);
     degrade_close(c);
     pool_close(c->shared.pool);
@@ -157,150 +103,220 @@ void cache_close(cache *c)
     free(c);
 }
 
-/* --- sizes --- */
+/* --- beginning --- */
 
-/* What a cache's sizes follow from. */
-typedef struct measures {
-    codec_state codec, denser; /* measured; denser.codec NULL: nothing is degraded */
-    block_format whole, half;
-} measures;
-
-static err take_measures(measures *m, const model *of, const cache_options *o)
+/* Blocks that a copy needs besides those of the prompt, which it shares. */
+static size_t blocks_of_copy(const cache *c, const cache_request *r)
 {
-    const codec_options how = read_codec_options(o);
+    const size_t B = c->shared.codec.block_tokens;
 
-    TRY(codec_measure(&m->codec, &how, of));
-    TRY(format_open(&m->whole, &m->codec));
-    if (!o->degraded_plan) return ERR_OK;
-    TRY(degrade_measure(&m->denser, &m->codec, o->degraded_plan));
-    return format_open(&m->half, &m->denser);
+    return r->tokens / B - r->n_ids / B;
 }
 
-static void read_sizes(const measures *m, const cache_options *o, cache_sizes *out)
+err cache_check(const cache *c, const cache_request *r)
 {
-    const codec_state *k = &m->codec;
-    const size_t page = workspace_page_bytes(k->m, k->block_tokens, o->page_format);
-    const bool halves = m->denser.codec != NULL;
-    const size_t line = halves ? 128 : 64, bytes = count_block_bytes(&m->whole, &m->half);
-    size_t pages = count_pages(k, o);
+    size_t blocks;
 
-    memcpy(out->mode, k->mode, sizeof out->mode);
-    out->block_tokens = k->block_tokens;
-    out->block_bytes = (bytes + line - 1) / line * line;
-    out->blocks = o->budget_bytes / out->block_bytes;
-    out->pool_bytes = (uint64_t)out->blocks * out->block_bytes;
-    if (pages > out->blocks) pages = out->blocks;
-    out->workspace_bytes = (uint64_t)pages * page;
-    out->scratch_bytes = scratch_measure(k, o->max_running, o->team->slots,
-                                         pages ? 0 : count_stream(k, o)) +
-                         prefix_bytes(out->blocks * (halves ? 2 : 1));
-    if (halves) out->scratch_bytes += degrade_bytes(k, out->block_bytes / 2, o->team->slots);
-    out->weight_bytes = k->bytes + m->denser.bytes;
+    assert(r->n_ids <= r->tokens);
+    if (r->copies >= (size_t)c->scratch.n_pages ||
+        __builtin_mul_overflow(r->copies, blocks_of_copy(c, r), &blocks) ||
+        __builtin_add_overflow(blocks, r->tokens / c->shared.codec.block_tokens, &blocks))
+        return ERR_NOROOM;
+    return blocks <= ledger_limit(c->ledger) ? ERR_OK : ERR_NOROOM;
 }
 
-err cache_measure(const model *m, const cache_options *o, cache_sizes *out)
+/* Hold what x lists, reserve the rest for it and its copies, and give it a page. */
+static err admit(xcontext *x)
 {
-    measures all = {0};
-    const err e = take_measures(&all, m, o);
+    cache *c = x->cache;
+    const ledger_claim all = {.blocks = x->blocks,
+                              .n = x->n_blocks,
+                              .reserve = x->most_blocks - x->n_blocks +
+                                         x->copies * x->copy_blocks,
+                              .copies = x->copies,
+                              .free_pages = (size_t)c->scratch.n_free};
 
-    if (e == ERR_OK) {
-        *out = (cache_sizes){0};
-        read_sizes(&all, o, out);
+    TRY(ledger_admit(c->ledger, &all));
+    x->page = scratch_take_page(&c->scratch);
+    return ERR_OK;
+}
+
+err cache_begin(cache *c, const cache_request *r, context **out)
+{
+    xcontext *x;
+    err e;
+
+    TRY(cache_check(c, r));
+    x = context_new(c, &c->shared, r->tokens);
+    if (!x) return ERR_NOMEM;
+    x->root = chain_root(c, r);
+    x->prompt = r->n_ids;
+    x->copies = r->copies;
+    x->copy_blocks = blocks_of_copy(c, r);
+    /* one token at least is computed: its logits are wanted */
+    x->n_blocks = chain_follow(c, x->root, r->ids,
+                               r->n_ids ? (r->n_ids - 1) / x->base.block_tokens : 0, x->blocks);
+    e = admit(x);
+    if (e != ERR_OK) {
+        context_free(x);
+        return e;
     }
-    format_close(&all.whole);
-    format_close(&all.half);
-    return e;
+    x->n_tokens = x->n_blocks * x->base.block_tokens;
+    c->queried_tokens += r->n_ids;
+    c->hit_tokens += x->n_tokens;
+    *out = &x->base;
+    return ERR_OK;
 }
 
-/* --- figures --- */
-
-static void read_pool_stats(const cache *c, cache_stats *out)
+void cache_drop_copy(context *base)
 {
-    const context_shared *s = &c->shared;
-    const size_t bytes = pool_block_bytes(s->pool), B = s->codec.block_tokens;
-    const size_t used = pool_used_bytes(s->pool), halves = pool_half_blocks(s->pool);
-    const size_t wholes = (used - halves * (bytes / 2)) / bytes;
-    const size_t elements = 2 * s->codec.m->E * s->codec.m->L;
+    xcontext *x = context_of(base);
 
-    out->block_bytes = bytes;
-    out->block_numbers = pool_numbers(s->pool);
-    out->capacity_bytes = pool_budget_bytes(s->pool);
-    out->codes_bytes = wholes * s->whole.codes_bytes + halves * s->half.codes_bytes;
-    out->scales_bytes = wholes * s->whole.scales_bytes + halves * s->half.scales_bytes;
-    out->index_bytes = used - out->codes_bytes - out->scales_bytes;
-    out->free_bytes = out->capacity_bytes - used;
-    out->capacity_tokens = pool_blocks(s->pool) * B;
-    out->degraded_tokens = halves * B;
-    out->active_tokens = pool_held_blocks(s->pool) * B;
-    out->pinned_tokens = c->kept * B;
-    out->idle_tokens = c->resting.count * B + out->pinned_tokens;
-    out->fp16_bytes = (wholes + halves) * B * elements * 2;
-    out->bits_per_element = (double)bytes * 8 / (double)(elements * B);
+    assert(x->copies > 0);
+    x->copies--;
+    ledger_unpromise(x->cache->ledger, x->copy_blocks);
 }
 
-static void read_workspace_stats(const workspace *w, cache_stats *out)
+err cache_fork(context *base, context **out)
 {
-    size_t page;
+    xcontext *from = context_of(base);
+    cache *c = from->cache;
+    xcontext *x = context_new(c, &c->shared, from->most_blocks * base->block_tokens);
+    err e;
 
-    if (!w) return;
-    page = workspace_page_size(w);
-    out->workspace_bytes = workspace_pages(w) * page;
-    out->workspace_used_bytes = workspace_used(w) * page;
-    out->evicted_pages = workspace_evicted(w);
-}
-
-void cache_read_stats(const cache *c, cache_stats *out)
-{
-    const context_shared *s = &c->shared;
-
-    *out = (cache_stats){.mode = s->codec.mode,
-                         .degraded_mode = c->degrader.codec.codec ? c->degrader.codec.mode
-                                                                  : NULL,
-                         .block_tokens = s->codec.block_tokens,
-                         .scratch_bytes = c->scratch.bytes + c->degrader.bytes +
-                                          prefix_bytes(pool_numbers(s->pool)),
-                         .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
-                         .queried_tokens = c->queried_tokens,
-                         .hit_tokens = c->hit_tokens,
-                         .evicted_blocks = c->evicted,
-                         .degraded_blocks = c->degrader.count,
-                         .sealed_blocks = c->sealed,
-                         .remat_tokens = atomic_load(&c->rebuilt),
-                         .seal_seconds = c->seal_seconds,
-                         .rebuild_seconds = c->rebuild_seconds,
-                         .degrade_seconds = c->degrader.seconds};
-    read_pool_stats(c, out);
-    read_workspace_stats(s->workspace, out);
-}
-
-/* Every block is in one place, and what is not free can be found. */
-static bool is_sound_block(const cache *c, pool_block b)
-{
-    const context_shared *s = &c->shared;
-    const bool is_free = pool_is_free(s->pool, b), rests = lru_has(&c->resting, b);
-    const bool paged = s->workspace && workspace_has(s->workspace, b);
-
-    if (is_free) return !rests && !c->pins[b] && !paged && !prefix_has(c->prefixes, b);
-    return pool_holders(s->pool, b) == 0 && rests == !c->pins[b] &&
-           prefix_has(c->prefixes, b) &&
-           prefix_has_changed(c->prefixes, b) == pool_is_half(s->pool, b);
-}
-
-bool cache_is_sound(const cache *c)
-{
-    const context_shared *s = &c->shared;
-    size_t resting = 0, pinned = 0, bytes = 0, pages = 0;
-
-    for (pool_block b = 0; b < pool_numbers(s->pool); b++) {
-        if (!is_sound_block(c, b)) return false;
-        resting += lru_has(&c->resting, b);
-        pinned += c->pins[b] > 0;
-        if (!pool_is_free(s->pool, b))
-            bytes += pool_block_bytes(s->pool) / (pool_is_half(s->pool, b) ? 2 : 1);
-        pages += s->workspace && workspace_has(s->workspace, b);
+    assert(!from->pushed && !cache_is_sealing(base));
+    if (!x) return ERR_NOMEM;
+    assert(!from->copies || from->n_tokens == from->prompt);
+    if (from->copies) cache_drop_copy(base); /* it is kept now */
+    x->root = from->root;
+    x->n_blocks = from->n_blocks;
+    x->n_tokens = from->n_tokens;
+    memcpy(x->blocks, from->blocks, from->n_blocks * sizeof *x->blocks);
+    e = admit(x);
+    if (e != ERR_OK) {
+        context_free(x);
+        return e;
     }
-    return resting == c->resting.count && pinned == c->pinned && pinned == c->kept &&
-           bytes == pool_used_bytes(s->pool) && pool_held_blocks(s->pool) == 0 &&
-           (!s->workspace || pages == workspace_used(s->workspace)) && !c->outstanding &&
-           !c->copies && c->scratch.n_free == c->scratch.n_pages;
+    scratch_copy_page(&c->scratch, x->page, from->page);
+    *out = &x->base;
+    return ERR_OK;
+}
+
+/* --- running --- */
+
+void cache_push(context *base, const int32_t *ids, size_t T)
+{
+    xcontext *x = context_of(base);
+    const size_t at = x->n_tokens % base->block_tokens;
+
+    assert(!x->pushed && !cache_is_sealing(base) && at + T <= base->block_tokens);
+    memcpy(x->page->ids + at, ids, T * sizeof *ids);
+    x->pushed = T;
+}
+
+void cache_commit_later(context *base)
+{
+    xcontext *x = context_of(base);
+
+    x->n_tokens += x->pushed;
+    x->pushed = 0;
+    if (x->n_tokens / base->block_tokens > x->n_blocks) seal_begin(x);
+}
+
+void cache_commit(context *base)
+{
+    cache_commit_later(base);
+    if (cache_is_sealing(base)) seal_layers(context_of(base)->cache, &base, 1, INT_MAX);
+}
+
+bool cache_is_sealing(const context *x)
+{
+    return context_of_const(x)->sealing != PREFIX_NONE;
+}
+
+err cache_truncate(context *base, size_t tokens)
+{
+    xcontext *x = context_of(base);
+    const size_t keep = tokens / base->block_tokens;
+
+    assert(!x->pushed && !cache_is_sealing(base));
+    if (tokens >= x->n_tokens) return ERR_OK;
+    if (keep >= x->n_blocks) {
+        x->n_tokens = tokens;
+        return ERR_OK;
+    }
+    TRY(ledger_return(x->cache->ledger, x->blocks + keep, x->n_blocks - keep));
+    rebuild_stop(x->cache, x);
+    x->n_blocks = keep;
+    x->n_tokens = keep * base->block_tokens;
+    return ERR_OK;
+}
+
+size_t cache_context_tokens(const context *x)
+{
+    return context_of_const(x)->n_tokens;
+}
+
+size_t cache_context_bytes(const context *base)
+{
+    const xcontext *x = context_of_const(base);
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < x->n_blocks; i++)
+        bytes += pool_bytes_of(x->shared->pool, x->blocks[i]);
+    return bytes;
+}
+
+void cache_end(context *base)
+{
+    xcontext *x = context_of(base);
+    cache *c = x->cache;
+
+    rebuild_stop(c, x);
+    while (x->copies) cache_drop_copy(base);
+    ledger_unreserve(c->ledger, x->most_blocks - x->n_blocks - cache_is_sealing(base));
+    if (cache_is_sealing(base)) ledger_drop(c->ledger, x->sealing);
+    while (x->n_blocks) ledger_drop(c->ledger, x->blocks[--x->n_blocks]);
+    scratch_give_page(&c->scratch, x->page);
+    context_free(x);
+}
+
+/* --- conversations that do not run --- */
+
+size_t cache_lookup(const cache *c, const cache_request *r, uint32_t *blocks)
+{
+    return chain_follow(c, chain_root(c, r), r->ids, r->n_ids / c->shared.codec.block_tokens,
+                        blocks);
+}
+
+bool cache_block_is_hot(const cache *c, uint32_t block)
+{
+    const workspace *w = c->shared.workspace;
+
+    return ledger_refcount(c->ledger, block) || (w && workspace_has(w, block));
+}
+
+bool cache_block_is_degraded(const cache *c, uint32_t block)
+{
+    return pool_is_half(c->shared.pool, block);
+}
+
+err cache_pin(cache *c, const uint32_t *blocks, size_t n)
+{
+    return ledger_pin(c->ledger, blocks, n);
+}
+
+void cache_unpin(cache *c, const uint32_t *blocks, size_t n)
+{
+    ledger_unpin(c->ledger, blocks, n);
+}
+
+void cache_forget(cache *c, uint32_t block)
+{
+    ledger_free(c->ledger, block);
+}
+
+size_t cache_evict(cache *c, size_t blocks)
+{
+    return ledger_evict(c->ledger, blocks);
 }

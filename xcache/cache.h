@@ -7,13 +7,15 @@
  * a context that begins with the same tokens holds them again. So an idle conversation costs
  * its sealed blocks and its entries in an index that is as long as the pool.
  *
- * What a running context may still need is reserved, as a count, when it begins: the blocks
- * held and the blocks promised never outnumber the pool's, nor the pages of the workspace. So
- * no step can run out of room; resting blocks are evicted one by one when a seal takes them,
- * least recently used first, ends of chains first, pinned ones never. Where they may be
- * degraded, the oldest are written anew in half the bytes before any is evicted.
- * One thread calls everything here (the scheduler's, or the only one); workers call only
- * the operations of engine/context.h. */
+ * The budget is enforced in ledger.c: what a running context may still need is reserved, as a
+ * count, when it begins; blocks held and blocks reserved never outnumber the pool's, nor the
+ * pages of the workspace. So no step can run out of room. Resting blocks are evicted one by one
+ * when a seal takes them, least recently used first, ends of chains first, pinned ones never;
+ * where they may be degraded (degrade.h), the oldest are written anew in half the bytes before
+ * any is evicted. Full blocks are sealed in seal.h, pages of the workspace filled in rebuild.h.
+ *
+ * One thread calls everything here (the scheduler's, or the only one); workers call only the
+ * operations of engine/context.h. */
 #ifndef XCACHE_CACHE_H
 #define XCACHE_CACHE_H
 

@@ -2,13 +2,34 @@
 #include "xcache/context.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "xcache/codec/remat.h"
 
-static const xcontext *of(const context *c)
+void context_free(xcontext *x)
 {
-    return (const xcontext *)(const void *)c;
+    if (x) free(x->blocks);
+    free(x);
+}
+
+xcontext *context_new(struct cache *c, const context_shared *s, size_t tokens)
+{
+    const size_t B = s->codec.block_tokens;
+    xcontext *x = calloc(1, sizeof *x);
+
+    if (!x) return NULL;
+    *x = (xcontext){.base = {.ops = &xcontext_ops,
+                             .block_tokens = B,
+                             .every_tile = s->codec.codec->carries && !s->workspace},
+                    .cache = c,
+                    .shared = s,
+                    .most_blocks = tokens / B,
+                    .sealing = PREFIX_NONE};
+    x->blocks = malloc((x->most_blocks + 1) * sizeof *x->blocks);
+    if (x->blocks) return x;
+    free(x);
+    return NULL;
 }
 
 /* One head's value to its place in a layer of an open page. */
@@ -23,7 +44,7 @@ static void put_value(const codec_state *s, const float *v, void *layer, size_t 
 static void append(context *c, int layer, size_t first, const float *in, float *k,
                    const float *v, size_t T)
 {
-    const xcontext *x = of(c);
+    const xcontext *x = context_of_const(c);
     const codec_state *s = &x->shared->codec;
     const model *m = s->m;
     const size_t B = s->block_tokens, at = x->n_tokens % B + first;
@@ -76,7 +97,7 @@ static void decode(const xcontext *x, int layer, size_t b, int slot, kv_tile *ou
 
 static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
 {
-    const xcontext *x = of(c);
+    const xcontext *x = context_of_const(c);
     const context_shared *s = x->shared;
     const codec_state *o = &s->codec;
     const size_t B = o->block_tokens;
@@ -97,7 +118,7 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
 static void release(context *c, int slot)
 {
 #ifdef XQUANTD_DEBUG /* NaN everywhere: a tile that is read after its use shows at once */
-    const context_shared *s = of(c)->shared;
+    const context_shared *s = context_of_const(c)->shared;
     const model *m = s->codec.m;
     const codec_scratch *p = &s->slots[slot];
     const size_t B = s->codec.block_tokens;

@@ -1,5 +1,5 @@
 /* context.h - one context's cache: its sealed blocks and its open page. Implements
- * engine/context.h. lifecycle.c alone makes and ends contexts. */
+ * engine/context.h. cache.c alone makes and ends contexts. */
 #ifndef XCACHE_CONTEXT_H
 #define XCACHE_CONTEXT_H
 
@@ -30,9 +30,9 @@ typedef struct xcontext {
     struct cache *cache;
     const context_shared *shared;
     open_page *page;
-    pool_block *blocks; /* [reserved] */
-    size_t n_blocks, reserved;
-    size_t n_tokens;    /* settled: sealed and open */
+    pool_block *blocks; /* [most_blocks] sealed ones, held */
+    size_t n_blocks, most_blocks;
+    size_t n_tokens;    /* committed: sealed and open */
     size_t pushed;      /* of the step that runs */
     pool_block sealing; /* the block that its full page is written into, or PREFIX_NONE */
     int sealed_layers;  /* of it, encoded */
@@ -44,6 +44,21 @@ typedef struct xcontext {
 } xcontext;
 
 extern const context_ops xcontext_ops;
+
+static inline xcontext *context_of(context *c)
+{
+    return (xcontext *)(void *)c;
+}
+
+static inline const xcontext *context_of_const(const context *c)
+{
+    return (const xcontext *)(const void *)c;
+}
+
+/* A context that computes `tokens` at most; nothing is held yet, and it has no page. NULL: out
+ * of memory. The caller frees. */
+xcontext *context_new(struct cache *c, const context_shared *s, size_t tokens);
+void context_free(xcontext *x);
 
 /* How a block is written. */
 const block_format *context_format(const context_shared *s, pool_block b);

@@ -7,6 +7,7 @@
  * tokens anew does not take what is less exact. */
 #include "xcache/degrade.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,14 +81,13 @@ static void lay_out(cache *c)
                                              .to = (float *)(void *)(at + half + carried)};
 }
 
-err degrade_open(cache *c)
+err degrade_open(cache *c, size_t longest)
 {
     degrader *d = &c->degrader;
     const size_t blocks = pool_blocks(c->shared.pool);
     void *at;
 
     if (!degrades(c)) return ERR_OK;
-    TRY(lru_open(&d->able, pool_numbers(c->shared.pool)));
     d->list = calloc((size_t)c->team->slots, sizeof *d->list);
     if (!d->list) return ERR_NOMEM;
     d->bytes = degrade_bytes(&c->shared.codec, pool_block_bytes(c->shared.pool) / 2,
@@ -96,7 +96,7 @@ err degrade_open(cache *c)
     if (at == MAP_FAILED) return ERR_NOMEM;
     d->memory = at;
     lay_out(c);
-    d->wanted = c->longest < blocks / FREE_SHARE ? c->longest : blocks / FREE_SHARE;
+    d->wanted = longest < blocks / FREE_SHARE ? longest : blocks / FREE_SHARE;
     return ERR_OK;
 }
 
@@ -106,54 +106,43 @@ void degrade_close(cache *c)
 
     if (d->memory) munmap(d->memory, d->bytes);
     free(d->list);
-    lru_close(&d->able);
     format_close(&c->shared.half);
     codec_close(&d->codec);
 }
 
 /* --- which blocks --- */
 
-void degrade_allow(cache *c, pool_block b)
-{
-    if (degrades(c) && !pool_is_half(c->shared.pool, b)) lru_add(&c->degrader.able, b);
-}
-
-void degrade_stop(cache *c, pool_block b)
-{
-    degrader *d = &c->degrader;
-
-    if (!degrades(c)) return;
-    if (lru_has(&d->able, b)) lru_remove(&d->able, b);
-    for (int i = 0; i < c->team->slots; i++)
-        if (d->list[i].block == b) d->list[i].block = PREFIX_NONE;
-}
-
 bool degrade_is_pressed(const cache *c)
 {
     const degrader *d = &c->degrader;
 
-    return degrades(c) && d->able.count && pool_free_blocks(c->shared.pool) <= d->wanted;
+    return degrades(c) && ledger_degradable(c->ledger) &&
+           pool_free_blocks(c->shared.pool) <= d->wanted;
 }
 
-static bool is_listed(const cache *c, pool_block b)
+/* What is held, pinned or freed meanwhile is let alone, and begun anew if it rests again: its
+ * number may be another block's by then. */
+static void drop_lost(cache *c)
 {
-    for (int i = 0; i < c->team->slots; i++)
-        if (c->degrader.list[i].block == b) return true;
-    return false;
+    for (int i = 0; i < c->team->slots; i++) {
+        degrade_slot *f = &c->degrader.list[i];
+
+        if (f->block != PREFIX_NONE && !ledger_is_degrading(c->ledger, f->block))
+            f->block = PREFIX_NONE;
+    }
 }
 
-/* Give each worker a block to work on: the oldest that nobody works on. */
+/* Give each worker a block to work on. Those lost are dropped before any is chosen, for one of
+ * them may be chosen again. */
 static void fill_list(cache *c)
 {
-    degrader *d = &c->degrader;
-    uint32_t next = d->able.oldest;
-
+    drop_lost(c);
     for (int i = 0; i < c->team->slots; i++) {
-        if (d->list[i].block != PREFIX_NONE) continue;
-        while (next != LRU_NONE && is_listed(c, next)) next = lru_next(&d->able, next);
-        if (next == LRU_NONE) return;
-        d->list[i].block = next;
-        d->list[i].layer = 0;
+        degrade_slot *f = &c->degrader.list[i];
+
+        if (f->block != PREFIX_NONE) continue;
+        f->block = ledger_begin_degrade(c->ledger);
+        f->layer = 0;
     }
 }
 
@@ -196,7 +185,8 @@ static void finish(cache *c, degrade_slot *f)
     const context_shared *s = &c->shared;
     const pool_block b = f->block;
 
-    degrade_stop(c, b);
+    f->block = PREFIX_NONE;
+    ledger_end_degrade(c->ledger, b);
     if (!prefix_change(c->prefixes, b)) return;
     memcpy(format_ids(&s->half, f->bytes), context_ids(s, b),
            s->codec.block_tokens * sizeof(int32_t));
@@ -219,4 +209,9 @@ int degrade_step(cache *c, int layers)
         if (d->list[i].block != PREFIX_NONE && d->list[i].layer == L) finish(c, &d->list[i]);
     }
     return job.layers;
+}
+
+void degrade_make_room(cache *c)
+{
+    while (!pool_free_blocks(c->shared.pool) && degrade_step(c, INT_MAX)) {}
 }

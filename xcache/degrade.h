@@ -8,7 +8,6 @@
 
 #include "xcache/cache.h"
 #include "xcache/codec/codec.h"
-#include "xcache/lru.h"
 #include "xcache/pool.h"
 
 /* Are blocks to be degraded, for fewer are free than are soon wanted? */
@@ -34,7 +33,6 @@ typedef struct degrade_slot {
 /* What degrades blocks: as many at once as there are workers. */
 typedef struct degrader {
     codec_state codec;  /* of twice the ratio; codec.codec NULL: nothing is degraded */
-    lru able;           /* resting blocks that can be degraded, in the order of resting */
     degrade_slot *list; /* [slots] */
     char *memory;       /* what they point to */
     size_t bytes;       /* of it */
@@ -49,11 +47,11 @@ typedef struct degrader {
 err degrade_open_format(cache *c, const struct plan *denser);
 err degrade_measure(codec_state *out, const codec_state *of, const struct plan *denser);
 size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots);
-err degrade_open(cache *c);
+err degrade_open(cache *c, size_t longest);
 void degrade_close(cache *c);
 
-/* A block rests, the newest of them, and may be degraded; it rests no more. */
-void degrade_allow(cache *c, pool_block b);
-void degrade_stop(cache *c, pool_block b);
+/* A block is wanted: unless one is free, degrade what rests until one is, as far as that goes.
+ */
+void degrade_make_room(cache *c);
 
 #endif

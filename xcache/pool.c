@@ -16,19 +16,17 @@ typedef uint32_t place;
 
 struct pool {
     uint64_t budget;
-    size_t block_bytes, n, numbers, n_unused, n_free, n_held, n_halves;
+    size_t block_bytes, n, numbers, n_unused, n_free, n_halves;
     bool halves;
     uint8_t *arena;
     pool_block *unused; /* [numbers] a stack: the number given back last is taken first */
     place *free;        /* [n] a stack of even places */
-    uint32_t *holds;    /* [numbers] how many hold it, or FREE */
+    bool *taken;        /* [numbers] */
     place *at;          /* [numbers] */
     bool *half;         /* [numbers] */
     pool_block *owner;  /* [2 n] which half lies there */
     lru loose;          /* free places beside one that a half takes */
 };
-
-#define FREE UINT32_MAX
 
 /* Shared memory, so that a reader in another process can be given it; lazily filled. */
 static err map_arena(pool *p)
@@ -51,15 +49,14 @@ static err open_lists(pool *p)
 {
     p->unused = malloc(p->numbers * sizeof *p->unused);
     p->free = malloc(p->n * sizeof *p->free);
-    p->holds = malloc(p->numbers * sizeof *p->holds);
+    p->taken = calloc(p->numbers, sizeof *p->taken);
     p->at = malloc(p->numbers * sizeof *p->at);
     p->half = calloc(p->numbers, sizeof *p->half);
     p->owner = malloc(2 * p->n * sizeof *p->owner);
-    if (!p->unused || !p->free || !p->holds || !p->at || !p->half || !p->owner)
+    if (!p->unused || !p->free || !p->taken || !p->at || !p->half || !p->owner)
         return ERR_NOMEM;
     TRY(lru_open(&p->loose, 2 * p->n));
     for (size_t i = 0; i < p->numbers; i++) p->unused[i] = (pool_block)(p->numbers - 1 - i);
-    for (size_t i = 0; i < p->numbers; i++) p->holds[i] = FREE;
     for (size_t i = 0; i < p->n; i++) p->free[i] = (place)(2 * (p->n - 1 - i));
     p->n_unused = p->numbers;
     p->n_free = p->n;
@@ -101,7 +98,7 @@ void pool_close(pool *p)
     lru_close(&p->loose);
     free(p->unused);
     free(p->free);
-    free(p->holds);
+    free(p->taken);
     free(p->at);
     free(p->half);
     free(p->owner);
@@ -161,33 +158,18 @@ err pool_take(pool *p, pool_block *out)
     if (!p->n_free && p->loose.count >= 2) join_halves(p);
     if (!p->n_free) return ERR_NOROOM;
     *out = p->unused[--p->n_unused];
-    assert(p->holds[*out] == FREE);
+    assert(!p->taken[*out]);
     p->at[*out] = p->free[--p->n_free];
-    p->holds[*out] = 1;
-    p->n_held++;
+    p->taken[*out] = true;
     return ERR_OK;
-}
-
-unsigned pool_hold(pool *p, pool_block b)
-{
-    assert(!pool_is_free(p, b));
-    if (p->holds[b] == 0) p->n_held++;
-    return ++p->holds[b];
-}
-
-unsigned pool_drop(pool *p, pool_block b)
-{
-    assert(!pool_is_free(p, b) && p->holds[b]);
-    if (--p->holds[b] == 0) p->n_held--;
-    return p->holds[b];
 }
 
 void pool_give(pool *p, pool_block b)
 {
     const place at = p->at[b];
 
-    assert(pool_holders(p, b) == 0);
-    p->holds[b] = FREE;
+    assert(!pool_is_free(p, b));
+    p->taken[b] = false;
     p->unused[p->n_unused++] = b;
     if (p->half[b] && !lru_has(&p->loose, at ^ 1)) {
         lru_add(&p->loose, at);
@@ -207,19 +189,23 @@ bool pool_is_half(const pool *p, pool_block b)
 bool pool_is_free(const pool *p, pool_block b)
 {
     assert(b < p->numbers);
-    return p->holds[b] == FREE;
-}
-
-unsigned pool_holders(const pool *p, pool_block b)
-{
-    assert(!pool_is_free(p, b));
-    return p->holds[b];
+    return !p->taken[b];
 }
 
 uint8_t *pool_bytes(const pool *p, pool_block b)
 {
     assert(b < p->numbers);
     return bytes_at(p, p->at[b]);
+}
+
+size_t pool_bytes_of(const pool *p, pool_block b)
+{
+    return p->half[b] ? p->block_bytes / 2 : p->block_bytes;
+}
+
+bool pool_halves(const pool *p)
+{
+    return p->halves;
 }
 
 /* --- figures --- */
@@ -247,11 +233,6 @@ size_t pool_half_blocks(const pool *p)
 uint64_t pool_used_bytes(const pool *p)
 {
     return (p->n - p->n_free) * p->block_bytes - p->loose.count * (p->block_bytes / 2);
-}
-
-size_t pool_held_blocks(const pool *p)
-{
-    return p->n_held;
 }
 
 size_t pool_block_bytes(const pool *p)

@@ -1,9 +1,9 @@
 /* pool.h - the shared memory pool: one arena of equal blocks, a free list, a hard budget.
  *
- * A block belongs to the pool; who holds it may read it, and nobody writes it once sealed. A
- * block is free, held (by one or more), or resting: held by none, yet kept. The arena is
- * mapped once and never grows; pages cost memory when first written. One thread takes, holds
- * and gives back; any thread may read a block it was shown.
+ * A block belongs to the pool; who holds it may read it, and nobody writes it once sealed. Who
+ * holds, pins and reserves is in ledger.h; here a block is free or taken. The arena is mapped
+ * once and never grows; its memory is had when it is first written. One thread takes and gives
+ * back; any thread may read a block it was shown.
  *
  * A pool that halves can keep two blocks of half the size where one was. A block is a number
  * and keeps it; where its bytes lie may change when blocks are halved or taken. */
@@ -29,14 +29,8 @@ void pool_close(pool *p);
 /* Have the memory of every block now. ERR_NOMEM: there is not as much. */
 err pool_fill(pool *p);
 
-/* Take a free block, a whole one; it is held once. ERR_NOROOM when there is none. */
+/* Take a free block, a whole one; give it back. ERR_NOROOM when there is none. */
 err pool_take(pool *p, pool_block *out);
-
-/* Hold a block that is not free once more; let go of it. Both return how many hold it then. */
-unsigned pool_hold(pool *p, pool_block b);
-unsigned pool_drop(pool *p, pool_block b);
-
-/* Give back a resting block: it is free. */
 void pool_give(pool *p, pool_block b);
 
 /* A whole block is half as large from now on, and its bytes are these [block_bytes / 2]. */
@@ -44,17 +38,18 @@ void pool_halve(pool *p, pool_block b, const uint8_t *bytes);
 bool pool_is_half(const pool *p, pool_block b);
 
 bool pool_is_free(const pool *p, pool_block b);
-unsigned pool_holders(const pool *p, pool_block b);
 
-/* Its bytes, 64-byte aligned. */
+/* Its bytes, 64-byte aligned, and how many. */
 uint8_t *pool_bytes(const pool *p, pool_block b);
+size_t pool_bytes_of(const pool *p, pool_block b);
+
+bool pool_halves(const pool *p); /* can its blocks be halved? */
 
 size_t pool_blocks(const pool *p);      /* whole ones that fit */
 size_t pool_numbers(const pool *p);     /* as many, or twice as many where it halves */
 size_t pool_free_blocks(const pool *p); /* whole ones that can be taken */
 size_t pool_half_blocks(const pool *p);
 uint64_t pool_used_bytes(const pool *p);
-size_t pool_held_blocks(const pool *p); /* once, however many hold it */
 size_t pool_block_bytes(const pool *p);
 uint64_t pool_budget_bytes(const pool *p);
 

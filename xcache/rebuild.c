@@ -77,7 +77,8 @@ static size_t add_pages(const xcontext *x, size_t most, size_t *list, size_t *n)
     return lacking - *n;
 }
 
-void rebuild_stop(cache *c)
+/* Pages that are not whole are no pages. */
+static void drop_begun(cache *c)
 {
     rebuild_state *w = &c->rebuilding;
 
@@ -86,15 +87,20 @@ void rebuild_stop(cache *c)
     *w = (rebuild_state){0};
 }
 
+void rebuild_stop(cache *c, const xcontext *x)
+{
+    if (c->rebuilding.x == x) drop_begun(c);
+}
+
 size_t rebuild_pages(context *base, size_t most)
 {
-    xcontext *x = (xcontext *)(void *)base;
+    xcontext *x = context_of(base);
     cache *c = x->cache;
     size_t list[REBUILDS_AT_ONCE], n, left;
     rebuild_job job = {.x = x, .list = list, .to = (int)c->shared.codec.m->L};
 
     if (!c->shared.workspace) return 0;
-    rebuild_stop(c);
+    drop_begun(c);
     left = add_pages(x, most, list, &n);
     run_rebuild(c, &job, n);
     return left;
@@ -126,7 +132,7 @@ static size_t blocks_at_once(const cache *c)
 
 bool rebuild_layers(context *base, int layers)
 {
-    xcontext *x = (xcontext *)(void *)base;
+    xcontext *x = context_of(base);
     cache *c = x->cache;
     const int L = (int)c->shared.codec.m->L;
     rebuild_state *w = &c->rebuilding;
@@ -134,7 +140,7 @@ bool rebuild_layers(context *base, int layers)
 
     if (!c->shared.workspace) return true;
     if (!can_cut(x)) return rebuild_pages(base, blocks_at_once(c)) == 0;
-    if (w->x != x) rebuild_stop(c);
+    if (w->x != x) drop_begun(c);
     while (layers > 0) {
         if (!w->x) {
             add_pages(x, blocks_at_once(c), w->list, &w->n);

@@ -23,6 +23,8 @@ void rebuild_drop_pages(cache *c);
 
 /* --- for the cache --- */
 
+struct xcontext;
+
 enum { REBUILDS_AT_ONCE = 64 };
 
 /* Blocks of one context whose pages are being rebuilt layer by layer: their pages are there,
@@ -33,7 +35,7 @@ typedef struct rebuild_state {
     int layer;
 } rebuild_state;
 
-/* Pages that are not whole are no pages. */
-void rebuild_stop(cache *c);
+/* x ends or is cut: those of its pages that are not whole yet are forgotten. */
+void rebuild_stop(cache *c, const struct xcontext *x);
 
 #endif

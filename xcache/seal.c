@@ -98,7 +98,7 @@ static bool find_next(const xcontext *x, pool_block *found, chain *after)
     *found = PREFIX_NONE;
     *after = (chain){x->root, x->n_blocks ? x->blocks[x->n_blocks - 1] : PREFIX_NONE};
     if (x->n_blocks && !prefix_has(c->prefixes, after->last)) return false;
-    *found = cache_find_block(c, *after, x->page->ids, false);
+    *found = chain_find(c, *after, x->page->ids, false);
     return true;
 }
 
@@ -115,14 +115,15 @@ void seal_begin(xcontext *x)
     pool_block found;
     chain after;
 
-    assert(x->n_blocks < x->reserved);
-    c->outstanding--;
+    assert(x->n_blocks < x->most_blocks);
     if (find_next(x, &found, &after) && found != PREFIX_NONE) {
-        cache_hold_block(c, found); /* the same tokens, the same block */
+        ledger_unreserve(c->ledger, 1);
+        ledger_hold(c->ledger, found); /* the same tokens, the same block */
         append(x, found);
         return;
     }
-    x->sealing = cache_take_block(c);
+    degrade_make_room(c);
+    x->sealing = ledger_take(c->ledger);
     x->sealed_layers = x->rebuilt_layers = 0;
     memcpy(context_ids(s, x->sealing), x->page->ids,
            s->codec.block_tokens * sizeof *x->page->ids);
@@ -143,11 +144,11 @@ static void finish_seal(xcontext *x)
     if (!find_next(x, &found, &after)) {
         append(x, b);
     } else if (found == PREFIX_NONE) {
-        prefix_add(c->prefixes, cache_next_key(c, after, x->page->ids), after.last, b);
+        prefix_add(c->prefixes, chain_next_key(c, after, x->page->ids), after.last, b);
         append(x, b);
     } else {
-        cache_hold_block(c, found);
-        cache_drop_block(c, b);
+        ledger_drop(c->ledger, b);
+        ledger_hold(c->ledger, found);
         append(x, found);
     }
 }
@@ -182,7 +183,7 @@ static int seal_some(cache *c, context *const *of, size_t n, int layers)
     seal list[SEALS_AT_ONCE];
     int done = 0;
 
-    for (size_t i = 0; i < n; i++) list[i] = (seal){.x = (xcontext *)(void *)of[i]};
+    for (size_t i = 0; i < n; i++) list[i] = (seal){.x = context_of(of[i])};
     for (bool all = false; done < layers && !all;) {
         const int more = layers - done < LAYERS_AT_ONCE ? layers - done : LAYERS_AT_ONCE;
 

@@ -119,20 +119,22 @@ static void recount_blocks(const scene *s)
 {
     const cache *c = s->cache;
     const workspace *w = c->shared.workspace;
+    const ledger_counts n = ledger_count(c->ledger);
     size_t held = 0, resting = 0, bytes = 0, pages = 0, pinned = 0, kept = 0, halves = 0;
 
     for (pool_block b = 0; b < pool_numbers(c->shared.pool); b++) {
         const unsigned holders = count_holders(s, b), pins = count_pins(s, b);
 
-        CHECK(c->pins[b] == pins);
+        CHECK(ledger_pins(c->ledger, b) == pins);
         if (w) pages += workspace_has(w, b) != 0;
         if (pool_is_free(c->shared.pool, b)) {
-            CHECK(!pins && !holders && !prefix_has(c->prefixes, b) && !lru_has(&c->resting, b));
+            CHECK(!pins && !holders && !prefix_has(c->prefixes, b) &&
+                  !ledger_rests(c->ledger, b));
             CHECK(!w || !workspace_has(w, b));
             continue;
         }
-        CHECK(pool_holders(c->shared.pool, b) == holders);
-        CHECK(lru_has(&c->resting, b) == (!holders && !pins));
+        CHECK(ledger_refcount(c->ledger, b) == holders);
+        CHECK(ledger_rests(c->ledger, b) == (!holders && !pins));
         pinned += pins > 0;
         kept += pins && !holders;
         CHECK(holders || prefix_has(c->prefixes, b)); /* what nobody can find is free */
@@ -145,16 +147,18 @@ static void recount_blocks(const scene *s)
     }
     CHECK(bytes == pool_used_bytes(c->shared.pool) &&
           halves == pool_half_blocks(c->shared.pool));
-    CHECK(held == pool_held_blocks(c->shared.pool) && resting == c->resting.count);
+    CHECK(held == n.held && resting == n.resting);
     CHECK(!w || (pages == workspace_used(w) && pages <= workspace_pages(w)));
-    CHECK(pinned == c->pinned && kept == c->kept);
-    CHECK(held + c->outstanding <= c->limit);
-    CHECK(held + c->outstanding + kept <= pool_blocks(c->shared.pool));
+    CHECK(pinned == n.pinned && kept == n.kept);
+    CHECK(n.limit == (w ? workspace_pages(w) : pool_blocks(c->shared.pool)));
+    CHECK(held + n.reserved <= n.limit);
+    CHECK(held + n.reserved + kept <= pool_blocks(c->shared.pool));
+    CHECK(ledger_is_sound(c->ledger));
 }
 
 static void recount_contexts(const scene *s)
 {
-    size_t outstanding = 0;
+    size_t reserved = 0;
 
     for (size_t i = 0; i < LIVE; i++) {
         const living *l = &s->live[i];
@@ -163,12 +167,12 @@ static void recount_contexts(const scene *s)
         if (!x) continue;
         CHECK(cache_context_tokens(l->c) == l->n);
         CHECK(x->n_blocks + cache_is_sealing(l->c) == l->n / B);
-        outstanding += x->reserved - l->n / B;
+        reserved += x->most_blocks - l->n / B;
         for (size_t b = 0; b < x->n_blocks; b++)
             CHECK(memcmp(context_ids(x->shared, x->blocks[b]), l->ids + b * B,
                          B * sizeof *l->ids) == 0);
     }
-    CHECK(outstanding == s->cache->outstanding);
+    CHECK(reserved == ledger_count(s->cache->ledger).reserved);
 }
 
 static void recount(const scene *s)
@@ -220,7 +224,7 @@ static void begin(scene *s, living *l)
 static void append(scene *s, living *l)
 {
     const xcontext *x = (const xcontext *)(const void *)l->c;
-    const size_t most = (x->reserved + 1) * B - 1; /* no more blocks than were reserved */
+    const size_t most = (x->most_blocks + 1) * B - 1; /* no more blocks than were reserved */
     const size_t room = B - l->n % B, left = (most < CTX ? most : CTX) - l->n;
     const size_t T = left < room ? left : 1 + draw(s, (uint32_t)room);
 

@@ -31,27 +31,9 @@ TEST(pool_gives_each_block_once_and_refuses_when_empty)
     CHECK(pool_take(p, &extra) == ERR_NOROOM);
     for (int i = 0; i < N; i++) /* nobody wrote over a neighbour */
         for (int j = 0; j < 128; j++) CHECK(pool_bytes(p, taken[i])[j] == i);
-    CHECK(pool_drop(p, taken[7]) == 0);
     pool_give(p, taken[7]);
     CHECK(pool_free_blocks(p) == 1 && pool_is_free(p, taken[7]));
     CHECK(pool_take(p, &extra) == ERR_OK && extra == taken[7]);
-    pool_close(p);
-}
-
-TEST(pool_counts_who_holds_a_block_and_the_block_once)
-{
-    pool_block b;
-    pool *p = NULL;
-
-    CHECK(pool_open(&p, 4 * 64, 64, false) == ERR_OK);
-    CHECK(pool_take(p, &b) == ERR_OK && pool_holders(p, b) == 1);
-    CHECK(pool_hold(p, b) == 2 && pool_held_blocks(p) == 1);
-    CHECK(pool_drop(p, b) == 1 && pool_held_blocks(p) == 1);
-    CHECK(pool_drop(p, b) == 0 && pool_held_blocks(p) == 0);
-    CHECK(pool_free_blocks(p) == 3 && !pool_is_free(p, b)); /* it rests */
-    CHECK(pool_hold(p, b) == 1 && pool_drop(p, b) == 0);
-    pool_give(p, b);
-    CHECK(pool_free_blocks(p) == 4);
     pool_close(p);
 }
 
@@ -75,7 +57,6 @@ TEST(pool_survives_ten_thousand_random_operations)
         } else if (n) {
             const size_t at = (state >> 8) % n;
 
-            CHECK(pool_drop(p, taken[at]) == 0);
             pool_give(p, taken[at]);
             taken[at] = taken[--n];
         }
@@ -136,7 +117,6 @@ TEST(pool_of_halves_survives_ten_thousand_random_operations)
         state = state * 1664525u + 1013904223u;
         if (state >> 30 == 0 && n) {
             used -= BYTES / (pool_is_half(p, taken[at]) ? 2 : 1);
-            CHECK(pool_drop(p, taken[at]) == 0);
             pool_give(p, taken[at]);
             taken[at] = taken[--n];
             colour[at] = colour[n];

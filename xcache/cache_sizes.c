@@ -1,0 +1,101 @@
+/* cache_sizes.c - what the options of a cache come to, in blocks, pages and bytes. */
+#include <string.h>
+
+#include "xcache/cache_state.h"
+
+codec_options cache_codec_options(const cache_options *o)
+{
+    return (codec_options){.mode = o->mode,
+                           .plan = o->plan,
+                           .tuning = o->tuning,
+                           .block_tokens = o->block_tokens ? o->block_tokens
+                                                           : CACHE_BLOCK_TOKENS};
+}
+
+size_t cache_count_stream(const codec_state *s, const cache_options *o)
+{
+    return (o->ctx_tokens + s->block_tokens - 1) / s->block_tokens;
+}
+
+size_t cache_block_bytes(const block_format *whole, const block_format *half)
+{
+    const size_t least = (half->bytes + 63) / 64 * 64;
+
+    return whole->bytes > 2 * least ? whole->bytes : 2 * least;
+}
+
+/* Bytes by default: max_running contexts, at most 1/8 of pool and workspace together, at least
+ * one context. */
+static uint64_t default_workspace(uint64_t budget, uint64_t one, int max_running)
+{
+    const uint64_t all = one * (uint64_t)max_running, most = budget / 7;
+    const uint64_t bytes = all < most ? all : most;
+
+    return bytes > one ? bytes : one;
+}
+
+size_t cache_count_pages(const codec_state *s, const cache_options *o, size_t blocks)
+{
+    const size_t page = workspace_page_bytes(s->m, s->block_tokens, o->page_format);
+    const size_t longest = o->ctx_tokens / s->block_tokens, least = longest ? longest : 1;
+    uint64_t bytes = o->workspace_bytes;
+
+    if (!s->codec->rebuilds) return 0;
+    if (bytes == CACHE_AUTO_WORKSPACE)
+        bytes = default_workspace(o->budget_bytes, least * page, o->max_running);
+    if (bytes / page < least) return 0;
+    return bytes / page < blocks ? bytes / page : blocks; /* no more are held at once */
+}
+
+/* What a cache's sizes follow from. */
+typedef struct measures {
+    codec_state codec, denser; /* measured; denser.codec NULL: nothing is degraded */
+    block_format whole, half;
+} measures;
+
+static err take_measures(measures *m, const model *of, const cache_options *o)
+{
+    const codec_options how = cache_codec_options(o);
+
+    TRY(codec_measure(&m->codec, &how, of));
+    TRY(format_open(&m->whole, &m->codec));
+    if (!o->degraded_plan) return ERR_OK;
+    TRY(degrade_measure(&m->denser, &m->codec, o->degraded_plan));
+    return format_open(&m->half, &m->denser);
+}
+
+static void read_sizes(const measures *m, const cache_options *o, cache_sizes *out)
+{
+    const codec_state *k = &m->codec;
+    const size_t page = workspace_page_bytes(k->m, k->block_tokens, o->page_format);
+    const bool halves = m->denser.codec != NULL;
+    size_t pages;
+    const size_t line = halves ? 128 : 64, bytes = cache_block_bytes(&m->whole, &m->half);
+
+    memcpy(out->mode, k->mode, sizeof out->mode);
+    out->block_tokens = k->block_tokens;
+    out->block_bytes = (bytes + line - 1) / line * line;
+    out->blocks = o->budget_bytes / out->block_bytes;
+    out->pool_bytes = (uint64_t)out->blocks * out->block_bytes;
+    pages = cache_count_pages(k, o, out->blocks);
+    out->workspace_bytes = (uint64_t)pages * page;
+    out->scratch_bytes = scratch_measure(k, o->max_running, o->team->slots,
+                                         pages ? 0 : cache_count_stream(k, o)) +
+                         prefix_bytes(out->blocks * (halves ? 2 : 1));
+    if (halves) out->scratch_bytes += degrade_bytes(k, out->block_bytes / 2, o->team->slots);
+    out->weight_bytes = k->bytes + m->denser.bytes;
+}
+
+err cache_measure(const model *m, const cache_options *o, cache_sizes *out)
+{
+    measures all = {0};
+    const err e = take_measures(&all, m, o);
+
+    if (e == ERR_OK) {
+        *out = (cache_sizes){0};
+        read_sizes(&all, o, out);
+    }
+    format_close(&all.whole);
+    format_close(&all.half);
+    return e;
+}
