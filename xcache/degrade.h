@@ -50,8 +50,7 @@ size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots);
 err degrade_open(cache *c, size_t longest);
 void degrade_close(cache *c);
 
-/* A block is wanted: unless one is free, degrade what rests until one is, as far as that goes.
- */
+/* A block is wanted: degrade what rests until one is free, or nothing more can be. */
 void degrade_make_room(cache *c);
 
 #endif

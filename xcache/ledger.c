@@ -20,8 +20,7 @@
  *   held + reserved <= limit           limit: blocks of the pool, or pages of the workspace
  *   held + reserved + kept <= blocks   of the pool
  * By the second, free + resting >= reserved: take finds a block. By the first, so does a held
- * block its page. A degraded block takes half the bytes and counts as one, so it errs safely.
- */
+ * block its page. A degraded block counts as a whole one, which errs safely. */
 #include "xcache/ledger.h"
 
 #include <assert.h>
@@ -101,8 +100,7 @@ static void add_resting(ledger *l, pool_block b)
     if (pool_halves(l->pool) && !pool_is_half(l->pool, b)) lru_add(&l->whole, b);
 }
 
-/* Whoever degrades it learns that it has to stop: what it writes may be of another block soon.
- */
+/* Whoever degrades it has to stop: the number may be another block's soon. */
 static void remove_resting(ledger *l, pool_block b)
 {
     lru_remove(&l->resting, b);
@@ -145,8 +143,7 @@ static void drop(ledger *l, pool_block b)
 }
 
 /* Resting blocks stand in the order they were let go of. A context lets go of its last block
- * first, so a block comes before the one it follows: the oldest is always the end of a chain.
- */
+ * first, so a block comes before the one it follows: the oldest always ends a chain. */
 static void evict_oldest(ledger *l)
 {
     const pool_block b = l->resting.oldest;

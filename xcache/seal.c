@@ -10,8 +10,7 @@
 enum { SEALS_AT_ONCE = 64, LAYERS_AT_ONCE = 4 };
 
 /* One context that is sealing, in one round: some layers are encoded; meanwhile those that were
- * before it are rebuilt. Two tasks, which share nothing but what the round before has written.
- */
+ * before it are rebuilt. The two tasks share only what the round before has written. */
 typedef struct seal {
     xcontext *x;
     int encode, rebuild; /* up to which layer */

@@ -1,4 +1,7 @@
-/* codec.c - from a mode's name to its codec. */
+/* codec.c - from a mode's name to its codec.
+ *
+ * A mode is a word of codec.def and a number: "xq4", "klt7.5". Nothing else reads names: what a
+ * codec can do, and what it needs, is in its struct. */
 #include "xcache/codec/codec.h"
 
 #include <stdio.h>
@@ -20,6 +23,9 @@ static const row rows[] = {
 #undef CODEC
 };
 
+/* The paper's choices. docs/ablations.md has what others cost: groups of 32 are at best as good
+ * a buy as one more bit, and the third kept layer, the base of all differences, divides the KL
+ * of cl2 by four to seven. */
 const codec_tuning codec_usual = {.group = MINMAX_GROUP,
                                   .kept_layers = 3,
                                   .rank_percent = 100,
@@ -53,8 +59,10 @@ static double number_in_range(const char *list, const char *text)
     char *end;
     double v;
 
+    /* digits and a point alone: strtod would take 1e1, 0x10 and inf as well */
     if (*text < '0' || *text > '9' || text[strspn(text, "0123456789.")]) return 0;
     v = strtod(text, &end);
+    /* the name has to fit into codec_state.mode */
     return !*end && strlen(text) < MODE_NUMBER && v >= least && v <= most ? v : 0;
 }
 
@@ -64,6 +72,7 @@ static const row *find_row(const char *mode, const char **n)
         const size_t length = strlen(rows[i].mode);
 
         if (strncmp(mode, rows[i].mode, length) != 0) continue;
+        /* another row may begin with the same letters */
         if (is_range(rows[i].n) ? !number_in_range(rows[i].n, mode + length)
                                 : !in_list(rows[i].n, mode + length))
             continue;
@@ -76,6 +85,8 @@ static const row *find_row(const char *mode, const char **n)
 /* What `auto` is: the plan that there is, else what the paper has to offer. */
 static const char *choose_mode(const model *m, const struct plan *p, char chosen[16])
 {
+    /* x is half of K and V where heads have keys of their own; with grouped heads it is wider
+     * than both, and its latents are the better buy */
     if (!p) return model_is_mha(m) || m->E > m->D ? "cl3" : "xq4"; /* xq wants E <= D there */
     snprintf(chosen, 16, "klt%g", plan_read_about(p).ratio);
     return chosen;
@@ -83,6 +94,7 @@ static const char *choose_mode(const model *m, const struct plan *p, char chosen
 
 err codec_measure(codec_state *out, const codec_options *o, const model *m)
 {
+    /* in a copy, so that *out is untouched where this fails */
     codec_state s = {.m = m,
                      .block_tokens = o->block_tokens,
                      .tuning = o->tuning ? *o->tuning : codec_usual,
@@ -118,6 +130,7 @@ err codec_open(codec_state *out, const codec_options *o, const model *m, const k
 void codec_close(codec_state *s)
 {
     if (s->codec && s->codec->close) s->codec->close(s);
+    /* whoever unwinds may close it again */
     s->codec = NULL;
 }
 
@@ -138,6 +151,8 @@ void codec_finish(const codec_state *s, int layer, const codec_place *place, kv_
 {
     const codec_scratch *to = place->scratch;
 
+    /* as forward does after its products: biases, norms of heads, then angles; so a codec need
+     * not know which of them a model has */
     model_finish_kv(s->m, s->kern, (size_t)layer, to->k, to->v, s->block_tokens);
     codec_turn(s, layer, place, out);
 }
@@ -167,6 +182,7 @@ unsigned codec_uses(const char *mode, const model *m)
     const row *r = find_row(plain, &n);
     unsigned uses = r ? r->codec->uses : ~0u;
 
+    /* what would change nothing is not offered: equal results under two names mislead */
     if (model_is_mha(m)) uses &= ~(unsigned)CODEC_RANK;
     if (atoi(n) >= CODEC_KEPT_BITS) uses &= ~(unsigned)CODEC_KEPT;
     return uses;

@@ -1,8 +1,21 @@
-/* codec.h - the storage formats: how one layer of 128 tokens becomes codes, and comes back.
+/* codec.h - the storage formats: how one layer of a block of tokens becomes codes, and comes
+ * back.
  *
- * A row of codec.def is a struct of functions, so no code asks which codec it has. A codec
- * writes a sealed block layer by layer from the values of an open page, and reads it
- * as keys and values. What it writes is a pure function of what the page holds. */
+ * A row of codec.def is a struct of functions, so no code asks which codec it has.
+ *
+ *    open page, layer l                block of the pool                       tile
+ *    x, k, v of B tokens  --encode-->  codes | scales of layer l  --decode-->  k, v of B tokens
+ *
+ * Encode finds what keeps_x and keeps_raw_k ask for. Decode rebuilds a tile in a worker's
+ * scratch (rebuilds), or points at the codes, which are the numbers themselves. Layers stand
+ * alone, unless the codec carries: then layer l is the difference to what the decoder has of
+ * layer l-1, so layers come in order, the first first, for the encoder too:
+ *
+ *    state: x^ of layer l-1   --encode or decode of layer l-->   state: x^ of layer l
+ *
+ * A closed loop leaves the same x^ on both sides, bit for bit, and expand makes k and v of it
+ * without decoding again. What is written is a pure function of what the page holds: equal
+ * tokens after equal tokens give equal blocks, which is why contexts can share them. */
 #ifndef XCACHE_CODEC_CODEC_H
 #define XCACHE_CODEC_CODEC_H
 

@@ -6,6 +6,9 @@
 #include "xcache/codec/codec.h"
 #include "xcache/codec/field.h"
 
+/* Keys have outliers in a few channels, of every token alike: groups along tokens keep them
+ * from widening the range of others. Rotary positions would spread each over two channels,
+ * hence raw_k. */
 static field keys(const codec_state *s, int layer)
 {
     return (field){s->block_tokens, s->m->E, field_layer_bits(s, layer), FIELD_PER_CHANNEL,
@@ -42,6 +45,7 @@ static void encode_kivi(const codec_state *s, int layer, const codec_rows *in,
     const field fk = keys(s, layer), fv = values(s, layer);
     const codec_size k = field_size(&fk);
 
+    /* room for keys turned to rows, then for values in the order of tokens */
     field_encode(&fk, s->kern, in->raw_k, place->codes, place->scales, place->scratch->k);
     gather_values(s, in->v, place->scratch->v);
     field_encode(&fv, s->kern, place->scratch->v, place->codes + k.codes,

@@ -35,6 +35,8 @@ static err open_projection(const codec_state *s, transform *own)
 {
     own->borrowed = borrows(s);
     if (!own->borrowed) return projection_open(&own->kv, s->m, s->kern);
+    /* a second plan of the same model: with float weights it would be one more copy of Wk and
+     * Wv */
     own->kv = ((const transform *)s->beside->own)->kv;
     return ERR_OK;
 }
@@ -42,6 +44,7 @@ static err open_projection(const codec_state *s, transform *own)
 static err open_layers(codec_state *s, transform *own)
 {
     TRY(open_projection(s, own));
+    /* a few microseconds; and books of all widths, for every layer chooses bits by component */
     klt_make_books(&own->books);
     for (size_t l = 1; l < s->m->L; l++) {
         const plan_layer from = plan_read_layer(s->plan, l);
@@ -58,6 +61,8 @@ static err check_plan(const codec_state *s)
 
     if (!s->plan) return ERR_NOPLAN;
     a = plan_read_about(s->plan);
+    /* sizes alone here: plan_open has compared the weights' hash where a file was opened for a
+     * model */
     return a.D == m->D && a.L == m->L && a.E == m->E && a.ratio == s->ratio ? ERR_OK
                                                                             : ERR_PLANMODEL;
 }
@@ -65,6 +70,7 @@ static err check_plan(const codec_state *s)
 static err measure_klt(codec_state *s)
 {
     TRY(check_plan(s));
+    /* turned components and levels side by side, see klt.c */
     s->temp_floats = 2 * s->block_tokens * s->m->D; /* a projection wants less */
     assert(projection_temp_floats(s->m, s->block_tokens) <= s->temp_floats);
     s->bytes = borrows(s) ? 0 : projection_bytes(s->m);
@@ -78,6 +84,7 @@ static err measure_klt(codec_state *s)
 
 static err open_klt(codec_state *s)
 {
+    /* zeroed, so that closing after a failure finds layers that were never opened empty */
     transform *own = calloc(1, sizeof *own + s->m->L * sizeof own->layers[0]);
     err e;
 
@@ -95,6 +102,7 @@ static codec_size size_klt(const codec_state *s, int layer)
 
     if (layer == 0) return (codec_size){0, 0};
     l = plan_read_layer(s->plan, (size_t)layer);
+    /* tokens are a multiple of 8, so each component's codes end at a byte whatever its bits */
     for (size_t i = 0; i < l.n; i++) bits += l.bits[i];
     return (codec_size){s->block_tokens * bits / 8, s->block_tokens * sizeof(uint16_t)};
 }
@@ -107,6 +115,7 @@ static void embed(const codec_state *s, const codec_place *place)
 
     for (size_t t = 0; t < s->block_tokens; t++) {
         model_embed(m, place->ids[t], row);
+        /* computed again, not stored: exact, no bytes, and every prediction starts from it */
         s->kern->rms_norm(row, m->layers[0].attn_norm, m->D, m->eps, place->state + t * m->D);
     }
 }
@@ -164,6 +173,8 @@ static void decode_klt(const codec_state *s, int layer, const codec_place *place
     expand_klt(s, layer, place, out);
 }
 
+/* Both states are carried on, each by its own plan: `from` holds what the block says, `to` what
+ * the smaller one will. The exact inputs are long gone, and not needed. */
 static void transcode_klt(const codec_state *s, const codec_state *other, int layer,
                           const codec_place *from, const codec_place *to)
 {

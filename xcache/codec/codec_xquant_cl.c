@@ -49,6 +49,8 @@ static err factor_all(const codec_state *s, loop *own, const float *weights)
     for (size_t l = 0; l < m->L; l++) {
         TRY(svd_factor(weights + 2 * l * m->E * m->D, 2 * m->E, m->D, own->u_t + l * one,
                        NULL));
+        /* both ways are kept: the encoder projects, the decoder comes back, and each
+         * wants its inputs side by side */
         s->kern->transpose(own->u_t + l * one, m->D, N, m->D, own->u + l * one, N);
     }
     return ERR_OK;
@@ -67,6 +69,7 @@ static err measure_loop(codec_state *s)
 {
     s->temp_floats = projection_temp_floats(s->m, s->block_tokens);
     s->bytes = projection_bytes(s->m);
+    /* u and its transpose */
     if (!model_is_mha(s->m)) s->bytes += 2 * s->m->L * latent(s->m) * s->m->D * sizeof(float);
     return ERR_OK;
 }
@@ -107,6 +110,8 @@ static void advance(const codec_state *s, int layer, const codec_place *place)
     const loop *own = s->own;
     float *x = place->scratch->x;
 
+    /* up to the base there is nothing to take a difference to; what earlier bases cost and save
+     * is in docs/ablations.md */
     if (layer <= s->tuning.base_layer) {
         field_decode(&f, s->kern, place->codes, place->scales, place->state, NULL);
         return;
@@ -125,10 +130,27 @@ static void carry(const codec_state *s, const codec_place *place)
     const minmax coarse = {s->kern, ACCUMULATOR_BITS, s->tuning.group};
     const size_t n = s->block_tokens * s->m->D;
 
+    /* scratch, on which no byte of the pool depends: fp32 unless an ablation asks. fp16 is as
+     * good, 4 bits cost up to a fifth of the KL */
     if (s->tuning.accumulator == CODEC_4BIT)
         minmax_round_rows(&coarse, place->state, s->block_tokens, s->m->D);
     if (s->tuning.accumulator == CODEC_FP16)
         for (size_t i = 0; i < n; i++) place->state[i] = kern_float(kern_half(place->state[i]));
+}
+
+/* [B,width] What is to be stored: x less what the decoder has, as Wk and Wv see it. */
+static const float *differ(const codec_state *s, int layer, const float *in, size_t width,
+                           const codec_place *place)
+{
+    const loop *own = s->own;
+    const size_t D = s->m->D;
+    float *x = place->scratch->x, *seen = place->scratch->k;
+
+    for (size_t i = 0; i < s->block_tokens * D; i++) x[i] = in[i] - place->state[i];
+    if (!own->u_t) return x;
+    /* N <= 2E: k and v lie side by side */
+    remat_multiply(x, s->block_tokens, D, own->u_t + (size_t)layer * width * D, width, seen, 0);
+    return seen;
 }
 
 static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
@@ -136,22 +158,12 @@ static void encode_loop(const codec_state *s, int layer, const codec_rows *in,
 {
     const field f = stored(s, layer);
     const size_t n = s->block_tokens * s->m->D;
-    const loop *own = s->own;
-    float *x = place->scratch->x;
-    const float *what = x;
+    const float *what = layer <= s->tuning.base_layer ? in->x
+                                                      : differ(s, layer, in->x, f.width, place);
 
-    if (layer <= s->tuning.base_layer) {
-        what = in->x;
-    } else {
-        for (size_t i = 0; i < n; i++) x[i] = in->x[i] - place->state[i];
-        if (own->u_t) { /* N <= 2E: k and v lie side by side */
-            remat_multiply(x, s->block_tokens, s->m->D,
-                           own->u_t + (size_t)layer * f.width * s->m->D, f.width,
-                           place->scratch->k, 0);
-            what = place->scratch->k;
-        }
-    }
     field_encode(&f, s->kern, what, place->codes, place->scales, NULL);
+    /* open: what the decoder lacks is never seen again. Nine times the KL and more, so an
+     * ablation only */
     if (s->tuning.open_loop) {
         memcpy(place->state, in->x, n * sizeof *in->x);
     } else {
@@ -166,6 +178,7 @@ static void decode_loop(const codec_state *s, int layer, const codec_place *plac
     const codec_scratch *to = place->scratch;
 
     advance(s, layer, place);
+    /* K and V are of x^ before it is rounded for the next layer */
     projection_run(&own->kv, (size_t)layer, place->state, s->block_tokens, to->temp, to->k,
                    to->v);
     carry(s, place);

@@ -5,6 +5,7 @@
 
 int field_layer_bits(const codec_state *s, int layer)
 {
+    /* modes of more bits keep their own in the first layers too */
     const bool kept = layer < s->tuning.kept_layers && s->bits < CODEC_KEPT_BITS;
 
     return kept ? CODEC_KEPT_BITS : s->bits;
@@ -38,6 +39,7 @@ void field_encode(const field *f, const kern *k, const float *x, uint8_t *codes,
 {
     const minmax m = coding(f, k);
 
+    /* the quantizer knows rows only; turned once, its loops run along memory on either axis */
     if (f->axis == FIELD_PER_CHANNEL) {
         k->transpose(x, f->width, f->rows, f->width, temp, f->rows);
         x = temp;
@@ -49,6 +51,7 @@ void field_decode(const field *f, const kern *k, const uint8_t *codes, const uin
                   float *x, float *temp)
 {
     const minmax m = coding(f, k);
+    /* x may not be decoded in place: turning needs a second block */
     float *to = f->axis == FIELD_PER_CHANNEL ? temp : x;
 
     minmax_decode_rows(&m, codes, (const minmax_scale *)(const void *)scales, lines(f),

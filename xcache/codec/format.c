@@ -1,4 +1,8 @@
-/* format.c - offsets of layers in a block. */
+/* format.c - offsets of layers in a block.
+ *
+ *    codes 0 | scales 0 | codes 1 | scales 1 | ... | ids [B]
+ *
+ * Codes and scales of a layer are neighbours: they are read together, layer after layer. */
 #include "xcache/codec/format.h"
 
 #include <stdlib.h>
@@ -6,11 +10,13 @@
 err format_open(block_format *out, const codec_state *c)
 {
     const size_t L = c->m->L;
+    /* one allocation: scales_at is its second half */
     block_format f = {.codec = c, .codes_at = malloc(2 * L * sizeof *f.codes_at)};
     size_t at = 0;
 
     if (!f.codes_at) return ERR_NOMEM;
     f.scales_at = f.codes_at + L;
+    /* layers differ in size: kept ones have more bits, klt chooses bits by layer */
     for (size_t l = 0; l < L; l++) {
         const codec_size size = c->codec->size(c, (int)l);
 

@@ -1,4 +1,18 @@
-/* klt.c - predict, code and decode a block of one layer. */
+/* klt.c - predict, code and decode a block of one layer.
+ *
+ *               state [B,D]        temp: first [B,D]       second [B,D]
+ *    project    x^ of l-1          down x^                 its int8 codes
+ *               + up (down x^)
+ *    code       + c = x'           x - x'
+ *                                  u turned [n,B] <------  u = F (x - x') [B,n]
+ *                 |                codes, scale --------> the block
+ *    levels       |                s * level [n,B] ------> turned [B,n]
+ *               x' + B (s * level)
+ *
+ * Decode is project, + c, levels: the encoder's first and last steps, by the same calls.
+ * Whatever rounds in them, int8 products too, rounds alike on both sides, and the next
+ * difference is taken to it. Components are turned to rows because each has its own bits and
+ * codes of one component are packed along tokens. */
 #include "xcache/codec/klt.h"
 
 #include <assert.h>
@@ -10,6 +24,7 @@
 #include "xcache/codec/minmax.h"
 #include "xcache/codec/remat.h"
 
+/* Of a token's scale: a half can hold it, and a row of zeros divides by no zero. */
 #define LEAST_SCALE 1e-6f
 #define MOST_SCALE  65504.0f
 
@@ -28,6 +43,7 @@ static void unpack_turned(const kern *k, size_t D, const plan_matrix *m, float *
     k->transpose(temp, D, m->rows, D, out, m->rows);
 }
 
+/* c, up, f, b, and the bits as bytes in whole floats behind them. */
 static size_t count_floats(const klt_layer *l)
 {
     return l->D * (1 + l->up_rows + 2 * l->n) + (l->n + 3) / 4;
@@ -41,6 +57,7 @@ static klt_layer describe(size_t D, const plan_layer *p)
 /* The tensor that `down` is packed from; no data yet. */
 static gguf_tensor describe_down(const klt_layer *l)
 {
+    /* int8 rows come in whole groups; a width that is none keeps floats */
     const bool whole = l->D % KERN_GROUP == 0;
     gguf_tensor t = {
         .type = whole ? GGUF_Q8_0 : GGUF_F32, .n_dims = 2, .dim = {l->D, l->down_rows, 1, 1}};
@@ -52,6 +69,8 @@ static gguf_tensor describe_down(const klt_layer *l)
 }
 
 /* Pack P - I, or its first factor, from floats [down_rows,D]. */
+/* P - I and not P: x^ itself is added as it is, so eight bits are spent on what the prediction
+ * changes. */
 static err pack_down(klt_layer *l, const float *from)
 {
     gguf_tensor t = describe_down(l);
@@ -74,6 +93,7 @@ static void level_down(klt_layer *l, float *down)
         float *row = down + i * l->D, top = 0;
 
         for (size_t j = 0; j < l->D; j++) top = fmaxf(top, fabsf(row[j]));
+        /* a row of zeros keeps its unit */
         if (!(top > 0)) continue;
         for (size_t j = 0; j < l->D; j++) row[j] /= top;
         for (size_t j = 0; j < l->D; j++) l->up[j * l->up_rows + i] *= top;
@@ -143,6 +163,7 @@ void klt_project(const klt_layer *l, const klt_block *b)
     matrix_input in = {.x = b->state, .T = b->rows, .D = l->D};
 
     if (!l->down_rows) return;
+    /* its activations are x^, coded as forward codes a layer input */
     if (matrix_wants_int8(&l->down))
         in = remat_code(b->kern, b->state, b->rows, l->D, b->temp + n);
     remat_multiply_packed(b->kern, &in, &l->down, b->temp);
@@ -163,6 +184,7 @@ static void measure_scales(const klt_layer *l, const klt_block *b, const float *
 {
     float rms[KLT_ROWS] = {0};
 
+    /* component after component, so that a token's sum has one order in every twin */
     for (size_t i = 0; i < l->n; i++) b->kern->add_squares(turned + i * b->rows, b->rows, rms);
     for (size_t t = 0; t < b->rows; t++) {
         rms[t] = l->n ? sqrtf(rms[t] / (float)l->n) : 0;
@@ -178,6 +200,8 @@ static void put_codes(const klt_layer *l, const klt_block *b, const float *turne
     float scale[KLT_ROWS];
 
     measure_scales(l, b, turned);
+    /* the scale as it will be read, not as it was measured: codes are chosen for what decodes
+     * them */
     b->kern->half_to_float(b->scale, b->rows, scale);
     for (size_t i = 0; i < l->n; i++) {
         b->kern->lloyd_encode(turned + i * b->rows, scale, b->rows,
@@ -202,6 +226,7 @@ static void add_levels(const klt_layer *l, const klt_block *b)
         codes += minmax_bytes(b->rows, l->bits[i]);
     }
     b->kern->transpose(turned, b->rows, l->n, b->rows, levels, l->n);
+    /* a layer may store no component at all: its prediction is all there is */
     if (l->n) remat_multiply(levels, b->rows, l->n, l->b, l->D, b->state, 1);
 }
 

@@ -23,6 +23,7 @@ static cell measure(double a, double b)
     const double at_a = density(a), at_b = isinf(b) ? 0 : density(b);
     cell c;
 
+    /* tails as differences of erfc: of erf, the far cells would cancel to nothing */
     c.share = 0.5 * (erfc(a / M_SQRT2) - (isinf(b) ? 0 : erfc(b / M_SQRT2)));
     c.mean = (at_a - at_b) / c.share;
     c.by_a = at_a * (c.mean - a) / c.share;
@@ -42,6 +43,7 @@ static double quantile(double tail)
 {
     double low = 0, high = 10;
 
+    /* halving 60 times is all that a double has; Newton needs a start, not this to be fast */
     for (int i = 0; i < 60; i++) {
         const double middle = 0.5 * (low + high);
 

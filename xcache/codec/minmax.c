@@ -10,6 +10,7 @@ size_t minmax_groups(size_t n, size_t group)
 
 size_t minmax_bytes(size_t n, int bits)
 {
+    /* eight codes of b bits fill b bytes, so a group of a multiple of 8 begins at a byte */
     return (n + 7) / 8 * (size_t)bits;
 }
 
@@ -20,6 +21,8 @@ static size_t length(const minmax *m, size_t n, size_t at)
     return n - at < m->group ? n - at : m->group;
 }
 
+/* Codes pass through a byte each, on the stack: packing is a loop of its own, the same for min-
+ * max and Lloyd-Max codes, with twins of its own. */
 void minmax_encode(const minmax *m, const float *x, size_t n, uint8_t *codes,
                    minmax_scale *scales)
 {
@@ -46,6 +49,7 @@ void minmax_decode(const minmax *m, const uint8_t *codes, const minmax_scale *sc
     }
 }
 
+/* No group crosses a row: a token's codes are its own, whoever shares the block. */
 void minmax_encode_rows(const minmax *m, const float *x, size_t rows, size_t width,
                         uint8_t *codes, minmax_scale *scales)
 {
@@ -62,6 +66,8 @@ void minmax_decode_rows(const minmax *m, const uint8_t *codes, const minmax_scal
                       scales + t * minmax_groups(width, m->group), width, x + t * width);
 }
 
+/* What encoding and decoding would give, without codes: for an accumulator that is never
+ * stored. */
 void minmax_round_rows(const minmax *m, float *x, size_t rows, size_t width)
 {
     uint8_t values[MINMAX_GROUP];

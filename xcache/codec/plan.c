@@ -1,4 +1,19 @@
-/* plan.c - checks, reads and writes plan files. */
+/* plan.c - checks, reads and writes plan files.
+ *
+ *    0          header, 128 bytes       magic, version, checksum; file_bytes, model, ratio, kl,
+ *                                       L, D, E, predictor, rank, code_bits, kl_tokens, zeros
+ *    128        counts u32 [L]          components n of each layer; of layer 0 none
+ *    next line  layer 1: c, scales      floats: c [D], down [d], up [r], F [n], B [n]
+ *               ........ rows           halves: down [d,D], up [r,D], F [n,D], B [n,D]
+ *               ........ bits           bytes [n]
+ *    next line  layer 2, ... L-1
+ *
+ * Lines are of 64 bytes; r is the rank or 0, d is D (full), r (rank) or 0 (none). Where a layer
+ * begins follows from the counts before it, so there are no offsets that could point anywhere.
+ * The checksum covers all that follows it. A file is hostile until check_all has seen every
+ * byte: sizes against limits before they are multiplied, counts against D before a layer is
+ * laid out, every number finite. Behind it a plan is trusted, and its layers are read where
+ * they are mapped. */
 #include "xcache/codec/plan.h"
 
 #include <assert.h>
@@ -15,6 +30,7 @@
 
 #include "engine/new_file.h"
 
+/* Limits of what is read, far above any model: no product of them leaves 64 bits. */
 enum { VERSION = 1, LINE = 64, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
 enum { BLOCK = 128 }; /* tokens of the block that a budget is for */
 
@@ -52,6 +68,8 @@ static size_t to_lines(size_t n)
 
 plan_predictor plan_default_predictor(size_t D)
 {
+    /* docs/ablations.md: a full one has a fifth less KL than rank 64; from some width on D x D
+     * halves a layer would outweigh that */
     if (D <= 512) return (plan_predictor){PLAN_FULL, 0};
     return (plan_predictor){PLAN_RANK, (D / 6 + 31) / 32 * 32};
 }
@@ -60,6 +78,7 @@ size_t plan_budget(size_t E, size_t L, double ratio)
 {
     const double bits = 32.0 * (double)E * (double)L / ratio;
     const double lines = floor(bits * BLOCK / 8 / LINE); /* of a block: the pool's blocks are */
+    /* in whole lines, as the pool's blocks are: what rounding would waste goes to codes */
     const double left = lines * LINE * 8 / BLOCK - 16.0 * (double)(L - 1) - 32;
 
     return left > 0 ? (size_t)left : 0;
@@ -80,6 +99,7 @@ size_t plan_layer_bytes(size_t D, plan_predictor r, size_t n)
 plan_layer plan_lay_out(void *bytes, size_t D, plan_predictor r, size_t n)
 {
     plan_layer l = {.n = n, .c = bytes};
+    /* all scales first, then all rows: floats stay aligned to 4 bytes, whatever D and n are */
     plan_matrix *const list[] = {&l.down, &l.up, &l.f, &l.b};
     const size_t rows[] = {down_rows(D, r), r.rank, n, n};
     float *scale = l.c + D;
@@ -111,9 +131,11 @@ static err check_sizes(const plan_header *h, fault *why)
     if (h->predictor >= PLAN_KINDS) return fault_name(why, ERR_PLAN, "predictor");
     if (h->predictor == PLAN_RANK ? rank < 1 || rank > D : rank != 0)
         return fault_name(why, ERR_PLAN, "rank");
+    /* so written that a NaN is refused, too */
     if (!(h->ratio >= PLAN_RATIO_MIN && h->ratio <= PLAN_RATIO_MAX))
         return fault_name(why, ERR_PLAN, "ratio");
     if (!isfinite(h->kl)) return fault_name(why, ERR_PLAN, "kl");
+    /* a plan that spends more than its ratio allows would overrun the blocks it promises */
     if (h->code_bits > plan_budget(h->kv_width, h->layers, h->ratio))
         return fault_name(why, ERR_PLAN, "code_bits");
     return ERR_OK;
@@ -125,6 +147,7 @@ static err check_header(const plan *p, fault *why)
 
     if (memcmp(h->magic, "XPLN", 4) != 0) return fault_name(why, ERR_PLAN, "magic");
     if (h->version != VERSION) return fault_name(why, ERR_PLAN, "version");
+    /* told apart: a download that was cut short, and a file that is no plan */
     if (h->file_bytes > p->n) return fault_name(why, ERR_TRUNCATED, "file_bytes");
     if (h->file_bytes != p->n) return fault_name(why, ERR_PLAN, "file_bytes");
     if (XXH3_64bits(p->bytes + SUMMED_FROM, p->n - SUMMED_FROM) != h->checksum)
@@ -147,6 +170,8 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
+/* Without a branch a value: there are millions, and all are looked at before anything else is
+ * done. Exponent bits all set: infinite or NaN. */
 static bool halves_finite(const uint16_t *x, size_t n)
 {
     bool finite = true;
@@ -183,6 +208,7 @@ static err read_layers(plan *p, fault *why)
     size_t at = sizeof *h + to_lines(L * sizeof(uint32_t)), total = 0;
     const uint32_t *counts = (const uint32_t *)(const void *)(p->bytes + sizeof *h);
 
+    /* from here on at <= n holds, so the rest of the file is never negative */
     if (at > p->n) return fault_name(why, ERR_TRUNCATED, "counts");
     if (counts[0]) return wrong_layer(why, "count", 0);
     p->layers = calloc(L, sizeof *p->layers);
@@ -198,6 +224,7 @@ static err read_layers(plan *p, fault *why)
         TRY(check_layer(&p->layers[l], D, l, &total, why));
         at += bytes;
     }
+    /* bytes that belong to no layer mean that a count lies */
     if (at != p->n) return fault_name(why, ERR_PLAN, "file_bytes");
     return total == h->code_bits ? ERR_OK : fault_name(why, ERR_PLAN, "code_bits");
 }
@@ -206,6 +233,7 @@ static err check_all(plan *p, fault *why)
 {
     if ((uintptr_t)p->bytes % 8) return fault_name(why, ERR_ALIGN, "address");
     if (p->n < sizeof p->header) return fault_name(why, ERR_TRUNCATED, "header");
+    /* a copy: a mapped file may be changed by others between check and use */
     memcpy(&p->header, p->bytes, sizeof p->header);
     TRY(check_header(p, why));
     return read_layers(p, why);
@@ -237,12 +265,14 @@ static err map_file(const char *path, void **at, size_t *n, fault *why)
     err e = ERR_OK;
 
     if (fd < 0) return fault_name(why, ERR_OPEN, "file");
+    /* of a device or a pipe the size says nothing */
     if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode))
         e = fault_name(why, ERR_READ, "file");
     else if (s.st_size == 0)
         e = fault_name(why, ERR_TRUNCATED, "header");
     if (e == ERR_OK) {
         *n = (size_t)s.st_size;
+        /* mapped, not read: processes of one model share its pages, which are clean */
         *at = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
         if (*at == MAP_FAILED) e = fault_name(why, ERR_READ, "file");
     }
@@ -265,6 +295,7 @@ err plan_open(plan **out, const char *path, const gguf *g, fault *why)
         return e;
     }
     p->mapped = at;
+    /* last, for it reads every byte of the model's file */
     e = plan_hash_model(g, &model);
     if (e == ERR_OK && memcmp(&p->header.model, &model, sizeof model) != 0)
         e = fault_name(why, ERR_PLANMODEL, "model");
@@ -285,6 +316,8 @@ void plan_close(plan *p)
     free(p);
 }
 
+/* Data alone, in the file's order: a renamed model, or one with another template, is still the
+ * one that was calibrated. */
 err plan_hash_model(const gguf *g, plan_hash *out)
 {
     XXH3_state_t *s = XXH3_createState();
@@ -297,6 +330,7 @@ err plan_hash_model(const gguf *g, plan_hash *out)
 
         XXH3_128bits_update(s, t->data, t->bytes);
     }
+    /* big-endian bytes, the same on every machine */
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(s));
     memcpy(out->bytes, canonical.digest, sizeof out->bytes);
     XXH3_freeState(s);
@@ -338,6 +372,7 @@ void plan_pack(size_t D, const double *rows, const plan_matrix *out)
         double most = 0;
 
         for (size_t i = 0; i < D; i++) most = fmax(most, fabs(rows[i]));
+        /* to 1 at most: a row may have any magnitude, which a half could not hold */
         out->scale[r] = (float)most;
         for (size_t i = 0; i < D; i++)
             half[i] = kern_half(most > 0 ? (float)(rows[i] / most) : 0);
@@ -352,6 +387,7 @@ void plan_unpack(const kern *k, size_t D, const plan_matrix *m, float *rows)
     }
 }
 
+/* The sum is over the header that will be written, checksum aside: it is put in last. */
 static void seal(plan *p)
 {
     p->header.checksum = 0;
@@ -382,6 +418,23 @@ static void copy_layers(plan *p, const plan_about *a, const size_t *n, void *con
     }
 }
 
+static plan_header describe(const plan_about *a, size_t file_bytes)
+{
+    return (plan_header){.magic = {'X', 'P', 'L', 'N'},
+                         .version = VERSION,
+                         .file_bytes = file_bytes,
+                         .model = a->model,
+                         .ratio = a->ratio,
+                         .kl = a->kl,
+                         .layers = (uint32_t)a->L,
+                         .width = (uint32_t)a->D,
+                         .kv_width = (uint32_t)a->E,
+                         .predictor = (uint32_t)a->predictor.kind,
+                         .rank = (uint32_t)a->predictor.rank,
+                         .code_bits = (uint32_t)a->code_bits,
+                         .kl_tokens = (uint32_t)a->kl_tokens};
+}
+
 err plan_make(plan **out, const plan_about *a, const size_t *n, void *const *layers)
 {
     plan *p = calloc(1, sizeof *p);
@@ -392,21 +445,10 @@ err plan_make(plan **out, const plan_about *a, const size_t *n, void *const *lay
     p->owned = calloc(1, p->n);
     if (p->owned) {
         p->bytes = p->owned;
-        p->header = (plan_header){.magic = {'X', 'P', 'L', 'N'},
-                                  .version = VERSION,
-                                  .file_bytes = p->n,
-                                  .model = a->model,
-                                  .ratio = a->ratio,
-                                  .kl = a->kl,
-                                  .layers = (uint32_t)a->L,
-                                  .width = (uint32_t)a->D,
-                                  .kv_width = (uint32_t)a->E,
-                                  .predictor = (uint32_t)a->predictor.kind,
-                                  .rank = (uint32_t)a->predictor.rank,
-                                  .code_bits = (uint32_t)a->code_bits,
-                                  .kl_tokens = (uint32_t)a->kl_tokens};
+        p->header = describe(a, p->n);
         copy_layers(p, a, n, layers);
         seal(p);
+        /* by the reader's own checks: what is made here can be opened anywhere */
         e = check_all(p, NULL);
     }
     if (e != ERR_OK) {
@@ -419,6 +461,7 @@ err plan_make(plan **out, const plan_about *a, const size_t *n, void *const *lay
 
 void plan_set_kl(plan *p, double kl, size_t tokens)
 {
+    /* a mapped plan is read-only, and its sum would no longer be the file's */
     assert(p->owned);
     p->header.kl = kl;
     p->header.kl_tokens = (uint32_t)tokens;
@@ -427,6 +470,7 @@ void plan_set_kl(plan *p, double kl, size_t tokens)
 
 /* --- writing --- */
 
+/* Asked before hours of calibration, not after them. */
 err plan_try_path(const char *path)
 {
     new_file f;

@@ -1,4 +1,8 @@
-/* remat.c - products of whole blocks, in fixed column panels. */
+/* remat.c - products of whole blocks, in fixed column panels.
+ *
+ * OpenBLAS picks its loops by the shape of a call, so equal rows of calls of different shape
+ * may differ in the last bit. Here the shape is always the same: all rows of a block, PANEL
+ * columns. */
 #include "xcache/codec/remat.h"
 
 #include <cblas.h>
@@ -22,6 +26,7 @@ size_t remat_code_floats(size_t rows, size_t D)
     return rows * (2 * (D / KERN_GROUP) + D / sizeof(float));
 }
 
+/* As forward codes a layer input: a rebuilt one meets the same weights in the same way. */
 matrix_input remat_code(const kern *k, const float *x, size_t rows, size_t D, float *temp)
 {
     const size_t groups = D / KERN_GROUP;
@@ -43,6 +48,8 @@ void remat_turn(const model *m, const kern *hot, float *k, size_t rows, size_t f
 {
     for (size_t t = 0; t < rows; t++)
         rope_turn(to->rope, hot, k + t * m->E, m->G, m->C, first + t);
+    /* a panel is 16 keys side by side; rows that begin inside one, as an open page's do, fill
+     * the rest of it first */
     for (size_t t = 0, n; t < rows; t += n) {
         const size_t at = to->at + t, in = at % KERN_PANEL;
 
@@ -75,6 +82,7 @@ float *remat_weights(const model *m)
     float *w = malloc(remat_weight_bytes(m));
 
     for (size_t l = 0; w && l < m->L; l++) {
+        /* from the file's rows, not from packed panels, whose order is the kernels' business */
         model_read_kv(m->layers[l].k_file, w + 2 * l * m->E * m->D);
         model_read_kv(m->layers[l].v_file, w + (2 * l + 1) * m->E * m->D);
     }

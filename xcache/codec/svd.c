@@ -39,6 +39,7 @@ static err run_lapack(factors *f, const float *w, size_t rows, size_t cols)
     f->iwork = malloc(8 * (size_t)n * sizeof *f->iwork);
     if (!f->a || !f->s || !f->u || !f->vt || !f->iwork) return ERR_NOMEM;
     for (size_t i = 0; i < rows * cols; i++) f->a[i] = w[i];
+    /* the first call asks how much work memory is best, the second computes */
     dgesdd_("S", &R, &C, f->a, &R, f->s, f->u, &R, f->vt, &n, &best, &lwork, f->iwork, &info,
             1);
     lwork = (int)best;
@@ -59,6 +60,8 @@ static double sign_of(const double *column, size_t n)
     return column[best] < 0 ? -1 : 1;
 }
 
+/* In doubles, rounded once: codes are taken of u, and a cache that is opened again must find
+ * the same u, or blocks of two starts would differ. */
 err svd_factor(const float *w, size_t rows, size_t cols, float *u_t, float *m)
 {
     const size_t n = rows < cols ? rows : cols;
