@@ -15,7 +15,7 @@ packages() {
   case $1 in
     build) echo gcc=gcc make=make pkg-config=pkg-config libc6-dev libmicrohttpd-dev \
       libcjson-dev libuv1-dev libopenblas-dev libpcre2-dev libxxhash-dev libinih-dev \
-      libcurl4-openssl-dev libssl-dev ;;
+      libcurl4-openssl-dev libssl-dev libgnutls28-dev ;;
     test) echo libcmocka-dev clang=clang clang-format=clang-format curl=curl jq=jq git=git \
       python3=python3 nodejs=node npm=npm ;;
     figures) echo gnuplot-nox=gnuplot jq=jq ;;
@@ -23,7 +23,7 @@ packages() {
       qemu-user=qemu-aarch64 ;;
     image) echo buildah=buildah debootstrap=debootstrap curl=curl jq=jq ;;
     runtime) echo libmicrohttpd12 libcjson1 libuv1 libopenblas0-pthread libpcre2-8-0 \
-      libxxhash0 libinih1 libcurl4 libssl3 ca-certificates ;;
+      libxxhash0 libinih1 libcurl4 libssl3 libgnutls30 ca-certificates ;;
     *) echo "deps.sh: there is no group '$1'" >&2; exit 2 ;;
   esac
 }

@@ -77,40 +77,35 @@ static site *new_site(void)
     return s;
 }
 
-static site *start(site *s, http_options o)
+site *site_open_with(http_options o)
 {
-    o.listen = "127.0.0.1:0";
-    o.max_body_bytes = SITE_BODY_LIMIT;
+    site *s = new_site();
+
+    if (!o.listen) o.listen = "127.0.0.1:0";
     if (!o.connections) o.connections = 400;
+    if (!o.dispatch) {
+        o.dispatch = dispatch_path;
+        o.finished = count_finished;
+        o.server = s;
+    }
+    o.max_body_bytes = SITE_BODY_LIMIT;
     o.idle_seconds = SITE_IDLE_S;
     o.read_seconds = SITE_READ_S;
     o.request_seconds = SITE_REQUEST_S;
     CHECK(http_open(&s->http, &s->loop, &o) == ERR_OK);
-    CHECK(http_port(s->http) != 0);
     return s;
 }
 
 site *site_open(void)
 {
-    return site_open_small(0, NULL);
-}
-
-site *site_open_small(unsigned connections, const peer_set *trusted_proxies)
-{
-    site *s = new_site();
-
-    return start(s, (http_options){.connections = connections,
-                                   .trusted_proxies = trusted_proxies,
-                                   .server = s,
-                                   .dispatch = dispatch_path,
-                                   .finished = count_finished});
+    return site_open_with((http_options){0});
 }
 
 site *site_open_for(void *server, void (*dispatch)(http_request *),
                     void (*finished)(http_request *))
 {
-    return start(new_site(),
-                 (http_options){.server = server, .dispatch = dispatch, .finished = finished});
+    return site_open_with(
+        (http_options){.server = server, .dispatch = dispatch, .finished = finished});
 }
 
 void site_shut(site *s)

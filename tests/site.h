@@ -54,8 +54,8 @@ site *site_open(void);
 site *site_open_for(void *server, void (*dispatch)(http_request *),
                     void (*finished)(http_request *));
 
-/* site_open's with a limit of its own and proxies that stand for many clients (NULL: none). */
-site *site_open_small(unsigned connections, const peer_set *trusted_proxies);
+/* site_open's with options of the caller's; what they leave 0 is as usual here. */
+site *site_open_with(http_options o);
 
 /* Close the listener and check that nothing is left on the loop. site_shut leaves s to the
  * caller, to look at and to free. */

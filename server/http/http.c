@@ -22,6 +22,7 @@
 #include "engine/clock.h"
 #include "server/http/address.h"
 #include "server/http/http_state.h"
+#include "server/http/tls.h"
 #include "server/log.h"
 
 enum { WATCH_BATCH = 64, PUMP_ROUNDS = 4, LAST_STEPS = 1000 };
@@ -268,17 +269,20 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
 static struct MHD_Daemon *start(http *h)
 {
     const http_options *o = &h->options;
+    const struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()},
+                                         {MHD_OPTION_END, 0, NULL}};
 
     MHD_set_panic_func(on_panic, NULL);
-    return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET,
-        0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-        NULL, /* first: it hears of the others */
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_bytes, /* a size_t */
-        MHD_OPTION_CONNECTION_LIMIT, 2 * o->connections + 64, /* unsigned */
-        MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,       /* unsigned */
-        MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                                MHD_USE_NO_LISTEN_SOCKET | (o->tls ? MHD_USE_TLS : 0u),
+                            0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                            NULL, /* first: it hears of the others */
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_bytes, /* a size_t */
+                            MHD_OPTION_CONNECTION_LIMIT, 2 * o->connections + 64, /* unsigned */
+                            MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,       /* unsigned */
+                            MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+                            MHD_OPTION_ARRAY, o->tls ? tls : tls + 1, MHD_OPTION_END);
 }
 
 void http_handle_closed(uv_handle_t *handle)
@@ -330,7 +334,7 @@ err http_open(http **out, uv_loop_t *loop, const http_options *o)
     h->options = *o;
     h->last = &h->connections;
     h->listen_fd = -1;
-    e = address_listen(o->listen, &fd, &h->port);
+    e = address_listen(o->listen, o->unix_mode, &fd, &h->port);
     if (e) goto no_socket;
     e = ERR_SYSTEM;
     h->watch_fd = epoll_create1(EPOLL_CLOEXEC);

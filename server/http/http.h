@@ -22,7 +22,9 @@ typedef struct http http;
 typedef struct http_request http_request;
 
 typedef struct http_options {
-    const char *listen;              /* "127.0.0.1:8080", "[::1]:0"; port 0: any free one */
+    const char *listen;              /* an address of address.h; port 0: any free one */
+    unsigned unix_mode;              /* of the file, where that is a Unix socket */
+    bool tls;                        /* with the certificate of tls.h */
     size_t max_body_bytes;           /* more is 413 before it is read */
     unsigned connections;            /* limit of open connections */
     const peer_set *trusted_proxies; /* each stands for many clients; NULL: none */

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/http/address.h"
 #include "server/http/http_state.h"
 #include "server/log.h"
 
@@ -66,7 +67,7 @@ static void refuse(http *h, int fd)
     h->n_refused++;
     log_line(LOG_WARN, "refused a connection: all are busy", "limit",
              LOG_INT(h->options.connections), NULL);
-    http_page_send(fd, &all_busy, "Retry-After: 1\r\n");
+    if (!h->options.tls) http_page_send(fd, &all_busy, "Retry-After: 1\r\n");
     linger_take(&h->lingering, h->loop, fd);
 }
 
@@ -129,5 +130,6 @@ void http_accept_close(http *h)
     if (h->listen_fd < 0) return;
     uv_close((uv_handle_t *)&h->listener, http_handle_closed);
     close(h->listen_fd); /* uv_close has taken it out of the loop's set */
+    address_forget(h->options.listen);
     h->listen_fd = -1;
 }

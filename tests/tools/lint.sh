@@ -88,7 +88,7 @@ microhttpd\.h server
 pcre2\.h engine
 (xxhash|xxh3)\.h xcache|server
 ini\.h config
-(curl|openssl)/.*\.h server
+(curl|openssl|gnutls)/.*\.h server
 cmocka\.h tests
 TABLE
 }

@@ -130,7 +130,7 @@ TEST(http_refuses_a_chunk_whose_endless_line_began_after_good_ones)
 
 static void fill_and_leave(unsigned limit)
 {
-    site *s = site_open_small(limit, NULL);
+    site *s = site_open_with((http_options){.connections = limit});
     client *c[64];
 
     for (unsigned i = 0; i < limit; i++)
@@ -152,7 +152,7 @@ TEST(http_accepts_again_after_all_connections_were_taken_from_two_addresses)
 TEST(http_closes_the_longest_idle_connection_for_a_new_one)
 {
     enum { LIMIT = 4 };
-    site *s = site_open_small(LIMIT, NULL);
+    site *s = site_open_with((http_options){.connections = LIMIT});
     client *c[LIMIT];
 
     for (int i = 0; i < LIMIT; i++) c[i] = client_open_from(s, 0x7f000001 + (uint32_t)i);
@@ -170,7 +170,7 @@ TEST(http_closes_the_longest_idle_connection_for_a_new_one)
 
 TEST(http_answers_503_where_every_connection_is_busy)
 {
-    site *s = site_open_small(2, NULL);
+    site *s = site_open_with((http_options){.connections = 2});
     client *a = client_hold(s, SITE_GET("/hold")), *b = client_hold(s, SITE_GET("/hold"));
     client *c = client_ask(s, SITE_GET("/now"));
 
@@ -204,7 +204,7 @@ static void let_go(site *s, client *c[14])
 
 TEST(http_keeps_room_for_others_when_one_address_has_its_share)
 {
-    site *s = site_open_small(16, NULL);
+    site *s = site_open_with((http_options){.connections = 16});
     client *c[14], *other;
 
     hold_a_share(s, c);
@@ -224,7 +224,7 @@ TEST(http_lets_a_trusted_proxy_have_every_connection)
     client *c[14], *more[2];
 
     CHECK(!peer_set_parse(&proxies, "127.0.0.1"));
-    s = site_open_small(16, &proxies);
+    s = site_open_with((http_options){.connections = 16, .trusted_proxies = &proxies});
     hold_a_share(s, c);
     for (int i = 0; i < 2; i++) more[i] = client_open(s);
     SITE_AWAIT(s, -1, http_connections(s->http) == 16);
