@@ -20,7 +20,12 @@
 enum { GAIN = 1, ROPE_Q = 2, ROPE_K = 4, MAYBE = 8 }; /* what is done */
 enum { BATCH_BYTES = 8 << 20, TASK_ROWS = 16 };
 
-typedef enum size_name { ONE, V, D, F, C, Q, E, QEE, FF, SIZES } size_name;
+typedef enum size_name {
+#define HF_SIZE(name, elements) name,
+#include "server/convert/hf_sizes.def"
+#undef HF_SIZE
+    SIZES
+} size_name;
 
 typedef struct tensor_row {
     const char *name, *out;
@@ -83,9 +88,10 @@ static void list_sizes(conversion *c)
 {
     const hf_config *h = &c->config;
     const size_t size[SIZES] = {
-        1,       h->V,        h->D,        h->F,
-        h->C,    h->H * h->C, h->G * h->C, h->H * h->C + 2 * h->G * h->C,
-        2 * h->F};
+#define HF_SIZE(name, elements) elements,
+#include "server/convert/hf_sizes.def"
+#undef HF_SIZE
+    };
 
     memcpy(c->size, size, sizeof size);
 }

@@ -8,17 +8,25 @@
 enum { MUST = -1, OMIT = -2, LARGEST = 1 << 24 };
 
 typedef struct arch_row {
-    const char *class_name, *arch;
-    unsigned bit;
-    const char *activation;
+    const char *arch, *activation;
     double theta;
 } arch_row;
 
-static const arch_row archs[] = {
-#define HF_ARCH(class_name, arch, bit, activation, theta) \
-    {class_name, arch, bit, activation, theta},
+static const arch_row archs[HF_ARCHS] = {
+#define HF_ARCH(name, arch, activation, theta) {arch, activation, theta},
 #include "server/convert/hf_archs.def"
 #undef HF_ARCH
+};
+
+typedef struct class_row {
+    const char *name;
+    unsigned arch; /* its row */
+} class_row;
+
+static const class_row classes[] = {
+#define HF_CLASS(class_name, name) {class_name, HF_ROW_##name},
+#include "server/convert/hf_classes.def"
+#undef HF_CLASS
 };
 
 typedef enum key_kind { COUNT, REAL } key_kind;
@@ -38,7 +46,7 @@ static const key_row keys[] = {
 
 /* --- the architecture --- */
 
-static const arch_row *find_arch(const hf_folder *f, json_fault *why)
+static const class_row *find_class(const hf_folder *f, json_fault *why)
 {
     const cJSON *list = json_get(f->config, "architectures");
     const cJSON *name = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, 0) : NULL;
@@ -47,8 +55,8 @@ static const arch_row *find_arch(const hf_folder *f, json_fault *why)
         json_refuse(why, NULL, NULL, "it names no architecture");
         return NULL;
     }
-    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
-        if (strcmp(archs[i].class_name, name->valuestring) == 0) return &archs[i];
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (strcmp(classes[i].name, name->valuestring) == 0) return &classes[i];
     json_refuse(why, NULL, NULL, "architecture %s is not supported", name->valuestring);
     return NULL;
 }
@@ -297,14 +305,15 @@ static bool check_keys(const hf_config *c, const hf_folder *f, json_fault *why)
 
 bool hf_config_read(hf_config *c, const hf_folder *f, json_fault *why)
 {
-    const arch_row *a = find_arch(f, why);
+    const class_row *named = find_class(f, why);
+    const arch_row *a = named ? &archs[named->arch] : NULL;
 
     *c = (hf_config){0};
     if (!a || !check_ways(f, a, why)) return hf_folder_blame(why, "config.json");
-    c->class_name = a->class_name;
+    c->class_name = named->name;
     c->arch = a->arch;
-    c->bit = a->bit;
-    c->tied = a->bit & (HF_GEMMA2 | HF_GEMMA3); /* unless it is said */
+    c->bit = 1u << named->arch;
+    c->tied = c->bit & (HF_GEMMA2 | HF_GEMMA3); /* unless it is said */
     return (read_sizes(c, f, why) && read_rope(c, f, a->theta, why) && check_keys(c, f, why)) ||
            hf_folder_blame(why, "config.json");
 }

@@ -8,14 +8,19 @@
 #include "engine/gguf/gguf_write.h"
 #include "server/convert/hf_folder.h"
 
+/* The rows of hf_archs.def by number, and as the bits of a set. */
 enum {
-    HF_LLAMA = 1,
-    HF_QWEN2 = 2,
-    HF_QWEN3 = 4,
-    HF_PHI3 = 8,
-    HF_GEMMA2 = 16,
-    HF_GEMMA3 = 32,
-    HF_ALL = 63
+#define HF_ARCH(name, arch, activation, theta) HF_ROW_##name,
+#include "server/convert/hf_archs.def"
+#undef HF_ARCH
+    HF_ARCHS
+};
+
+enum {
+#define HF_ARCH(name, arch, activation, theta) HF_##name = 1 << HF_ROW_##name,
+#include "server/convert/hf_archs.def"
+#undef HF_ARCH
+    HF_ALL = (1 << HF_ARCHS) - 1
 };
 
 enum { HF_ROPE_MAX = 512 /* pairs that a head rotates */ };

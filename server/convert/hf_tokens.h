@@ -9,12 +9,10 @@
 #include "engine/gguf/gguf_write.h"
 #include "server/convert/hf_folder.h"
 
-enum { HF_ENDS = 3 /* ids that end an answer which a file can name */ };
-
 /* What the file could not keep, for a note to the person. */
 typedef struct hf_tokens_about {
     size_t beyond; /* added tokens past the last row of the embedding */
-    size_t ends;   /* ids that end an answer, past HF_ENDS */
+    size_t ends;   /* ids that end an answer, that found no key (hf_roles.h) */
 } hf_tokens_about;
 
 /* Write the keys of a vocabulary of V ids. False: a sentence that begins with the file at

@@ -1,0 +1,101 @@
+/* hf_roles.c - finds the tokens that have a part to play, in the three files that name them. */
+#include "server/convert/hf_roles.h"
+
+#include <string.h>
+
+/* A token that tokenizer_config.json names: as a text, or as an object with its content. */
+static int32_t find_role(const hf_vocab *v, const char *role)
+{
+    const cJSON *item = json_get(v->f->tokenizer_config, role);
+
+    if (cJSON_IsObject(item)) item = json_get(item, "content");
+    return cJSON_IsString(item) ? hf_vocab_find(v, item->valuestring, strlen(item->valuestring))
+                                : HF_NO_ID;
+}
+
+/* An id of a member that is a number or a list of them. Past the last: HF_NO_ID. */
+static int32_t id_at(const hf_vocab *v, const cJSON *file, const char *member, int i)
+{
+    const cJSON *item = json_get(file, member);
+
+    if (cJSON_IsArray(item))
+        item = cJSON_GetArrayItem(item, i);
+    else if (i > 0)
+        return HF_NO_ID;
+    if (!json_is_int(item, 0, INT32_MAX) || item->valuedouble >= (double)v->V) return HF_NO_ID;
+    return (int32_t)item->valuedouble;
+}
+
+static size_t add_end(int32_t id, int32_t *ends, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ends[i] == id) return n;
+    if (id == HF_NO_ID) return n;
+    if (n < HF_ENDS) ends[n] = id;
+    return n + 1;
+}
+
+static void write_ends(const hf_vocab *v, gguf_writer *w, size_t *ends_left)
+{
+    static const char *const keys[HF_ENDS] = {"tokenizer.ggml.eos_token_id",
+                                              "tokenizer.ggml.eot_token_id",
+                                              "tokenizer.ggml.eom_token_id"};
+    const cJSON *const files[] = {v->f->generation, v->f->config};
+    int32_t ends[HF_ENDS], id;
+    size_t n = add_end(find_role(v, "eos_token"), ends, 0);
+
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; (id = id_at(v, files[k], "eos_token_id", i)) != HF_NO_ID; i++) {
+            if (n == HF_ENDS) {
+                bool known = false;
+
+                for (size_t e = 0; e < HF_ENDS; e++) known |= ends[e] == id;
+                *ends_left += !known;
+                continue;
+            }
+            n = add_end(id, ends, n);
+        }
+    for (size_t i = 0; i < n; i++) gguf_write_u32(w, keys[i], (uint32_t)ends[i]);
+}
+
+/* Whether the template that finishes a prompt puts this token before it or behind. */
+static bool template_has(const hf_vocab *v, int32_t id, bool first)
+{
+    const cJSON *after = json_get(v->f->tokenizer, "post_processor");
+    const cJSON *list = json_get(after, "processors"), *step,
+                *single = json_get(after, "single");
+    const cJSON *piece;
+
+    cJSON_ArrayForEach (step, list)
+        if (json_get(step, "single")) single = json_get(step, "single");
+    piece = single ? cJSON_GetArrayItem(single, first ? 0 : cJSON_GetArraySize(single) - 1)
+                   : NULL;
+    piece = json_get(json_get(piece, "SpecialToken"), "id");
+    return id != HF_NO_ID && cJSON_IsString(piece) &&
+           hf_vocab_find(v, piece->valuestring, strlen(piece->valuestring)) == id;
+}
+
+static bool adds(const hf_vocab *v, const char *member, int32_t id, bool first)
+{
+    const cJSON *said = json_get(v->f->tokenizer_config, member);
+
+    return id != HF_NO_ID &&
+           (cJSON_IsBool(said) ? cJSON_IsTrue(said) : template_has(v, id, first));
+}
+
+void hf_roles_write(const hf_vocab *v, gguf_writer *w, size_t *ends_left)
+{
+    const int32_t padding = find_role(v, "pad_token"), unknown = find_role(v, "unk_token");
+    int32_t bos = find_role(v, "bos_token");
+
+    if (bos == HF_NO_ID) bos = id_at(v, v->f->config, "bos_token_id", 0);
+    if (bos != HF_NO_ID) gguf_write_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)bos);
+    write_ends(v, w, ends_left);
+    if (padding != HF_NO_ID)
+        gguf_write_u32(w, "tokenizer.ggml.padding_token_id", (uint32_t)padding);
+    if (unknown != HF_NO_ID)
+        gguf_write_u32(w, "tokenizer.ggml.unknown_token_id", (uint32_t)unknown);
+    gguf_write_bool(w, "tokenizer.ggml.add_bos_token", adds(v, "add_bos_token", bos, true));
+    gguf_write_bool(w, "tokenizer.ggml.add_eos_token",
+                    adds(v, "add_eos_token", find_role(v, "eos_token"), false));
+}

@@ -1,0 +1,40 @@
+/* hf_vocab.h - the tokens and merges of tokenizer.json, by number and by text. */
+#ifndef SERVER_CONVERT_HF_VOCAB_H
+#define SERVER_CONVERT_HF_VOCAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/convert/hf_folder.h"
+
+enum { HF_NO_ID = -1, HF_UNRANKED = -1 };
+
+/* Texts are those of the folder's JSON, which outlives it. */
+typedef struct hf_vocab {
+    const hf_folder *f;
+    const cJSON *model;
+    size_t V;
+    bool bytes_fall_back; /* the kind `llama`: a byte that no piece spells has a token */
+    const char **text;    /* [V] NULL: no token has that id */
+    uint8_t *type;        /* [V] tok_type */
+    int32_t *rank;        /* [V] of the first merge that makes it, or HF_UNRANKED */
+    int32_t *order;       /* [n_order] ids by text */
+    size_t n_order;
+} hf_vocab;
+
+/* Read a vocabulary of V ids; *beyond: added tokens past them, which are left out. False: a
+ * sentence that begins with the file at fault. The caller closes, also after a failure. */
+bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, json_fault *why);
+void hf_vocab_close(hf_vocab *v);
+
+/* The id of n bytes of text, or HF_NO_ID. */
+int32_t hf_vocab_find(const hf_vocab *v, const char *text, size_t n);
+
+/* The two parts of a merge: "left right", or newer ["left", "right"], which may hold spaces. */
+bool hf_vocab_read_merge(const cJSON *item, const char **left, size_t *n, const char **right);
+
+/* "tokenizer.json: WHAT OF" (of may be NULL). False. */
+bool hf_vocab_refuse(json_fault *why, const char *what, const char *of);
+
+#endif
