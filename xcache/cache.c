@@ -1,4 +1,11 @@
-/* cache.c - opens and closes what contexts share; begins, forks, cuts and ends contexts. */
+/* cache.c - opens and closes what contexts share; begins, forks, cuts and ends contexts.
+ *
+ *    cache_begin: chain_follow -> ledger_admit -> an open page
+ *    each step:   cache_push, the step, cache_commit (_later: seal_layers in later steps)
+ *    cache_end:   ledger_drop, last block first; what was reserved and not taken, the page
+ *
+ * Counts are the ledger's, bytes the pool's, tokens the chains'; a context here is what ties
+ * them together. */
 #include "xcache/cache.h"
 
 #include <assert.h>
@@ -29,6 +36,7 @@ static err make_root(cache *c, const cache_options *o)
     const prefix_key none = {0};
     uint64_t seed[2] = {o->seed, o->seed};
 
+    /* random, so that keys cannot be computed outside and made to collide */
     if (!o->seed && getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed) return ERR_SYSTEM;
     c->root = prefix_next(c->prefixes, none, seed, sizeof seed);
     return ERR_OK;
@@ -55,6 +63,7 @@ static err open_all(cache *c, const model *m, const kern *k, const cache_options
     TRY(codec_open(&s->codec, &how, m, k));
     TRY(format_open(&s->whole, &s->codec));
     if (o->degraded_plan) TRY(degrade_open_format(c, o->degraded_plan));
+    /* the pool must know whether its blocks are halved, so the second format comes first */
     TRY(pool_open(&s->pool, o->budget_bytes, cache_block_bytes(&s->whole, &s->half),
                   o->degraded_plan != NULL));
     TRY(open_tables(c, o));
@@ -118,6 +127,7 @@ err cache_check(const cache *c, const cache_request *r)
     size_t blocks;
 
     assert(r->n_ids <= r->tokens);
+    /* copies and tokens are a client's numbers: their product may be anything */
     if (r->copies >= (size_t)c->scratch.n_pages ||
         __builtin_mul_overflow(r->copies, blocks_of_copy(c, r), &blocks) ||
         __builtin_add_overflow(blocks, r->tokens / c->shared.codec.block_tokens, &blocks))
@@ -146,6 +156,7 @@ err cache_begin(cache *c, const cache_request *r, context **out)
     xcontext *x;
     err e;
 
+    /* never is told apart from not now, so that nobody waits in vain */
     TRY(cache_check(c, r));
     x = context_new(c, &c->shared, r->tokens);
     if (!x) return ERR_NOMEM;
@@ -192,6 +203,7 @@ err cache_fork(context *base, context **out)
     x->n_blocks = from->n_blocks;
     x->n_tokens = from->n_tokens;
     memcpy(x->blocks, from->blocks, from->n_blocks * sizeof *x->blocks);
+    /* of a promised copy this cannot fail: its reservation was given back just now */
     e = admit(x);
     if (e != ERR_OK) {
         context_free(x);
@@ -220,6 +232,7 @@ void cache_commit_later(context *base)
 
     x->n_tokens += x->pushed;
     x->pushed = 0;
+    /* a step never crosses a block's end, so at most one block is full */
     if (x->n_tokens / base->block_tokens > x->n_blocks) seal_begin(x);
 }
 
@@ -248,6 +261,7 @@ err cache_truncate(context *base, size_t tokens)
     TRY(ledger_return(x->cache->ledger, x->blocks + keep, x->n_blocks - keep));
     rebuild_stop(x->cache, x);
     x->n_blocks = keep;
+    /* the open page held tokens after them, so the rest of that block is gone, too */
     x->n_tokens = keep * base->block_tokens;
     return ERR_OK;
 }
@@ -274,8 +288,10 @@ void cache_end(context *base)
 
     rebuild_stop(c, x);
     while (x->copies) cache_drop_copy(base);
+    /* a block that is being sealed was taken from what was reserved */
     ledger_unreserve(c->ledger, x->most_blocks - x->n_blocks - cache_is_sealing(base));
     if (cache_is_sealing(base)) ledger_drop(c->ledger, x->sealing);
+    /* last first, so that ends of chains are the oldest that rest */
     while (x->n_blocks) ledger_drop(c->ledger, x->blocks[--x->n_blocks]);
     scratch_give_page(&c->scratch, x->page);
     context_free(x);

@@ -40,9 +40,11 @@ size_t cache_count_pages(const codec_state *s, const cache_options *o, size_t bl
     const size_t longest = o->ctx_tokens / s->block_tokens, least = longest ? longest : 1;
     uint64_t bytes = o->workspace_bytes;
 
+    /* read where it lies */
     if (!s->codec->rebuilds) return 0;
     if (bytes == CACHE_AUTO_WORKSPACE)
         bytes = default_workspace(o->budget_bytes, least * page, o->max_running);
+    /* a workspace that one context does not fit into would let none run */
     if (bytes / page < least) return 0;
     return bytes / page < blocks ? bytes / page : blocks; /* no more are held at once */
 }
@@ -64,6 +66,8 @@ static err take_measures(measures *m, const model *of, const cache_options *o)
     return format_open(&m->half, &m->denser);
 }
 
+/* By the same functions as opening, but for the pool, whose rounding is repeated here because
+ * it is not to be mapped for the asking. */
 static void read_sizes(const measures *m, const cache_options *o, cache_sizes *out)
 {
     const codec_state *k = &m->codec;

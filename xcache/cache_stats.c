@@ -1,4 +1,7 @@
-/* cache_stats.c - counts what the cache holds, and whether the counts agree. */
+/* cache_stats.c - counts what the cache holds, and whether the counts agree.
+ *
+ * Sealed tokens are counted by blocks, and a block once, however many contexts hold it: so the
+ * bytes of contexts that share may add up to more than what is used. */
 #include "xcache/cache_state.h"
 
 static void read_pool_stats(const cache *c, cache_stats *out)
@@ -6,6 +9,7 @@ static void read_pool_stats(const cache *c, cache_stats *out)
     const context_shared *s = &c->shared;
     const size_t bytes = pool_block_bytes(s->pool), B = s->codec.block_tokens;
     const size_t used = pool_used_bytes(s->pool), halves = pool_half_blocks(s->pool);
+    /* loose halves are used by nobody, so what is used is wholes and halves alone */
     const size_t wholes = (used - halves * (bytes / 2)) / bytes;
     const ledger_counts n = ledger_count(c->ledger);
     const size_t elements = 2 * s->codec.m->E * s->codec.m->L;
@@ -15,6 +19,7 @@ static void read_pool_stats(const cache *c, cache_stats *out)
     out->capacity_bytes = pool_budget_bytes(s->pool);
     out->codes_bytes = wholes * s->whole.codes_bytes + halves * s->half.codes_bytes;
     out->scales_bytes = wholes * s->whole.scales_bytes + halves * s->half.scales_bytes;
+    /* ids, and what rounding to lines adds */
     out->index_bytes = used - out->codes_bytes - out->scales_bytes;
     out->free_bytes = out->capacity_bytes - used;
     out->capacity_tokens = pool_blocks(s->pool) * B;
@@ -61,6 +66,7 @@ void cache_read_stats(const cache *c, cache_stats *out)
     read_workspace_stats(s->workspace, out);
 }
 
+/* No context runs, so what the ledger counts has to be nothing, beside being right. */
 bool cache_is_sound(const cache *c)
 {
     const ledger_counts n = ledger_count(c->ledger);

@@ -16,6 +16,7 @@ static size_t ids_bytes(const cache *c)
     return c->shared.codec.block_tokens * sizeof(int32_t);
 }
 
+/* A key may lie; the ids do not. */
 static pool_block find_key(const cache *c, prefix_key key, pool_block parent,
                            const int32_t *ids)
 {
@@ -28,6 +29,7 @@ static pool_block find_key(const cache *c, prefix_key key, pool_block parent,
 
 prefix_key chain_next_key(const cache *c, chain after, const int32_t *ids)
 {
+    /* of a degraded block, its new key: what is sealed after it is less exact, too */
     const prefix_key before = after.last == PREFIX_NONE ? after.root
                                                         : prefix_of(c->prefixes, after.last);
 
@@ -40,6 +42,7 @@ static pool_block find_either(const cache *c, prefix_key key, pool_block parent,
 {
     const pool_block b = find_key(c, key, parent, ids);
 
+    /* whole ones first: they are more exact */
     if (b != PREFIX_NONE || !degraded) return b;
     return find_key(c, prefix_changed(c->prefixes, key), parent, ids);
 }

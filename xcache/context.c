@@ -1,4 +1,8 @@
-/* context.c - append to the open page, read tiles of it and of sealed blocks. */
+/* context.c - append to the open page, read tiles of it and of sealed blocks.
+ *
+ *    block      0 | 1 | ... | n_blocks-1 | n_blocks
+ *               sealed: workspace page,    open page: exact,
+ *               or rebuilt, or in place    n_tokens % B + pushed */
 #include "xcache/context.h"
 
 #include <assert.h>
@@ -26,6 +30,7 @@ xcontext *context_new(struct cache *c, const context_shared *s, size_t tokens)
                     .shared = s,
                     .most_blocks = tokens / B,
                     .sealing = PREFIX_NONE};
+    /* all that it will ever need, here: nothing is allocated in a step */
     x->blocks = malloc((x->most_blocks + 1) * sizeof *x->blocks);
     if (x->blocks) return x;
     free(x);
@@ -56,6 +61,7 @@ static void append(context *c, int layer, size_t first, const float *in, float *
     for (size_t t = 0; t < T; t++)
         for (size_t g = 0; g < m->G; g++)
             put_value(s, v + t * m->E + g * m->C, values, (g * B + at + t) * m->C);
+    /* copies for the encoder, before remat_turn turns k in place */
     if (x->page->raw_k)
         memcpy(x->page->raw_k + ((size_t)layer * B + at) * m->E, k, T * m->E * sizeof *k);
     if (x->page->x)
@@ -63,6 +69,7 @@ static void append(context *c, int layer, size_t first, const float *in, float *
     remat_turn(m, s->kern, k, T, x->n_tokens + first, &to);
 }
 
+/* Whole and degraded blocks lie in one pool; each is read by the codec that wrote it. */
 const block_format *context_format(const context_shared *s, pool_block b)
 {
     return pool_is_half(s->pool, b) ? &s->half : &s->whole;
@@ -90,6 +97,7 @@ static void decode(const xcontext *x, int layer, size_t b, int slot, kv_tile *ou
     codec_place place = context_place(s, layer, x->blocks[b], b * B);
 
     place.scratch = &s->slots[slot];
+    /* streaming: states of all sealed blocks, for each layer follows from the one before */
     if (x->page->state) place.state = x->page->state + b * B * c->m->D;
     c->codec->decode(c, layer, &place, out);
     if (c->codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
@@ -102,6 +110,7 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
     const codec_state *o = &s->codec;
     const size_t B = o->block_tokens;
 
+    /* the open block reads uncoded, its newest tokens, too: in prefill as in decode */
     if (b == x->n_blocks) {
         *out = kv_stored_tile(o->codec->open_format, open_numbers(o, x->page->k, layer),
                               open_numbers(o, x->page->v, layer), o->m->C, B);

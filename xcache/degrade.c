@@ -1,10 +1,21 @@
 /* degrade.c - writes the blocks that rested longest anew in half the bytes, before any is
  * evicted.
  *
+ *    resting, whole --ledger_begin_degrade--> a worker's slot: layers 0 .. l-1 written
+ *      |    ^                                   |          |
+ *      |    '--- held, pinned or freed: lost <--'          | layer L
+ *      |         the slot starts over                      v
+ *      |                              prefix_change: the key of the block changes
+ *      |                                taken by another --> it stays whole, for good
+ *      v                                                   v
+ *    evicted                            resting, half: pool_halve, its page is dropped
+ *
  * A block is decoded layer by layer by its own codec and encoded by that of a second plan, of
- * twice the ratio; the inputs of one block need nothing of another. It keeps its number, so
- * what follows it in its chain stays there; its key changes, so that who computes the same
- * tokens anew does not take what is less exact. */
+ * twice the ratio; the inputs of one block need nothing of another, so each worker has one. The
+ * bytes are collected in the slot and put in place when all are there: until then the whole
+ * block can be found and held as ever. A degraded block keeps its number, so what follows it in
+ * its chain stays there. Its key changes, so that a context that computes the same tokens again
+ * does not take the less exact block. */
 #include "xcache/degrade.h"
 
 #include <limits.h>
@@ -30,6 +41,7 @@ static bool degrades(const cache *c)
 static err choose_denser(const codec_state *of, const struct plan *plan_of, char name[16],
                          codec_options *out)
 {
+    /* klt alone: what it carries, x^, is what a second plan can encode */
     if (!of->codec->transcode || 2 * of->ratio > PLAN_RATIO_MAX) return ERR_DEGRADE;
     snprintf(name, 16, "klt%g", 2 * of->ratio);
     *out = (codec_options){
@@ -68,6 +80,7 @@ size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots)
     return (size_t)slots * (half_bytes + 2 * carried_bytes(of));
 }
 
+/* A slot's bytes first, for they are whole lines; then the two states. */
 static void lay_out(cache *c)
 {
     const size_t half = pool_block_bytes(c->shared.pool) / 2;
@@ -96,6 +109,8 @@ err degrade_open(cache *c, size_t longest)
     if (at == MAP_FAILED) return ERR_NOMEM;
     d->memory = at;
     lay_out(c);
+    /* a context's worth ahead of need, but never so much that a small pool is degraded for
+     * nothing */
     d->wanted = longest < blocks / FREE_SHARE ? longest : blocks / FREE_SHARE;
     return ERR_OK;
 }
@@ -116,6 +131,8 @@ bool degrade_is_pressed(const cache *c)
 {
     const degrader *d = &c->degrader;
 
+    /* before the pool is full, so that degrading is spread over steps and idle time instead of
+     * delaying a seal */
     return degrades(c) && ledger_degradable(c->ledger) &&
            pool_free_blocks(c->shared.pool) <= d->wanted;
 }
@@ -156,6 +173,7 @@ typedef struct transcode_job {
 static void transcode_layer(const cache *c, const degrade_slot *f, int layer, int slot)
 {
     const context_shared *s = &c->shared;
+    /* its position is of no account: keys get their angles when they are rebuilt */
     codec_place from = context_place(s, layer, f->block, 0);
     codec_place to = format_place(&s->half, f->bytes, layer);
 
@@ -187,10 +205,13 @@ static void finish(cache *c, degrade_slot *f)
 
     f->block = PREFIX_NONE;
     ledger_end_degrade(c->ledger, b);
+    /* taken by an earlier block of the same tokens, which was degraded before they were
+     * computed again */
     if (!prefix_change(c->prefixes, b)) return;
     memcpy(format_ids(&s->half, f->bytes), context_ids(s, b),
            s->codec.block_tokens * sizeof(int32_t));
     pool_halve(s->pool, b, f->bytes);
+    /* the page tells what the codes said before: hot or cold must make no difference */
     if (s->workspace) workspace_drop(s->workspace, b);
     c->degrader.count++;
 }

@@ -1,4 +1,9 @@
-/* lru.c - a doubly linked list in one array. */
+/* lru.c - a doubly linked list in one array.
+ *
+ *    oldest -> i <-> j <-> k <- newest      link[i] = {older, newer, on}
+ *
+ * Numbers are their own nodes, so a block is found, added and removed without a search, and
+ * nothing is allocated after opening. */
 #include "xcache/lru.h"
 
 #include <assert.h>

@@ -1,4 +1,21 @@
-/* pool.c - a memfd arena, and stacks of what of it is free. */
+/* pool.c - a memfd arena, and stacks of what of it is free.
+ *
+ * A place is half a block of the arena: 2 i and 2 i + 1 are the places of its block i. A whole
+ * block lies at an even place and takes both; a half lies anywhere.
+ *
+ *    arena    | 0 : 1 | 2 : 3 | 4 : 5 | 6 : 7 |       at[b]: the place of block number b
+ *    whole    | b 7   |                              owner[place]: which half lies there
+ *    halves           | b2:b9 | b4:   |              5 is loose: free, beside a half
+ *    free                             | 6     |      even places, of which both are free
+ *
+ * A block is a number and keeps it, whatever happens to its bytes: prefixes, contexts and the
+ * ledger know numbers alone. pool_halve writes a block's half at a loose place, if there is
+ * one, and frees both of its own, else at its own first one, and the second is loose. So at
+ * most one half of any block is loose, and when no block is free two loose ones are joined:
+ *
+ *    | b4:   |   | b1:   |   --join_halves-->   | b4:b1 |   |       |   the second is free
+ *
+ * so that every two free places make a block, and nothing is lost to gaps. */
 #include "xcache/pool.h"
 
 #include <assert.h>
@@ -10,8 +27,7 @@
 #include "engine/pages.h"
 #include "xcache/lru.h"
 
-/* A place is half a block of the arena: 2 i and 2 i + 1 are those of its block i. A whole block
- * lies at an even place and takes both. */
+/* Half a block of the arena. */
 typedef uint32_t place;
 
 struct pool {
@@ -36,6 +52,7 @@ static err map_arena(pool *p)
     void *at = MAP_FAILED;
 
     if (fd < 0) return ERR_SYSTEM;
+    /* a length, not memory: MAP_NORESERVE, so a budget may be larger than what is free now */
     if (ftruncate(fd, (off_t)bytes) == 0)
         at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     close(fd);
@@ -56,6 +73,7 @@ static err open_lists(pool *p)
     if (!p->unused || !p->free || !p->taken || !p->at || !p->half || !p->owner)
         return ERR_NOMEM;
     TRY(lru_open(&p->loose, 2 * p->n));
+    /* the lowest are taken first, so that a young pool touches little memory */
     for (size_t i = 0; i < p->numbers; i++) p->unused[i] = (pool_block)(p->numbers - 1 - i);
     for (size_t i = 0; i < p->n; i++) p->free[i] = (place)(2 * (p->n - 1 - i));
     p->n_unused = p->numbers;
@@ -74,6 +92,7 @@ err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, bool halves
     p->halves = halves;
     p->block_bytes = (block_bytes + line - 1) / line * line;
     p->n = budget_bytes / p->block_bytes;
+    /* numbers and places are 32 bits, and there are twice as many places */
     if (p->n > UINT32_MAX / 2) p->n = UINT32_MAX / 2;
     p->numbers = halves ? 2 * p->n : p->n;
     e = p->n ? open_lists(p) : ERR_NOROOM;
@@ -126,6 +145,7 @@ void pool_halve(pool *p, pool_block b, const uint8_t *bytes)
     assert(p->halves && !pool_is_free(p, b) && !p->half[b]);
     p->half[b] = true;
     p->n_halves++;
+    /* the half goes elsewhere, so that a whole block is won at once */
     if (p->loose.count) {
         const place at = p->loose.oldest;
 
@@ -147,6 +167,7 @@ static void join_halves(pool *p)
     lru_remove(&p->loose, to);
     from = p->loose.oldest;
     lru_remove(&p->loose, from);
+    /* the oldest, for want of a better choice: a copy of half a block either way */
     put_half(p, p->owner[from ^ 1], to, bytes_at(p, from ^ 1));
     p->free[p->n_free++] = from & ~1u;
 }
@@ -155,6 +176,7 @@ static void join_halves(pool *p)
 
 err pool_take(pool *p, pool_block *out)
 {
+    /* only when a block is wanted: until then a loose place may be filled without a copy */
     if (!p->n_free && p->loose.count >= 2) join_halves(p);
     if (!p->n_free) return ERR_NOROOM;
     *out = p->unused[--p->n_unused];
@@ -171,6 +193,7 @@ void pool_give(pool *p, pool_block b)
     assert(!pool_is_free(p, b));
     p->taken[b] = false;
     p->unused[p->n_unused++] = b;
+    /* a half whose neighbour lives leaves a loose place; the last one of a block frees it */
     if (p->half[b] && !lru_has(&p->loose, at ^ 1)) {
         lru_add(&p->loose, at);
     } else {

@@ -1,4 +1,10 @@
-/* prefix.c - a hash table with chains, all of it in arrays as long as the pool. */
+/* prefix.c - a hash table with chains, all of it in arrays as long as the pool.
+ *
+ *    buckets [2^n]   key.low & mask -> first entry
+ *    entries [blocks]   entry of block b: key, parent, next in the bucket
+ *
+ * A key is in the table once. Where two chains of tokens hash alike the first one has it, and
+ * the other's block stays out: it is rare, and costs a hit, never a wrong one. */
 #include "xcache/prefix.h"
 
 #include <assert.h>
@@ -21,6 +27,7 @@ struct prefix_table {
     prefix_key keep; /* the bits of a key that count */
 };
 
+/* Fewer bits are for tests, which want collisions to happen. */
 static uint64_t low_bits(unsigned n)
 {
     return n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
@@ -69,6 +76,7 @@ prefix_key prefix_next(const prefix_table *t, prefix_key before, const void *byt
     XXH128_hash_t h;
 
     XXH3_128bits_reset(&state);
+    /* the key before stands for all tokens before */
     XXH3_128bits_update(&state, &before, sizeof before);
     XXH3_128bits_update(&state, bytes, n);
     h = XXH3_128bits_digest(&state);
@@ -92,6 +100,8 @@ pool_block prefix_find(const prefix_table *t, prefix_key key, pool_block parent)
 {
     const pool_block b = first_of(t, key);
 
+    /* the parent's number settles all earlier tokens: it was compared when it was found, and it
+     * cannot be freed before what follows it */
     return b != PREFIX_NONE && t->entries[b].parent == parent ? b : PREFIX_NONE;
 }
 
@@ -137,6 +147,8 @@ bool prefix_has_changed(const prefix_table *t, pool_block b)
 
 prefix_key prefix_changed(const prefix_table *t, prefix_key key)
 {
+    /* all bits turned: no hash is likelier to meet it than any other key, and turned again it
+     * is the first */
     return (prefix_key){key.low ^ t->keep.low, key.high ^ t->keep.high};
 }
 

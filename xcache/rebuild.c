@@ -82,6 +82,7 @@ static void drop_begun(cache *c)
 {
     rebuild_state *w = &c->rebuilding;
 
+    /* the page would be found by the next context that holds the block, with layers missing */
     for (size_t i = 0; w->x && i < w->n; i++)
         workspace_drop(c->shared.workspace, w->x->blocks[w->list[i]]);
     *w = (rebuild_state){0};
@@ -139,6 +140,7 @@ bool rebuild_layers(context *base, int layers)
     rebuild_job job = {.x = x, .list = w->list, .states = carried_states(x)};
 
     if (!c->shared.workspace) return true;
+    /* an open page in use has no room for states: then whole blocks, one a worker */
     if (!can_cut(x)) return rebuild_pages(base, blocks_at_once(c)) == 0;
     if (w->x != x) drop_begun(c);
     while (layers > 0) {
@@ -152,6 +154,7 @@ bool rebuild_layers(context *base, int layers)
         run_rebuild(c, &job, w->n);
         layers -= job.to - job.from;
         w->layer = job.to;
+        /* whole: they are pages like others */
         if (w->layer == L) *w = (rebuild_state){0};
     }
     return !w->x && list_lacking(x, 0, w->list, &w->n) == 0 && w->n == 0;

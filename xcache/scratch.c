@@ -1,10 +1,18 @@
-/* scratch.c - one mapping, carved in order. */
+/* scratch.c - one mapping, carved in order.
+ *
+ *    page 0 .. n-1    k | v | x | raw_k | ids        of all layers; page_bytes together
+ *    state            one a page, streaming only: what a codec carries, of every sealed block
+ *    sealing, rebuilding   one a page: of the block that is sealed from it
+ *    slot 0 .. m-1    x | k v | kt | temp | state    one a worker
+ *
+ * What a codec does not ask for is not there, and its pointer is NULL. */
 #include "xcache/scratch.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+/* In lines, so that no two workers write to one. Without memory it only counts. */
 static void *carve(const scratch *s, size_t *at, size_t bytes)
 {
     const size_t start = *at;
@@ -33,6 +41,7 @@ static void lay_out_slot(const scratch *s, size_t *at, const codec_state *c, cod
 
     p->x = carve(s, at, B * m->D * f4);
     p->k = carve(s, at, 2 * B * m->E * f4);
+    /* neighbours: a latent of both, 2E wide, may lie across them */
     p->v = p->k ? p->k + B * m->E : NULL;
     p->kt = carve(s, at, B * m->E * f4);
     p->temp = carve(s, at, c->temp_floats * f4);
@@ -47,6 +56,7 @@ static size_t lay_out(scratch *s, const codec_state *c, size_t stream_blocks)
 
     for (int i = 0; i < s->n_pages; i++) {
         lay_out_page(s, &at, c, &s->pages[i]);
+        /* what a fork copies; states are elsewhere, for they are never copied */
         if (i == 0) s->page_bytes = at;
     }
     for (int i = 0; i < s->n_pages && stream_blocks && c->codec->carries; i++)
@@ -74,6 +84,7 @@ static err prepare(scratch *s, const codec_state *c, size_t stream_blocks)
 size_t scratch_measure(const codec_state *c, int pages, int slots, size_t stream_blocks)
 {
     scratch s = {.n_pages = pages, .n_slots = slots};
+    /* by the same code that lays out, so that what is announced is what is taken */
     const err e = prepare(&s, c, stream_blocks);
     const size_t bytes = s.bytes;
 

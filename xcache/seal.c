@@ -1,4 +1,20 @@
-/* seal.c - fills blocks of the pool from open pages. */
+/* seal.c - fills blocks of the pool from open pages.
+ *
+ *    open:     pushed, committed; the page has room
+ *      | full: seal_begin
+ *      |--> a block of these tokens is there: it is held, the page is empty again
+ *    sealing:  a block is taken, and a page of the workspace if there is one
+ *      | seal_layers, round by round:  encode layers ..e   |  rebuild layers ..r, r <= e
+ *      | all encoded and rebuilt: finish_seal
+ *      |--> sealed meanwhile by another context: its block is held, ours is freed
+ *      |--> the key is taken by other tokens: ours is private, and freed when the context ends
+ *    sealed:   a prefix leads to the block; the page is empty again
+ *
+ * While a context is sealing it takes part in no step, so the work may be cut anywhere. The two
+ * tasks of a round go in parallel: the encoder has layers e .., the other turns what was
+ * encoded in the rounds before into keys and values. Neither touches what the other writes, so
+ * how it is cut changes no bit. Where the codec can expand, the encoder leaves each layer's
+ * decoded inputs in the rows of the exact ones, and nothing is decoded twice. */
 #include "xcache/seal.h"
 
 #include <assert.h>
@@ -7,6 +23,8 @@
 #include "engine/clock.h"
 #include "xcache/cache_state.h"
 
+/* A list on the stack; and layers of a round: more would leave the second task idle for longer
+ * at the beginning, fewer would meet at the barrier more often. */
 enum { SEALS_AT_ONCE = 64, LAYERS_AT_ONCE = 4 };
 
 /* One context that is sealing, in one round: some layers are encoded; meanwhile those that were
@@ -61,6 +79,7 @@ static void rebuild_layer(const xcontext *x, int l, int slot)
     codec_place place = seal_place(x, l, slot);
     kv_tile tile;
 
+    /* without expand both tasks carry a state of their own, and the codes are read again */
     place.state = kind->expand ? page_inputs(x, l) : x->page->rebuilding;
     (kind->expand ? kind->expand : kind->decode)(&s->codec, l, &place, &tile);
     workspace_write(s->workspace, x->sealing, l, &tile);
@@ -79,6 +98,8 @@ static void seal_task(void *arg, int i, int slot)
     xcontext *x = job->x;
     const double start = clock_seconds();
 
+    /* even tasks encode, odd ones rebuild: an index of its own each, so that two workers take
+     * them */
     if (i % 2 == 0) {
         while (x->sealed_layers < job->encode) encode_layer(x, x->sealed_layers++, slot);
         job->encode_seconds += clock_seconds() - start;
@@ -115,6 +136,7 @@ void seal_begin(xcontext *x)
     chain after;
 
     assert(x->n_blocks < x->most_blocks);
+    /* a degraded block is not taken: its tokens are here, exact */
     if (find_next(x, &found, &after) && found != PREFIX_NONE) {
         ledger_unreserve(c->ledger, 1);
         ledger_hold(c->ledger, found); /* the same tokens, the same block */
@@ -124,6 +146,7 @@ void seal_begin(xcontext *x)
     degrade_make_room(c);
     x->sealing = ledger_take(c->ledger);
     x->sealed_layers = x->rebuilt_layers = 0;
+    /* before any layer: klt encodes layer 0 from them, and a hit compares them */
     memcpy(context_ids(s, x->sealing), x->page->ids,
            s->codec.block_tokens * sizeof *x->page->ids);
     if (s->workspace) workspace_add(s->workspace, x->sealing);
@@ -169,6 +192,7 @@ static bool seal_round(cache *c, seal *list, size_t n, int layers)
         const int done = list[i].x->sealed_layers;
 
         list[i].encode = layers < L - done ? done + layers : L;
+        /* up to what was encoded when the round began */
         list[i].rebuild = has_page(list[i].x) ? done : 0;
     }
     c->team->run(c->team, seal_task, list, 2 * (int)n);

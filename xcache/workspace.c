@@ -1,4 +1,19 @@
-/* workspace.c - pages by block number, and the ones that may go. */
+/* workspace.c - pages by block number, and the ones that may go.
+ *
+ *    page     layer 0 | layer 1 | ... | layer L-1          each in whole lines of 64 bytes
+ *    layer    K [G,B/16,C,16]   16 keys side by side, a channel after the other
+ *             V [G,B,C]         the values of a head one after the other
+ *             scales of K [G,B], of V [G,B]    halves, int8 only: number = scale * int
+ *
+ * This is the order in which attention reads a tile, so a read is four pointers and no copy.
+ *
+ *    block:   no page --add (held)--> page, stays --rest--> page, may go --> evicted, dropped
+ *                                         ^------hold---------'
+ *
+ * Pages are found by block number (page_of), so contexts that share a block share its page, and
+ * a page outlives the context for as long as nobody needs its place. Held blocks never
+ * outnumber the pages (ledger.h), so add always finds one that is free or may go. Pages are
+ * written by rebuilding alone, in the same way whoever asks. */
 #include "xcache/workspace.h"
 
 #include <assert.h>
@@ -107,6 +122,7 @@ void workspace_add(workspace *w, pool_block b)
     assert(!workspace_has(w, b));
     if (w->used == w->pages) {
         assert(w->resting.count);
+        /* nothing is lost but the time to rebuild it; the one not held for longest goes */
         workspace_drop(w, w->resting.oldest);
         w->evicted++;
     }
@@ -115,6 +131,7 @@ void workspace_add(workspace *w, pool_block b)
 
 void workspace_hold(workspace *w, pool_block b)
 {
+    /* a held block without a page is not listed, and gets one by workspace_add */
     if (workspace_has(w, b)) lru_remove(&w->resting, b);
 }
 
@@ -159,6 +176,8 @@ static void write_int8(const workspace *w, uint8_t *at, const kv_tile *from)
     const float *keys = from->k, *values = from->v;
 
     for (size_t g = 0; g < m->G; g++) {
+        /* a scale per token and head, so that a head of large values does not coarsen the
+         * others */
         w->kern->int8_keys(keys + g * m->C * B, m->C, B, k + g * m->C * B, k_scale + g * B);
         w->kern->int8_values(values + g * from->v_head, from->v_stride, B, m->C,
                              v + g * m->C * B, v_scale + g * B);

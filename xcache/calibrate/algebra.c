@@ -1,4 +1,8 @@
-/* algebra.c - cuts rows of floats into chunks of doubles, for dense.h. */
+/* algebra.c - cuts rows of floats into chunks of doubles, for dense.h.
+ *
+ * Tokens are many and doubles twice as large: only a chunk of them is widened at a time. Sums
+ * over tokens go chunk by chunk in their order, so a result depends on neither threads nor
+ * memory. */
 #include "xcache/calibrate/algebra.h"
 
 #include <stdbool.h>
@@ -9,6 +13,7 @@
 
 enum { CHUNK = 1024 };
 
+/* Goes on after a failure, so that one check and one close do for all of it. */
 static double *take(algebra *a, size_t n, bool *ok)
 {
     double *p = malloc(n * sizeof *p);
@@ -63,6 +68,8 @@ void algebra_scatter(algebra *a, const float *x, size_t N, const double *mean, d
         for (size_t t = 0; t < n; t++)
             for (size_t i = 0; i < D; i++)
                 a->targets[t * D + i] = x[(at + t) * D + i] - (mean ? mean[i] : 0);
+        /* centred before it is multiplied: a mean far from 0 would cancel the digits that
+         * matter */
         dense_add_symmetric(a->team, a->targets, a->targets, D, n, out);
     }
     dense_mirror(out, D);
@@ -80,6 +87,7 @@ static void fill_chunk(algebra *a, const float *state, const float *x, size_t n)
             row[i] = state[i];
             target[i] = (double)x[i] - state[i];
         }
+        /* the offset is fitted like any coefficient */
         row[D] = 1;
     }
 }
@@ -105,6 +113,7 @@ void algebra_surround(algebra *a, const double *m, const double *s, double *temp
 {
     const size_t D = a->D, bytes = D * D * sizeof *out;
 
+    /* both are symmetric, so m (s m) is, too, and half of the second product is saved */
     memset(temp, 0, bytes);
     dense_add_products(a->team, s, D, m, D, D, temp);
     memset(out, 0, bytes);

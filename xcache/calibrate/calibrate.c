@@ -1,4 +1,13 @@
-/* calibrate.c - finds theta, and makes the plan of what the loop found at it. */
+/* calibrate.c - finds theta, and makes the plan of what the loop found at it.
+ *
+ *    bits
+ *     |  *            a smaller theta buys more bits; one pass of the loop says how many
+ *     |    *
+ *    budget ---*----------- the smallest theta that bisection met within it, in 9 halvings
+ *     |            *        of 10^-6 .. 10
+ *     '---------------> theta
+ *
+ * 85 % of the time are passes, the rest is reading the held-out text with the plan. */
 #include "xcache/calibrate/calibrate.h"
 
 #include <assert.h>
@@ -28,36 +37,37 @@ struct calibration {
 /* The thetas that bisection can visit are the nodes of a binary tree: 1, then 2n below and
  * 2n + 1 above. What a pass spent is the same whatever budget it was made for, so searches
  * for several ratios share what they learn. */
-typedef struct ledger {
+typedef struct known_passes {
     struct {
         size_t code_bits; /* 0: not known */
         bool at_least;    /* the pass ended early */
     } of[THETAS];
     bool used;
-} ledger;
+} known_passes;
 
 /* Does it say whether the node fits the budget? Then *fits. */
-static bool look_up(const ledger *known, size_t node, size_t budget, bool *fits)
+static bool lookup(const known_passes *known, size_t node, size_t budget, bool *fits)
 {
     const size_t bits = known->of[node].code_bits;
 
+    /* a pass that ended early says nothing of a larger budget than its own */
     *fits = bits <= budget;
     return bits && !(known->of[node].at_least && *fits);
 }
 
-static void note(ledger *known, size_t node, const draft *d)
+static void note(known_passes *known, size_t node, const draft *d)
 {
     known->of[node].code_bits = d->code_bits;
     known->of[node].at_least = !draft_fits(d);
     known->used = true;
 }
 
-/* Is the draft of this node within the budget? By the ledger, or by a pass, which becomes
+/* Is the draft of this node within the budget? By what is known, or by a pass, which becomes
  * *best if it is. */
-static err try_node(calibration *c, ledger *known, size_t node, double theta, draft *best,
+static err try_node(calibration *c, known_passes *known, size_t node, double theta, draft *best,
                     draft *next, const stage *p, bool *fits)
 {
-    if (look_up(known, node, next->budget, fits)) return ERR_OK;
+    if (lookup(known, node, next->budget, fits)) return ERR_OK;
     TRY(loop_run(c->loop, next, theta, p));
     note(known, node, next);
     *fits = draft_fits(next);
@@ -66,8 +76,9 @@ static err try_node(calibration *c, ledger *known, size_t node, double theta, dr
 }
 
 /* The last draft within the budget becomes *best; its code_bits are 0 if there was none. */
-static err bisect(calibration *c, ledger *known, draft *best, draft *next, const stage *p)
+static err bisect(calibration *c, known_passes *known, draft *best, draft *next, const stage *p)
 {
+    /* one pass more where the last one may have to be run again */
     const double share = 1.0 / (BISECTIONS + known->used);
     double low = theta_least, high = theta_most, theta = 0;
     size_t node = 1;
@@ -84,7 +95,7 @@ static err bisect(calibration *c, ledger *known, draft *best, draft *next, const
         else
             low = middle;
     }
-    if (best->theta != theta) { /* only the ledger knew that it fits */
+    if (best->theta != theta) { /* that it fits was known from a pass before */
         const stage part = stage_part(p, 1 - share, share);
 
         TRY(loop_run(c->loop, best, theta, &part));
@@ -119,6 +130,7 @@ static err make_plan(calibration *c, const draft *best, plan_about about, const 
     plan *made = NULL;
     err e;
 
+    /* even the largest theta spends more: the ratio is out of reach for this model */
     if (!best->code_bits) return ERR_MODEMODEL;
     about.code_bits = best->code_bits;
     TRY(plan_make(&made, &about, best->n, best->layers));
@@ -131,8 +143,8 @@ static err make_plan(calibration *c, const draft *best, plan_about about, const 
     return ERR_OK;
 }
 
-static err make(calibration *c, ledger *known, double ratio, plan_predictor r, const stage *p,
-                plan **out)
+static err make(calibration *c, known_passes *known, double ratio, plan_predictor r,
+                const stage *p, plan **out)
 {
     const model *m = c->r.m;
     const plan_about about = {.model = c->hash,
@@ -156,7 +168,7 @@ static err make(calibration *c, ledger *known, double ratio, plan_predictor r, c
 
 err calibrate_make(calibration *c, double ratio, plan_predictor r, const stage *p, plan **out)
 {
-    ledger known = {0};
+    known_passes known = {0};
 
     TRY(loop_choose_predictor(c->loop, r));
     return make(c, &known, ratio, r, p, out);
@@ -166,14 +178,16 @@ err calibrate_make(calibration *c, double ratio, plan_predictor r, const stage *
 static err search(calibration *c, double max_kl, plan_predictor r, const stage *p, plan **best)
 {
     int low = -1, high = RATIOS; /* the divergence of `low` is within max_kl, of `high` not */
-    ledger known = {0};
+    known_passes known = {0};
 
+    /* 121 ratios are halved seven times, and the last plan that was close enough is kept */
     for (int i = 0; high - low > 1; i++) {
         const int middle = (low + high) / 2;
         const stage part = stage_part(p, (double)i / SEARCHES, 1.0 / SEARCHES);
         plan *made = NULL;
         const err e = make(c, &known, PLAN_RATIO_MIN + 0.5 * middle, r, &part, &made);
 
+        /* no plan at that ratio counts as one that is too far */
         if (e != ERR_OK && e != ERR_MODEMODEL) return e;
         if (made && plan_read_about(made).kl <= max_kl) {
             plan_close(*best);
@@ -212,6 +226,7 @@ err calibrate_open(calibration **out, const gguf *g, const reader_model *r,
     calibration *c;
     err e;
 
+    /* layer 0 is free, so there would be nothing to make a plan of */
     if (r->m->L < 2) return ERR_MODEMODEL;
     c = calloc(1, sizeof *c);
     if (!c) return ERR_NOMEM;

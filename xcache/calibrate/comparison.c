@@ -86,6 +86,7 @@ static void end_row(comparison *c)
 static err begin_row(comparison *c, size_t tokens)
 {
     for (size_t i = 0; i < c->n; i++) {
+        /* no ids: what was found in the cache would not be computed, and not compared */
         const cache_request wanted = {.tokens = tokens};
         const err e = cache_begin(c->lanes[i].cache, &wanted, &c->lanes[i].context);
 
@@ -137,6 +138,7 @@ static err open_lanes(comparison *c, const reader_mode *modes, const reader_room
 {
     reader_room one = *room;
 
+    /* rows follow one another; the cache of each mode is as large as one of them */
     one.contexts = 1;
     c->lanes = calloc(c->n, sizeof *c->lanes);
     if (!c->lanes) return ERR_NOMEM;

@@ -48,6 +48,8 @@ static void multiply_tile(void *arg, int i, int slot)
     const size_t at = (size_t)i * tile_rows(p->P), n = rows_left(p->P, at);
 
     (void)slot;
+    /* fixed rows, all columns: OpenBLAS sums equal shapes in one way, and no worker's share
+     * changes them */
     cblas_dgemm(CblasRowMajor, p->turn_a, p->turn_b, (int)n, (int)p->Q, (int)p->K, 1.0,
                 p->a + (columns ? at : at * p->K), (int)(columns ? p->P : p->K), p->b,
                 (int)(p->turn_b == CblasTrans ? p->K : p->Q), p->keep, p->out + at * p->Q,
@@ -123,12 +125,15 @@ static void order_vectors(double *a, size_t n, double *values)
 
         for (size_t j = 0; j < n; j++)
             if (fabs(v[j]) > fabs(most)) most = v[j];
+        /* a vector and its negative are both right: one of them, so that plans of equal texts
+         * are equal */
         for (size_t j = 0; most < 0 && j < n; j++) v[j] = -v[j];
     }
 }
 
 err dense_eigen(double *a, size_t n, double *values)
 {
+    /* what dsyevd's manual asks for with vectors */
     const int N = (int)n, lwork = 1 + 6 * N + 2 * N * N, liwork = 3 + 5 * N;
     double *work = malloc((size_t)lwork * sizeof *work);
     int *iwork = malloc((size_t)liwork * sizeof *iwork);
@@ -147,6 +152,8 @@ err dense_solve(double *a, size_t n, double *b, size_t m)
     const int N = (int)n, M = (int)m;
     int info = 0;
 
+    /* their columns are our rows: right sides need no turning, and our upper triangle is their
+     * lower */
     dposv_("L", &N, &M, a, &N, b, &N, &info, 1);
     return info ? ERR_SYSTEM : ERR_OK;
 }

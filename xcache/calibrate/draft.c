@@ -1,4 +1,7 @@
-/* draft.c - layers in memory of their own, laid out as a plan has them. */
+/* draft.c - layers in memory of their own, laid out as a plan has them.
+ *
+ * The number of components of a layer is known only when its spectrum is, so each is allocated
+ * by itself, and plan_make copies them side by side. */
 #include "xcache/calibrate/draft.h"
 
 #include <stdlib.h>
@@ -19,6 +22,7 @@ void draft_restart(draft *d, double theta)
         free(d->layers[l]);
         d->layers[l] = NULL;
     }
+    /* n is written anew with each layer */
     d->code_bits = 0;
     d->theta = theta;
 }
@@ -45,6 +49,8 @@ err draft_add(draft *d, size_t l, const plan_layer *base, size_t n, plan_layer *
     d->n[l] = n;
     d->layers[l] = bytes;
     *out = plan_lay_out(bytes, d->D, d->predictor, n);
+    /* the predictor is laid out before the components, and n moves everything behind the
+     * scales: so part by part */
     memcpy(out->c, base->c, d->D * sizeof *out->c);
     copy_matrix(d->D, &base->down, &out->down);
     copy_matrix(d->D, &base->up, &out->up);

@@ -1,4 +1,14 @@
-/* loop.c - predict, find what is left, code, and on to the next layer. */
+/* loop.c - predict, find what is left, code, and on to the next layer.
+ *
+ *    state [N,D]:  x^_0 = x_0
+ *      layer l:    predictor_fit  state, x_l -> base (c, down, up), rounded
+ *                  project        state = P state, left = x_l - (state + c)
+ *                  spectrum_find  left, metric l -> components, variances; c += mean left
+ *                  spectrum_bits  theta -> bits; the draft stops beyond its budget
+ *                  code           state = x^_l, by the codec's own encoder
+ *
+ * Everything is rounded as the plan stores it before it is used, so that the tokens of the next
+ * layer meet the errors that a running model will have. */
 #include "xcache/calibrate/loop.h"
 
 #include <assert.h>
@@ -58,6 +68,7 @@ static const float *inputs_of(const loop *k, size_t l)
 
 /* --- memory --- */
 
+/* Goes on after a failure: one check and one close do for all. */
 static void *take(loop *k, size_t n, size_t size, bool *ok)
 {
     void *p = malloc(n * size);
@@ -132,6 +143,7 @@ static err lay_out_base(const loop *k, finding *f, plan_predictor r)
 err loop_choose_predictor(loop *k, plan_predictor r)
 {
     assert(r.kind != PLAN_RANK || (r.rank >= 1 && r.rank <= width(k)));
+    /* what was found of layer 1 holds for one form of predictor only */
     if (k->first.bytes && k->later.bytes && r.kind == k->predictor.kind &&
         r.rank == k->predictor.rank)
         return ERR_OK;
@@ -172,6 +184,7 @@ static void project_block(void *arg, int i, int slot)
     float *left = job->k->left + at;
 
     klt_project(job->layer, &b);
+    /* in floats: what is left has to be what the codec will find */
     for (size_t t = 0; t < BLOCK * D; t += D)
         for (size_t j = 0; j < D; j++)
             left[t + j] = x[t + j] - (b.state[t + j] + job->layer->c[j]);
@@ -186,6 +199,8 @@ static void code_block(void *arg, int i, int slot)
 }
 
 /* Run a task over all blocks, with a layer as its bytes are. */
+/* Opened for each run, from bytes: the same rounding that a plan's layer goes through when it
+ * is read. */
 static err run_blocks(loop *k, team_task *task, size_t l, const plan_layer *from)
 {
     klt_layer layer;
@@ -209,6 +224,8 @@ static err find_layer(loop *k, size_t l, finding *f)
                       &f->base));
     TRY(run_blocks(k, project_block, l, &f->base));
     TRY(spectrum_find(&k->algebra, &m, k->left, k->N, &f->spectrum));
+    /* the mean of what is left moves into c: components are of a zero mean, as Lloyd-Max levels
+     * want */
     for (size_t i = 0; i < width(k); i++) f->base.c[i] = (float)(f->base.c[i] + mean[i]);
     return ERR_OK;
 }
@@ -229,12 +246,14 @@ static err finish_layer(loop *k, draft *d, size_t l, const finding *f)
     plan_layer out;
     size_t n = 0;
 
+    /* bits never rise with the index, so the first without any ends the layer */
     while (n < width(k) && spectrum_bits(&f->spectrum, &k->books, n, d->theta)) n++;
     TRY(draft_add(d, l, &f->base, n, &out));
     for (size_t i = 0; i < n; i++) {
         out.bits[i] = (uint8_t)spectrum_bits(&f->spectrum, &k->books, i, d->theta);
         d->code_bits += out.bits[i];
     }
+    /* beyond the budget: bisection wants to know no more, and the rest of the pass is saved */
     if (!draft_fits(d)) return ERR_OK;
     spectrum_pack(&k->algebra, &m, &f->spectrum, &out);
     return l + 1 < k->r.m->L ? run_blocks(k, code_block, l, &out) : ERR_OK;
@@ -261,6 +280,7 @@ err loop_run(loop *k, draft *d, double theta, const stage *p)
 static err find_metrics(loop *k, const stage *p)
 {
     const size_t L = k->r.m->L, E = k->r.m->E, one = E * width(k);
+    /* all layers' at once, for one reading of the file; freed before the passes */
     float *weights = remat_weights(k->r.m);
     err e = weights ? ERR_OK : ERR_NOMEM;
 

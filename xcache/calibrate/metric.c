@@ -17,6 +17,7 @@ static void add_form(algebra *a, const metric_layer *in, const float *w, const d
 
     algebra_scatter(a, w, in->E, NULL, product);
     for (size_t i = 0; i < n; i++) variance += scatter[i] * product[i];
+    /* K and V by their own variance each, or the larger of them would decide alone */
     variance /= (double)(in->N - 1) * (double)in->E;
     for (size_t i = 0; i < n; i++) sum[i] += product[i] / variance;
 }
@@ -48,6 +49,8 @@ err metric_find(algebra *a, const metric_layer *in, const metric *out)
     add_form(a, in, in->values, scatter, form);
     TRY(dense_eigen(form, D, a->values));
     for (size_t i = 0; i < D; i++)
+        /* directions that neither K nor V sees keep a little weight, so that the form can be
+         * inverted */
         a->values[i] = fmax(a->values[i], least_eigenvalue * a->values[0]);
     rebuild(a, form, 0.5, out->a);
     rebuild(a, form, -0.5, out->inverse);

@@ -39,6 +39,7 @@ static err keep_rank(algebra *a, const metric *m, const double *fitted,
     const size_t D = a->D, N = out->up.rows;
     double *v = a->spare[0], *up = a->spare[3], *down = a->spare[4];
 
+    /* directions by what they do to K and V, not to x: the metric is in A on both sides */
     TRY(find_directions(a, m, fitted, coefficients, v));
     dense_multiply(a->team, v, N, D, m->inverse, D, false, up);
     plan_pack(D, up, &out->up);
@@ -71,6 +72,7 @@ err predictor_fit(algebra *a, const metric *m, plan_kind kind, const float *stat
     double *gram = a->spare[0], *coefficients = a->spare[1], *fitted = a->spare[2];
     double trace = 0, shrink;
 
+    /* x^ itself is the prediction; what it misses on average is added to c later */
     if (kind == PLAN_NONE) {
         memset(out->c, 0, D * sizeof *out->c);
         return ERR_OK;
@@ -78,6 +80,7 @@ err predictor_fit(algebra *a, const metric *m, plan_kind kind, const float *stat
     algebra_correlate(a, state, x, N, gram, coefficients);
     memcpy(fitted, coefficients, D * n * sizeof *fitted);
     for (size_t i = 0; i < n; i++) trace += gram[i * n + i];
+    /* as a share, for the matrix grows with the tokens and with the layer's magnitude */
     shrink = ridge * trace / (double)n;
     TRY(solve(a, gram, shrink, coefficients));
     if (kind == PLAN_FULL) {

@@ -51,6 +51,7 @@ void reader_run(forward *f, forward_chunk *chunks, size_t n, size_t tokens, size
     const size_t from = cache_context_tokens(chunks->context), to = from + tokens;
 
     for (size_t at = from, T; at < to; at += T) {
+        /* a step ends where a block does: what follows reads it through its codes */
         T = smaller(smaller(B - at % B, most), to - at);
         for (size_t i = 0; i < n; i++) {
             chunks[i].T = T;
@@ -63,6 +64,8 @@ void reader_run(forward *f, forward_chunk *chunks, size_t n, size_t tokens, size
 
 /* --- layer inputs --- */
 
+/* The cache has no say in it: forward knows contexts by their operations, so one may stand in
+ * front of another. */
 /* A context that passes everything on and keeps what it is told. */
 typedef struct recorder {
     context base;
@@ -81,6 +84,7 @@ static void append(context *c, int layer, size_t first, const float *x, float *k
 {
     const recorder *r = of(c);
 
+    /* any worker, each with other tokens: no two write to one row */
     memcpy(r->x + ((size_t)layer * r->tokens + r->at + first) * r->D, x, T * r->D * sizeof *x);
     r->inner->ops->append(r->inner, layer, first, x, k, v, T);
 }
@@ -127,6 +131,8 @@ static err record_row(cache *c, forward *f, recorder *r, const reader_text *text
 
 err reader_record(const reader_model *r, const reader_text *text, const stage *p, float *x)
 {
+    /* kv32: the inputs of layer l depend on keys and values of those before it, which have to
+     * be exact */
     static const reader_mode exact = {"kv32", NULL};
     const reader_room room = {
         .contexts = 1, .tokens = text->row_tokens, .page_format = KV_FLOAT};

@@ -55,8 +55,7 @@ void reader_step(forward *f, forward_chunk *chunks, size_t n);
  * and of every token that is a step of its own, as in decoding. NULL: none are computed. */
 void reader_run(forward *f, forward_chunk *chunks, size_t n, size_t tokens, size_t most);
 
-/* The exact layer inputs of every token: x [L,rows*row_tokens,D], out. ERR_NOMEM, ERR_SYSTEM.
- */
+/* The exact layer inputs of every token, x [L,rows*row_tokens,D]. ERR_NOMEM, ERR_SYSTEM. */
 err reader_record(const reader_model *r, const reader_text *text, const stage *p, float *x);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "xcache/codec/remat.h"
 
+/* Keys and values are made for a few tokens at a time: of all layers of all tokens they would
+ * be as large as the inputs twice over. */
 enum { ROWS = 128 /* tokens at once */ };
 
 /* Some tokens of one layer. */
@@ -40,14 +42,16 @@ static double add_cosines(const float *a, const float *b, size_t rows, size_t wi
     return sum;
 }
 
-static view look(const work *w, size_t layer, size_t at, size_t rows)
+static view view_layer(const work *w, size_t layer, size_t at, size_t rows)
 {
     const model *m = w->m;
+    /* two rooms in turn: a layer is compared with the one before it */
     const float *wk = w->weights + layer * 2 * m->E * m->D;
     const view out = {.x = w->x + (layer * w->tokens + at) * m->D,
                       .k = w->kv + layer % 2 * 2 * ROWS * m->E,
                       .v = w->kv + (layer % 2 * 2 + 1) * ROWS * m->E};
 
+    /* before biases, norms and angles: what the weights make of neighbouring inputs */
     remat_multiply(out.x, rows, m->D, wk, m->E, out.k, 0);
     remat_multiply(out.x, rows, m->D, wk + m->E * m->D, m->E, out.v, 0);
     return out;
@@ -55,10 +59,10 @@ static view look(const work *w, size_t layer, size_t at, size_t rows)
 
 static void add_rows(const work *w, size_t at, size_t rows, similarity *sums)
 {
-    view before = look(w, 0, at, rows);
+    view before = view_layer(w, 0, at, rows);
 
     for (size_t l = 1; l < w->m->L; l++, sums++) {
-        const view here = look(w, l, at, rows);
+        const view here = view_layer(w, l, at, rows);
 
         sums->x += add_cosines(before.x, here.x, rows, w->m->D);
         sums->k += add_cosines(before.k, here.k, rows, w->m->E);
@@ -76,6 +80,7 @@ static err measure(work *w, const reader_model *r, const reader_text *text, simi
     w->weights = remat_weights(w->m);
     w->kv = malloc(4 * ROWS * w->m->E * sizeof *w->kv);
     if (!w->x || !w->weights || !w->kv) return ERR_NOMEM;
+    /* the whole text first: neighbours in depth are far apart in time */
     TRY(reader_record(r, text, &silent, w->x));
     for (size_t l = 0; l + 1 < w->m->L; l++) out[l] = (similarity){0, 0, 0};
     for (size_t at = 0; at < w->tokens; at += ROWS)

@@ -15,6 +15,7 @@ err spectrum_find(algebra *a, const metric *m, const float *d, size_t N, const s
     algebra_mean(a, d, N, a->values);
     algebra_scatter(a, d, N, a->values, covariance);
     for (size_t i = 0; i < D * D; i++) covariance[i] /= (double)N;
+    /* in the metric, where a component's variance is what it does to K and V */
     algebra_surround(a, m->a, covariance, a->spare[2], out->vectors);
     TRY(dense_eigen(out->vectors, D, out->values));
     for (size_t i = 0; i < D; i++) out->values[i] = fmax(out->values[i], least_variance);
@@ -25,6 +26,7 @@ int spectrum_bits(const spectrum *s, const klt_books *books, size_t i, double th
 {
     int b = 0;
 
+    /* gains fall with every bit, so the first that is too small is the last to be tried */
     while (b < PLAN_MAX_BITS &&
            s->values[i] * (books->of[b].distortion - books->of[b + 1].distortion) > theta)
         b++;
@@ -32,6 +34,8 @@ int spectrum_bits(const spectrum *s, const klt_books *books, size_t i, double th
 }
 
 /* rows [n,D] = diag(values^power) vectors m. */
+/* Variances become 1 in F and come back in B: all components meet the same quantizers, of
+ * N(0,1). */
 static void scale_rows(algebra *a, const spectrum *s, size_t n, const double *m, double power,
                        double *rows)
 {
