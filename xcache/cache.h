@@ -161,6 +161,8 @@ typedef struct cache_stats {
     const char *mode, *degraded_mode; /* NULL: blocks are not degraded */
     size_t block_tokens, block_bytes;
     size_t block_numbers; /* every block has a number below it */
+    size_t group;         /* values that share a scale; 0: the mode has no such groups */
+    bool streaming;       /* a tile is rebuilt whenever it is read */
     uint64_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
     size_t capacity_tokens;
     size_t active_tokens, idle_tokens; /* sealed; a shared block counts once */

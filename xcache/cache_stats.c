@@ -47,21 +47,23 @@ void cache_read_stats(const cache *c, cache_stats *out)
 {
     const context_shared *s = &c->shared;
 
-    *out = (cache_stats){.mode = s->codec.mode,
-                         .degraded_mode = c->degrader.codec.codec ? c->degrader.codec.mode
-                                                                  : NULL,
-                         .block_tokens = s->codec.block_tokens,
-                         .scratch_bytes = c->scratch.bytes + c->degrader.bytes +
-                                          prefix_bytes(pool_numbers(s->pool)),
-                         .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
-                         .queried_tokens = c->queried_tokens,
-                         .hit_tokens = c->hit_tokens,
-                         .degraded_blocks = c->degrader.count,
-                         .sealed_blocks = c->sealed,
-                         .remat_tokens = atomic_load(&c->rebuilt),
-                         .seal_seconds = c->seal_seconds,
-                         .rebuild_seconds = c->rebuild_seconds,
-                         .degrade_seconds = c->degrader.seconds};
+    *out = (cache_stats){
+        .mode = s->codec.mode,
+        .degraded_mode = c->degrader.codec.codec ? c->degrader.codec.mode : NULL,
+        .block_tokens = s->codec.block_tokens,
+        .group = s->codec.codec->uses & CODEC_GROUP ? s->codec.tuning.group : 0,
+        .streaming = s->codec.codec->rebuilds && !s->workspace,
+        .scratch_bytes = c->scratch.bytes + c->degrader.bytes +
+                         prefix_bytes(pool_numbers(s->pool)),
+        .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
+        .queried_tokens = c->queried_tokens,
+        .hit_tokens = c->hit_tokens,
+        .degraded_blocks = c->degrader.count,
+        .sealed_blocks = c->sealed,
+        .remat_tokens = atomic_load(&c->rebuilt),
+        .seal_seconds = c->seal_seconds,
+        .rebuild_seconds = c->rebuild_seconds,
+        .degrade_seconds = c->degrader.seconds};
     read_pool_stats(c, out);
     read_workspace_stats(s->workspace, out);
 }

@@ -26,40 +26,41 @@ typedef struct visitor {
 /* --- what is answered --- */
 
 /* "klt16"; "klt16+klt32" once blocks are degraded, "klt32" if all are. */
-static void add_mode(text_builder *t, const sched_stats *now, const session_seen *seen)
+static void add_mode(text_builder *t, const cache_stats *c, const session_seen *seen)
 {
     const bool any = seen->degraded_blocks > 0, all = seen->degraded_blocks == seen->blocks;
 
-    text_addf(t, ",\"mode\":\"%s%s%s\"", any && all ? "" : now->mode, any && !all ? "+" : "",
-              any ? now->degraded_mode : "");
+    text_addf(t, ",\"mode\":\"%s%s%s\"", any && all ? "" : c->mode, any && !all ? "+" : "",
+              any ? c->degraded_mode : "");
 }
 
 /* Of so many blocks, so many of them degraded. */
-static size_t bytes_of(const sched_stats *now, size_t blocks, size_t degraded)
+static size_t bytes_of(const cache_stats *c, size_t blocks, size_t degraded)
 {
-    return blocks * now->block_bytes - degraded * (now->block_bytes / 2);
+    return blocks * c->block_bytes - degraded * (c->block_bytes / 2);
 }
 
 static void add_session(text_builder *t, const server *s, const session *of)
 {
     const session_seen *seen = &of->seen;
     sched_stats now;
+    const cache_stats *c = &now.cache;
     size_t cached, bytes;
     double whole;
 
     sched_read_stats(s->sched, &now);
-    cached = seen->blocks * now.block_tokens;
-    bytes = bytes_of(&now, seen->blocks, seen->degraded_blocks);
-    whole = (double)seen->blocks * (double)now.block_bytes;
+    cached = seen->blocks * c->block_tokens;
+    bytes = bytes_of(c, seen->blocks, seen->degraded_blocks);
+    whole = (double)seen->blocks * (double)c->block_bytes;
     text_add_string(t, "{\"id\":");
     text_add_json_string(t, of->name);
     text_addf(t, ",\"object\":\"session\",\"tokens\":%zu,\"cached_tokens\":%zu,\"bytes\":%zu,",
               of->history ? of->history->n : 0, cached, bytes);
     text_addf(t, "\"shared_bytes\":%zu,\"ratio\":",
-              bytes_of(&now, seen->shared_blocks, seen->degraded_shared_blocks));
+              bytes_of(c, seen->shared_blocks, seen->degraded_shared_blocks));
     /* against fp16 K and V */
-    text_add_float(t, (float)(16 / now.bits_per_element * (bytes ? whole / (double)bytes : 1)));
-    add_mode(t, &now, seen);
+    text_add_float(t, (float)(16 / c->bits_per_element * (bytes ? whole / (double)bytes : 1)));
+    add_mode(t, c, seen);
     text_addf(t, ",\"last_used\":%llu,\"state\":\"%s\",\"pinned\":%s}",
               (unsigned long long)of->last_used_unix, seen->hot ? "hot" : "idle",
               of->pinned ? "true" : "false");

@@ -66,11 +66,12 @@ static void count_rejected(const completion *c, err e)
 static size_t longest_context(const completion *c, err e)
 {
     sched_stats stats;
+    size_t held;
 
     if (e != ERR_NOROOM) return c->env.ctx_size;
     sched_read_stats(c->server->sched, &stats);
-    stats.capacity_tokens += stats.block_tokens;
-    return stats.capacity_tokens < c->env.ctx_size ? stats.capacity_tokens : c->env.ctx_size;
+    held = stats.cache.capacity_tokens + stats.cache.block_tokens;
+    return held < c->env.ctx_size ? held : c->env.ctx_size;
 }
 
 /* Clients look for words of this sentence. Source: openai-wire, errors. */

@@ -160,17 +160,31 @@ static void add_http_requests(text_builder *t, const metrics *m, const sched_sta
     }
 }
 
-static double usage_ratio(const sched_stats *st)
+static double usage_ratio(const cache_stats *c)
 {
-    return st->capacity_tokens ? (double)st->active_tokens / (double)st->capacity_tokens : 0;
+    return c->capacity_tokens ? (double)c->active_tokens / (double)c->capacity_tokens : 0;
 }
 
-static double compression_ratio(const sched_stats *st)
+static double compression_ratio(const cache_stats *c)
 {
-    const size_t used = st->codes_bytes + st->scales_bytes + st->index_bytes;
+    const uint64_t used = c->codes_bytes + c->scales_bytes + c->index_bytes;
 
-    if (used) return (double)st->uncompressed_bytes / (double)used;
-    return st->bits_per_element > 0 ? 16 / st->bits_per_element : 1;
+    if (used) return (double)c->fp16_bytes / (double)used;
+    return c->bits_per_element > 0 ? 16 / c->bits_per_element : 1;
+}
+
+/* The forward pass times how it gets tiles. Where they are read in place that is but a look at
+ * a table between attention's products, and nothing is rebuilt. */
+static double remat_seconds(const sched_stats *st)
+{
+    return st->cache.rebuild_seconds +
+           (st->cache.streaming ? st->forward_seconds[FORWARD_TILE] : 0);
+}
+
+static double attention_seconds(const sched_stats *st)
+{
+    return st->forward_seconds[FORWARD_ATTEND] +
+           (st->cache.streaming ? 0 : st->forward_seconds[FORWARD_TILE]);
 }
 
 /* --- histograms --- */
@@ -215,10 +229,10 @@ static void add_histogram(text_builder *t, const metrics *m, const char *name,
 static void add_batch_tokens(text_builder *t, const metrics *m, const sched_stats *st)
 {
     double bounds[BATCH_SIZES];
-    histogram h = {.bounds = bounds, .n = BATCH_SIZES, .sum = (double)st->step_rows};
+    histogram h = {.bounds = bounds, .n = BATCH_SIZES, .sum = (double)st->batch.rows};
 
     for (size_t i = 0; i < BATCH_SIZES; i++) bounds[i] = (double)((size_t)1 << i);
-    memcpy(h.counts, st->step_sizes, sizeof st->step_sizes);
+    memcpy(h.counts, st->batch.sizes, sizeof st->batch.sizes);
     add_histogram(t, m, "batch_tokens", "$", &h);
 }
 

@@ -214,8 +214,8 @@ static err open_metrics(server *s)
                                .model_name = r->model_name,
                                .arch = arch_name,
                                .weight_dtype = r->weights->weight_type,
-                               .cache_mode = now.mode,
-                               .cache_bits = now.bits_per_element,
+                               .cache_mode = now.cache.mode,
+                               .cache_bits = now.cache.bits_per_element,
                                .group_size = GROUP_SIZE,
                                .ctx_size = r->ctx_size};
     return metrics_new(&s->metrics, &info);
@@ -280,7 +280,7 @@ static err open_sessions(server *s)
 
     sched_read_stats(s->sched, &now);
     return sessions_open(&s->sessions, s->sched,
-                         KEPT_POOLS * now.capacity_tokens + s->runtime->ctx_size);
+                         KEPT_POOLS * now.cache.capacity_tokens + s->runtime->ctx_size);
 }
 
 /* What failed has been said; returns the exit code. */
@@ -305,9 +305,10 @@ static void log_ready(const server *s)
     sched_read_stats(s->sched, &stats);
     log_line(LOG_INFO, "ready", "model", LOG_TEXT(r->model_name), "weights",
              LOG_TEXT(r->weights->weight_type), "ctx_size", LOG_INT(r->ctx_size), "cache",
-             LOG_TEXT(stats.mode), "cache_bytes", LOG_INT(stats.capacity_bytes), "cache_tokens",
-             LOG_INT(stats.capacity_tokens), "threads", LOG_INT(r->team->slots), "isa",
-             LOG_TEXT(cpu_name(cpu_flags())), "version", LOG_TEXT(XQUANTD_VERSION), NULL);
+             LOG_TEXT(stats.cache.mode), "cache_bytes", LOG_INT(stats.cache.capacity_bytes),
+             "cache_tokens", LOG_INT(stats.cache.capacity_tokens), "threads",
+             LOG_INT(r->team->slots), "isa", LOG_TEXT(cpu_name(cpu_flags())), "version",
+             LOG_TEXT(XQUANTD_VERSION), NULL);
     if (strcmp(s->config->cache, "auto") == 0 && !r->plan)
         log_line(LOG_INFO, "a calibrated plan would hold more contexts in the same memory",
                  "made_by", LOG_TEXT("xquantd calibrate"), "model", LOG_TEXT(r->model_path),

@@ -208,9 +208,9 @@ err sessions_open(sessions **out, sched *s, size_t limit_ids)
     sched_read_stats(s, &now);
     t->sched = s;
     t->limit_ids = limit_ids;
-    t->block_tokens = now.block_tokens;
-    t->blocks = now.capacity_tokens / now.block_tokens;
-    t->block_numbers = now.block_numbers;
+    t->block_tokens = now.cache.block_tokens;
+    t->blocks = now.cache.capacity_tokens / now.cache.block_tokens;
+    t->block_numbers = now.cache.block_numbers;
     *out = t;
     return ERR_OK;
 }

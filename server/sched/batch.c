@@ -179,9 +179,9 @@ static size_t bring_prompts(batch *b, size_t n, size_t rows, double left)
 /* x may have chosen a token. */
 static void note_news(batch *b, run *x, double sampled_before)
 {
-    b->sample_seconds += x->sample_seconds - sampled_before;
+    b->stats.sample_seconds += x->sample_seconds - sampled_before;
     if (!x->generation->in.max_tokens) return;
-    b->new_tokens++;
+    b->stats.new_tokens++;
     b->news[b->n_news++] = x->generation;
 }
 
@@ -193,7 +193,7 @@ static void take(batch *b, size_t decoding)
 
         run_take(x, &b->pieces[i]);
         if (b->pieces[i].wanted) note_news(b, x, sampled);
-        if (i >= decoding) b->prompt_rows += b->pieces[i].T;
+        if (i >= decoding) b->stats.prompt_tokens += b->pieces[i].T;
     }
 }
 
@@ -220,8 +220,8 @@ static void count_size(batch *b, size_t rows)
     size_t i = 0;
 
     while (i < BATCH_SIZES && rows > (size_t)1 << i) i++;
-    b->sizes[i]++;
-    b->rows += rows;
+    b->stats.sizes[i]++;
+    b->stats.rows += rows;
 }
 
 /* The contexts that are sealing, the oldest first, as many as there are workers; all if nobody

@@ -18,6 +18,15 @@
 
 enum { BATCH_SIZES = 12 }; /* steps of 1, 2, up to 4, 8 .. 2048 rows, and of more */
 
+/* What the steps since the start have done. */
+typedef struct batch_stats {
+    uint64_t prompt_tokens;          /* computed */
+    uint64_t new_tokens;             /* sampled */
+    uint64_t rows;                   /* of all steps */
+    uint64_t sizes[BATCH_SIZES + 1]; /* steps of so many rows: up to 2^i, the last: more */
+    double sample_seconds;
+} batch_stats;
+
 typedef struct batch {
     runtime *runtime;
     run **runs; /* [n] in the order they were added */
@@ -26,18 +35,14 @@ typedef struct batch {
     run **of;              /* [most] whose piece it is */
     generation **news;     /* [most] who got a token in the last step, n_news of them */
     size_t n_news;
-    context **sealing;               /* [most] */
-    double decode_seconds;           /* of a step of decoding alone, lately; 0: not known */
-    double row_seconds;              /* of a prompt's row in a step */
-    double layer_seconds;            /* of sealing one layer of a few contexts at once */
-    double warm_seconds;             /* of rebuilding one layer of a few blocks at once */
-    double degrade_seconds;          /* of degrading one layer of a few blocks at once */
-    size_t stepped;                  /* pieces of the last step */
-    double sample_seconds;           /* since the start */
-    uint64_t prompt_rows;            /* of prompts computed since the start */
-    uint64_t new_tokens;             /* chosen since the start */
-    uint64_t sizes[BATCH_SIZES + 1]; /* steps of so many rows: up to 2^i, the last: more */
-    uint64_t rows;                   /* of all steps */
+    context **sealing;      /* [most] */
+    double decode_seconds;  /* of a step of decoding alone, lately; 0: not known */
+    double row_seconds;     /* of a prompt's row in a step */
+    double layer_seconds;   /* of sealing one layer of a few contexts at once */
+    double warm_seconds;    /* of rebuilding one layer of a few blocks at once */
+    double degrade_seconds; /* of degrading one layer of a few blocks at once */
+    size_t stepped;         /* pieces of the last step */
+    batch_stats stats;
 } batch;
 
 /* Room for `most` generations. ERR_NOMEM. The caller closes, when it is empty. */

@@ -75,46 +75,16 @@ static void list_news(sched *s, generation *g)
     s->news_end = g;
 }
 
-static void read_cache_stats(sched *s, sched_stats *out)
+/* Everything that this thread alone may read; not under the lock, since it takes a while. */
+static sched_stats measure(const sched *s)
 {
-    const runtime *r = s->runtime;
-    cache_stats c;
+    const forward *f = s->runtime->forward;
+    sched_stats now = {.batch = s->batch.stats, .forward_bytes = forward_bytes(f)};
 
-    cache_read_stats(r->cache, &c);
-    out->capacity_bytes = c.capacity_bytes;
-    out->codes_bytes = c.codes_bytes;
-    out->scales_bytes = c.scales_bytes;
-    out->index_bytes = c.index_bytes;
-    out->free_bytes = c.free_bytes;
-    out->block_tokens = c.block_tokens;
-    out->block_bytes = c.block_bytes;
-    out->block_numbers = c.block_numbers;
-    out->capacity_tokens = c.capacity_tokens;
-    out->active_tokens = c.active_tokens;
-    out->evictable_tokens = c.idle_tokens - c.pinned_tokens;
-    out->pinned_tokens = c.pinned_tokens;
-    out->degraded_tokens = c.degraded_tokens;
-    out->uncompressed_bytes = c.fp16_bytes;
-    out->scratch_bytes = c.scratch_bytes + forward_bytes(r->forward);
-    out->workspace_bytes = c.workspace_bytes;
-    out->workspace_used_bytes = c.workspace_used_bytes;
-    out->plan_bytes = c.weight_bytes;
-    out->queried_tokens = c.queried_tokens;
-    out->hit_tokens = c.hit_tokens;
-    out->evicted_blocks = c.evicted_blocks;
-    out->degraded_blocks = c.degraded_blocks;
-    out->evicted_tokens = c.evicted_blocks * c.block_tokens;
-    out->phase_seconds[SCHED_GEMM] = forward_seconds(r->forward, FORWARD_GEMM);
-    out->phase_seconds[SCHED_REMATERIALIZE] = forward_seconds(r->forward, FORWARD_TILE) +
-                                              c.rebuild_seconds;
-    out->phase_seconds[SCHED_ATTENTION] = forward_seconds(r->forward, FORWARD_ATTEND);
-    out->phase_seconds[SCHED_SEAL] = c.seal_seconds;
-    out->phase_seconds[SCHED_DEGRADE] = c.degrade_seconds;
-    out->remat_seconds = out->phase_seconds[SCHED_REMATERIALIZE];
-    out->remat_tokens = c.remat_tokens;
-    out->mode = c.mode;
-    out->degraded_mode = c.degraded_mode;
-    out->bits_per_element = c.bits_per_element;
+    cache_read_stats(s->runtime->cache, &now.cache);
+    for (int p = 0; p < FORWARD_PHASES; p++)
+        now.forward_seconds[p] = forward_seconds(f, (forward_phase)p);
+    return now;
 }
 
 static bool is_canceled(const generation *g)
@@ -142,26 +112,11 @@ static bool end_waiting(sched *s, bool all, err e)
     return any;
 }
 
-/* Figures for /metrics. Lock held. */
-static void write_stats(sched *s, const sched_stats *cache_side)
-{
-    sched_stats now = *cache_side;
-
-    now.running = s->n_running;
-    now.prompt_tokens_computed = s->batch.prompt_rows;
-    now.generation_tokens = s->batch.new_tokens;
-    now.steps = s->stats.steps;
-    memcpy(now.step_sizes, s->batch.sizes, sizeof now.step_sizes);
-    now.step_rows = s->batch.rows;
-    now.phase_seconds[SCHED_SAMPLE] = s->batch.sample_seconds;
-    s->stats = now;
-}
-
 /* Work what was asked, and note what it has changed. False: nothing was. */
 static bool answer_calls(sched *s)
 {
     call_list answered = {0};
-    sched_stats now = {0};
+    sched_stats now;
     sched_call *c;
 
     pthread_mutex_lock(&s->lock);
@@ -173,9 +128,9 @@ static bool answer_calls(sched *s)
         c->work(c, s->runtime->cache);
         add_call(&answered, c);
     }
-    read_cache_stats(s, &now);
+    now = measure(s);
     pthread_mutex_lock(&s->lock);
-    write_stats(s, &now);
+    s->stats = now;
     for (sched_call *next, *a = answered.first; a; a = next) {
         next = a->next;
         add_call(&s->answered, a);
@@ -188,13 +143,11 @@ static bool answer_calls(sched *s)
 /* After a step: figures, and news for the loop. */
 static void publish(sched *s)
 {
-    sched_stats now = {0};
+    const sched_stats now = measure(s);
     bool news = s->batch.n_news > 0;
 
-    read_cache_stats(s, &now);
     pthread_mutex_lock(&s->lock);
-    write_stats(s, &now);
-    s->stats.steps++;
+    s->stats = now;
     for (size_t i = 0; i < s->batch.n_news; i++) list_news(s, s->batch.news[i]);
     news |= end_waiting(s, false, ERR_CANCELED);
     pthread_mutex_unlock(&s->lock);
@@ -205,14 +158,12 @@ static void publish(sched *s)
 static void note_running(sched *s, generation *g)
 {
     for (; g; g = g->copy) s->running[s->n_running++] = g;
-    s->stats.running = s->n_running;
 }
 
 static void forget_running(sched *s, const generation *g)
 {
     for (size_t i = 0; i < s->n_running; i++)
         if (s->running[i] == g) s->running[i--] = s->running[--s->n_running];
-    s->stats.running = s->n_running;
 }
 
 /* How long a place in the queue lasts. Lock held. */
@@ -227,16 +178,16 @@ static void note_end(sched *s, uint64_t now_ns)
 /* Hand g back: the loop calls done. The figures follow the context's end. */
 static void finish(sched *s, generation *g, err e)
 {
-    sched_stats now = {0};
+    sched_stats now;
 
     g->result = e;
     if (e != ERR_OK) generation_end(g, FINISH_ABORT);
     g->out.ended_ns = clock_ns();
-    read_cache_stats(s, &now);
+    now = measure(s);
     pthread_mutex_lock(&s->lock);
     forget_running(s, g);
     note_end(s, g->out.ended_ns);
-    write_stats(s, &now);
+    s->stats = now;
     g->ended = true;
     list_news(s, g);
     pthread_mutex_unlock(&s->lock);
@@ -326,12 +277,12 @@ static bool wait_for_work(sched *s)
 /* Nobody runs: room is made for those who come, a little at a time. */
 static void use_idle_time(sched *s)
 {
-    sched_stats now = {0};
+    sched_stats now;
 
     if (!degrade_step(s->runtime->cache, IDLE_LAYERS)) return;
-    read_cache_stats(s, &now);
+    now = measure(s);
     pthread_mutex_lock(&s->lock);
-    write_stats(s, &now);
+    s->stats = now;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -425,11 +376,11 @@ err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
     if (!s) return ERR_NOMEM;
     s->runtime = r;
     s->waiting.limit = (size_t)limit;
-    read_cache_stats(s, &s->stats);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
     s->running = calloc(2 * r->max_running, sizeof(generation *));
     e = s->running ? batch_open(&s->batch, r, r->max_running) : ERR_NOMEM;
+    if (e == ERR_OK) s->stats = measure(s);
     if (e != ERR_OK || uv_async_init(loop, &s->wake, on_wake)) {
         free_sched(s);
         return ERR_NOMEM;
@@ -549,15 +500,7 @@ void sched_read_stats(sched *s, sched_stats *out)
 {
     pthread_mutex_lock(&s->lock);
     *out = s->stats;
+    out->running = s->n_running;
     out->waiting = s->waiting.n;
     pthread_mutex_unlock(&s->lock);
-}
-
-const char *sched_phase_name(sched_phase p)
-{
-    static const char *const name[SCHED_PHASES] = {"gemm",    "rematerialize", "seal",
-                                                   "degrade", "attention",     "sample"};
-
-    assert((unsigned)p < SCHED_PHASES);
-    return name[p];
 }

@@ -60,44 +60,16 @@ void sched_cancel_all(sched *s);
 /* Cancel all, wait for the thread, deliver every done callback, close. */
 void sched_close(sched *s);
 
-/* Where an engine's time goes. */
-typedef enum sched_phase {
-    SCHED_GEMM,
-    SCHED_REMATERIALIZE,
-    SCHED_SEAL,
-    SCHED_DEGRADE,
-    SCHED_ATTENTION,
-    SCHED_SAMPLE,
-    SCHED_PHASES
-} sched_phase;
-
-/* "gemm", "rematerialize", "seal", "degrade", "attention", "sample". */
-const char *sched_phase_name(sched_phase p);
-
-/* Figures for /metrics, read at one moment; any thread. Bytes of the cache by kind. */
+/* Figures for /metrics, as they were after one step. */
 typedef struct sched_stats {
+    cache_stats cache;
+    batch_stats batch;
+    double forward_seconds[FORWARD_PHASES]; /* of threads */
+    size_t forward_bytes;                   /* its buffers, scratch beside the cache's */
     size_t running, waiting;
-    size_t capacity_bytes, codes_bytes, scales_bytes, index_bytes, free_bytes;
-    size_t block_tokens, block_bytes, block_numbers, capacity_tokens;
-    size_t active_tokens,
-        evictable_tokens;      /* sealed tokens held, by running / ended contexts */
-    size_t pinned_tokens;      /* of ended ones that may not be evicted */
-    size_t degraded_tokens;    /* of all held */
-    size_t uncompressed_bytes; /* what an fp16 K,V cache would need for the tokens held */
-    size_t scratch_bytes, workspace_bytes, workspace_used_bytes;
-    size_t plan_bytes; /* floats that rebuilding multiplies with */
-    uint64_t evicted_blocks, evicted_tokens, degraded_blocks;
-    uint64_t queried_tokens, hit_tokens; /* of prompts, in the cache */
-    uint64_t prompt_tokens_computed, generation_tokens;
-    uint64_t steps;
-    uint64_t step_sizes[BATCH_SIZES + 1], step_rows; /* as batch has them */
-    double phase_seconds[SCHED_PHASES];              /* thread seconds */
-    double remat_seconds;
-    uint64_t remat_tokens;
-    const char *mode, *degraded_mode; /* NULL: none */
-    double bits_per_element;          /* of K,V, counted from the block size */
 } sched_stats;
 
+/* Any thread. */
 void sched_read_stats(sched *s, sched_stats *out);
 
 #endif

@@ -130,7 +130,7 @@ static uint64_t answer_seeds(runtime *r, size_t prompt, bool copies,
             left--;
         }
     }
-    computed = b.prompt_rows;
+    computed = b.stats.prompt_tokens;
     batch_close(&b);
     return computed;
 }

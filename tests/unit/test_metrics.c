@@ -25,9 +25,12 @@ static metrics *make(void)
 
 static char *scrape(const metrics *m, const sched_stats *stats)
 {
-    const metrics_scrape s = {.sched = stats ? *stats : (sched_stats){0}, .ready = true};
+    metrics_scrape s = {.ready = true};
     size_t n = 0;
-    char *text = metrics_text(m, &s, &n);
+    char *text;
+
+    if (stats) s.sched = *stats;
+    text = metrics_text(m, &s, &n);
 
     CHECK(text && strlen(text) == n);
     return text;
@@ -192,16 +195,17 @@ TEST(metrics_a_generation_moves_its_times_and_sizes)
 
 TEST(metrics_cache_bytes_sum_to_the_capacity)
 {
-    const sched_stats st = {.capacity_bytes = 1000,
-                            .codes_bytes = 100,
-                            .scales_bytes = 20,
-                            .index_bytes = 5,
-                            .free_bytes = 875,
-                            .capacity_tokens = 1024,
-                            .active_tokens = 128,
-                            .evictable_tokens = 256,
-                            .uncompressed_bytes = 500,
-                            .bits_per_element = 4};
+    const sched_stats st = {.cache = {.capacity_bytes = 1000,
+                                      .codes_bytes = 100,
+                                      .scales_bytes = 20,
+                                      .index_bytes = 5,
+                                      .free_bytes = 875,
+                                      .capacity_tokens = 1024,
+                                      .active_tokens = 128,
+                                      .idle_tokens = 384,
+                                      .pinned_tokens = 128,
+                                      .fp16_bytes = 500,
+                                      .bits_per_element = 4}};
     metrics *m = make();
     char *text = scrape(m, &st);
 
@@ -219,8 +223,8 @@ TEST(metrics_cache_bytes_sum_to_the_capacity)
 
 TEST(metrics_show_the_sizes_of_steps)
 {
-    const sched_stats st = {.step_sizes = {[0] = 5, [3] = 2, [BATCH_SIZES] = 1},
-                            .step_rows = 5 + 16 + 5000};
+    const sched_stats st = {
+        .batch = {.sizes = {[0] = 5, [3] = 2, [BATCH_SIZES] = 1}, .rows = 5 + 16 + 5000}};
     metrics *m = make();
     char *text = scrape(m, &st);
 

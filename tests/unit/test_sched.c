@@ -128,9 +128,9 @@ TEST(sched_runs_in_order_and_hands_every_token_over)
         CHECK(s->order[i] == i && s->results[i] == ERR_OK && s->tokens[i] == 4);
     CHECK(s->progressed > 0);
     sched_read_stats(s->sched, &stats);
-    CHECK(stats.generation_tokens == 80 && stats.running == 0 && stats.waiting == 0);
-    CHECK(stats.prompt_tokens_computed == 20 * 5 + 10 * 190);
-    CHECK(stats.evictable_tokens == 128 * 8); /* 125 + 3 .. 195 + 3 computed: one block each */
+    CHECK(stats.batch.new_tokens == 80 && stats.running == 0 && stats.waiting == 0);
+    CHECK(stats.batch.prompt_tokens == 20 * 5 + 10 * 190);
+    CHECK(stats.cache.idle_tokens == 128 * 8); /* 125 + 3 .. 195 + 3 computed: one block each */
     close_scene(s);
 }
 
@@ -310,7 +310,7 @@ TEST(sched_runs_copies_together_and_cancels_them_together)
     for (int i = 0; i < 3; i++) CHECK(s->results[i] == ERR_OK && s->tokens[i] == 60);
     for (int i = 3; i < 6; i++) CHECK(s->results[i] == ERR_CANCELED && s->tokens[i] == 0);
     sched_read_stats(s->sched, &stats);
-    CHECK(stats.prompt_tokens_computed == 300 && stats.generation_tokens == 180);
+    CHECK(stats.batch.prompt_tokens == 300 && stats.batch.new_tokens == 180);
     close_scene(s);
 }
 
