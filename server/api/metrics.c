@@ -280,7 +280,7 @@ static err make_labels(metrics *m, const metrics_info *info)
     add_label(&loaded, "cache_mode", info->cache_mode);
     snprintf(number, sizeof number, "%.6g", info->cache_bits);
     add_label(&loaded, "cache_bits", number);
-    snprintf(number, sizeof number, "%d", info->group_size);
+    snprintf(number, sizeof number, "%zu", info->group_size);
     add_label(&loaded, "group_size", number);
     add_label(&name, "model_name", info->model_name);
     m->build_labels = text_take(&build, NULL);

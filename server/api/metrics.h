@@ -22,7 +22,6 @@ typedef enum metrics_reject {
     REJECT_CONTEXT_LENGTH,
     REJECT_CACHE_CAPACITY,
     REJECT_DRAINING,
-    REJECT_AUTH,
     REJECT_COUNT
 } metrics_reject;
 
@@ -32,8 +31,8 @@ typedef struct metrics_info {
     const char *model_name, *arch, *weight_dtype;
     const char *cache_mode;
     double cache_bits; /* per element of K and V */
-    int group_size;
-    size_t ctx_size; /* the bucket list of token counts ends here */
+    size_t group_size; /* values that share a scale; 0: the mode has no groups */
+    size_t ctx_size;   /* the bucket list of token counts ends here */
 } metrics_info;
 
 typedef struct metrics metrics;

@@ -23,7 +23,6 @@ enum {
     TOKENIZE_THREADS = 2,
     ADMIN_CONNECTIONS = 128,
     ADMIN_BODY_BYTES = 64 * 1024,
-    GROUP_SIZE = 128,
     TICK_MS = 1000,
     DRAIN_TICK_MS = 20,
     KEPT_POOLS = 4,
@@ -216,7 +215,7 @@ static err open_metrics(server *s)
                                .weight_dtype = r->weights->weight_type,
                                .cache_mode = now.cache.mode,
                                .cache_bits = now.cache.bits_per_element,
-                               .group_size = GROUP_SIZE,
+                               .group_size = now.cache.group,
                                .ctx_size = r->ctx_size};
     return metrics_new(&s->metrics, &info);
 }

@@ -48,6 +48,20 @@ test("metrics pass promtool, on both listeners, with the exact content type", as
     }
 });
 
+test("the group size is the mode's, and 0 where no group shares a scale", async () => {
+    for (const [mode, size] of [["kv16", 0], ["klt16", 0], ["kivi4", 128]]) {
+        const other = await startDaemon("--cache", mode);
+        const prompt = ids(300, 1);
+
+        for (let i = 0; i < 2; i++) await complete(other, { prompt, max_tokens: 2 });
+        const now = await metrics(other);
+        assert.equal(series(now, "xquantd_model_info", `group_size="${size}"`), 1, mode);
+        assert.equal(series(now, "xquantd_remat_seconds_total") > 0, mode !== "kv16", mode);
+        await other.stop();
+    }
+    assert.equal(series(await metrics(daemon), "xquantd_model_info", 'group_size="128"'), 1);
+});
+
 test("counters never fall and histograms are cumulative", async () => {
     const earlier = await metrics(daemon);
     await complete(daemon, { prompt: "one two three", max_tokens: 5 });

@@ -13,6 +13,7 @@ static const metrics_info info = {.version = "1.2",
                                   .arch = "llama",
                                   .cache_mode = "xq4",
                                   .cache_bits = 4.25,
+                                  .group_size = 64,
                                   .ctx_size = 2048};
 
 static metrics *make(void)
@@ -235,6 +236,57 @@ TEST(metrics_show_the_sizes_of_steps)
     CHECK(value_of(text, "xquantd_batch_tokens_bucket{" MODEL ",le=\"+Inf\"}") == 8);
     CHECK(value_of(text, "xquantd_batch_tokens_sum{" MODEL "}") == 5021);
     CHECK(value_of(text, "xquantd_batch_tokens_count{" MODEL "}") == 8);
+    free(text);
+    metrics_free(m);
+}
+
+/* Every row of the table: a family's help, or a sample's value as it is written there. */
+typedef struct table_row {
+    const char *name, *help, *value;
+} table_row;
+
+static const table_row table[] = {
+#define FAMILY(type, name, help)              {#name, help, NULL},
+#define SAMPLE(name, labels, value)           {#name, NULL, #value},
+#define ROWS(name, function)                  {#name, NULL, #function},
+#define PROCESS(type, name, value, help)      {#name, help, #value},
+#define HISTOGRAM(name, bounds, labels, help) {#name, help, #bounds},
+#include "server/api/metrics.def"
+};
+
+TEST(metrics_that_cannot_move_say_so)
+{
+    const char *help = "";
+    size_t constants = 0;
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const table_row *row = &table[i];
+
+        if (row->help) help = row->help;
+        if (!row->value || row->value[strspn(row->value, "0123456789.")]) continue;
+        CHECK(strstr(help, "Always ") == help);
+        constants++;
+    }
+    CHECK(constants == 1); /* preemptions_total */
+}
+
+TEST(metrics_count_no_rebuilding_where_tiles_are_read_in_place)
+{
+    sched_stats st = {.cache = {.rebuild_seconds = 1, .streaming = true},
+                      .forward_seconds = {[FORWARD_TILE] = 2, [FORWARD_ATTEND] = 4}};
+    const char *remat = "xquantd_step_phase_seconds_total{phase=\"rematerialize\"}";
+    const char *attention = "xquantd_step_phase_seconds_total{phase=\"attention\"}";
+    metrics *m = make();
+    char *text = scrape(m, &st);
+
+    CHECK(value_of(text, remat) == 3 && value_of(text, attention) == 4);
+    CHECK(value_of(text, "xquantd_remat_seconds_total{" MODEL "}") == 3);
+    free(text);
+    st.cache.streaming = false;
+    text = scrape(m, &st);
+    CHECK(value_of(text, remat) == 1 && value_of(text, attention) == 6);
+    CHECK(value_of(text, "xquantd_remat_seconds_total{" MODEL "}") == 1);
+    CHECK(strstr(text, ",cache_bits=\"4.25\",group_size=\"64\"} 1\n"));
     free(text);
     metrics_free(m);
 }
