@@ -1,4 +1,15 @@
-/* config.c - fills a config from defaults, a file, the environment and the command line. */
+/* config.c - fills a config from defaults, a file, the environment and the command line.
+ *
+ *   options.def  <  file of --config  <  XQUANTD_* variables  <  command line
+ *
+ * Each source writes every row it has over what the one before wrote, and all of them through
+ * the row's own `set`, so a value means the same and is refused in the same words wherever a
+ * person wrote it; only the place in front of the sentence differs: "--threads: ", "x.conf:3:
+ * threads: ", "XQUANTD_THREADS: ".
+ *
+ * The file's place is an option itself, and may stand anywhere on the command line. So the
+ * environment and the command line are each read twice: first for the place, then for all. The
+ * first fault ends it, as a sentence for a person; what was filled so far is freed. */
 #include "config/config.h"
 
 #include <errno.h>
@@ -6,75 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/nearest.h"
 #include "config/option.h"
 
-enum { NAME_MAX_BYTES = 64 }; /* of an option's name; longer words are near none */
-
-/* ---- the nearest name ---- */
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static char folded(char c)
-{
-    return c == '_' ? '-' : c;
-}
-
-/* Optimal string alignment: insertions, deletions, substitutions, and swaps of neighbours. */
-static size_t distance(const char *a, const char *b)
-{
-    const size_t n = strlen(b);
-    size_t rows[3][NAME_MAX_BYTES + 1];
-    size_t *older = rows[0], *old = rows[1], *row = rows[2];
-
-    for (size_t j = 0; j <= n; j++) old[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t *const spare = older;
-
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            const bool equal = folded(a[i - 1]) == folded(b[j - 1]);
-
-            row[j] = smaller(smaller(old[j], row[j - 1]) + 1, old[j - 1] + !equal);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                row[j] = smaller(row[j], older[j - 2] + 1);
-        }
-        older = old;
-        old = row;
-        row = spare;
-    }
-    return old[n];
-}
-
-const char *config_nearest(const char *word, const char *const *names, size_t n)
-{
-    const size_t length = strlen(word);
-    size_t best = 1 + smaller(length / 3 + 1, 3); /* at this distance nothing is near */
-    const char *nearest = NULL;
-
-    if (length > NAME_MAX_BYTES) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        const size_t common = smaller(length, strlen(names[i]));
-        size_t d;
-
-        if (strlen(names[i]) > NAME_MAX_BYTES) continue;
-        d = distance(word, names[i]);
-        if (common >= 3 && strncmp(word, names[i], common) == 0) d = smaller(d, 2);
-        if (d < best && d < length + !length) {
-            best = d;
-            nearest = names[i];
-        }
-    }
-    return nearest;
-}
+enum { NAME_MAX_BYTES = NEAREST_MAX_BYTES, ROWS_MAX = 256 /* more than options.def has */ };
 
 /* "; did you mean --cache-size?" or "", for a word no row is called. `dashes` goes before
  * the name; a name without them is written as in a file. */
 static void suggest(char *out, size_t n, const char *word, const char *dashes, unsigned where)
 {
-    const char *names[256] = {"help", "version"}; /* no rows, but options all the same */
+    const char *names[ROWS_MAX] = {"help", "version"}; /* no rows, but options all the same */
     size_t count = *dashes ? 2 : 0;
     char flag[NAME_MAX_BYTES];
     const option *row;
@@ -83,7 +35,7 @@ static void suggest(char *out, size_t n, const char *word, const char *dashes, u
     for (const option *o = option_table; o < option_table + option_count; o++)
         if ((o->where & where) && count < sizeof names / sizeof names[0])
             names[count++] = o->name;
-    name = config_nearest(word, names, count);
+    name = nearest_name(word, names, count);
     *out = '\0';
     if (!name) return;
     row = *dashes ? option_find(name, strlen(name), where) : NULL;
@@ -103,6 +55,7 @@ static char *set(config *c, const option *o, const char *text, const char *place
     return sentence;
 }
 
+/* Defaults are texts, too: one that its own row refuses shows at the first start. */
 static char *load_defaults(config *c)
 {
     char *error = NULL;
@@ -122,7 +75,7 @@ typedef struct file_reader {
     int line;   /* the one being read, from 1 */
     char *text; /* getline's */
     size_t room;
-    const option *seen[256]; /* what the file has set */
+    const option *seen[ROWS_MAX]; /* what the file has set: a key twice is a mistake */
     size_t n_seen;
     char *error;
 } file_reader;
@@ -132,13 +85,23 @@ static void file_error(file_reader *f, const char *what)
     if (!f->error) f->error = option_sentence("%s:%d: %s", f->path, f->line, what);
 }
 
-/* A line for inih, fgets-like. It never sees what it would treat in its own way: lines that
- * it would split, continue or take for a section, and NUL. */
+/* What inih would treat in its own way: it ends a text at NUL, prefixes keys with sections,
+ * and splits a line that is longer than its buffer in two. NULL: nothing. */
+static const char *find_line_fault(const char *line, size_t length, const char *start, int room)
+{
+    if (memchr(line, '\0', length)) return "the line holds a NUL byte";
+    if (*start == '[') return "sections are not used here, only `key = value` lines";
+    if (line + length - start >= room) return "the line is too long";
+    return NULL;
+}
+
+/* A line for inih, fgets-like, without the space before it, by which inih would take it for the
+ * line before going on. */
 static char *read_line(char *out, int room, void *user)
 {
     file_reader *f = user;
+    const char *start, *wrong;
     ssize_t length;
-    const char *start;
 
     if (f->error) return NULL;
     f->line++;
@@ -150,19 +113,16 @@ static char *read_line(char *out, int room, void *user)
         return NULL;
     }
     start = f->text + strspn(f->text, " \t");
-    if (memchr(f->text, '\0', (size_t)length)) {
-        file_error(f, "the line holds a NUL byte");
-    } else if (*start == '[') {
-        file_error(f, "sections are not used here, only `key = value` lines");
-    } else if (f->text + length - start >= room) {
-        file_error(f, "the line is too long");
-    } else {
-        memcpy(out, start, (size_t)(f->text + length - start) + 1);
-        return out;
+    wrong = find_line_fault(f->text, (size_t)length, start, room);
+    if (wrong) {
+        file_error(f, wrong);
+        return NULL;
     }
-    return NULL;
+    memcpy(out, start, (size_t)(f->text + length - start) + 1);
+    return out;
 }
 
+/* inih's callback. It would go on after a fault; read_line gives it no more lines then. */
 static int on_pair(void *user, const char *section, const char *key, const char *value)
 {
     file_reader *f = user;
@@ -205,7 +165,9 @@ static char *load_file(config *c, unsigned where, const char *path)
 
 /* ---- environment ---- */
 
-/* The row that a "XQUANTD_CACHE_SIZE=1GiB" sets, or NULL; *value is what it says. */
+/* The row that a "XQUANTD_CACHE_SIZE=1GiB" sets, or NULL; *value is what it says. Names that no
+ * row has are no fault, for Kubernetes sets variables after a service of that name; and only
+ * rows of the daemon count, not what a person asks of one run. */
 static const option *from_environment(const char *entry, unsigned where, const char **value)
 {
     static const char prefix[] = "XQUANTD_";
@@ -255,31 +217,39 @@ typedef struct argument {
     bool takes_next;               /* the value is the next argument */
 } argument;
 
+/* The row that "no-degrade" turns off, or NULL: rows without a value are flags. */
+static const option *find_negated(const char *text, size_t n, unsigned where)
+{
+    const bool negated = strncmp(text, "no-", 3) == 0 || strncmp(text, "no_", 3) == 0;
+    const option *o = negated ? option_find(text + 3, n - 3, where) : NULL;
+
+    return o && !o->kind->value ? o : NULL;
+}
+
+static char *refuse_option(const argument *a, unsigned where)
+{
+    char hint[2 * NAME_MAX_BYTES];
+
+    suggest(hint, sizeof hint, a->name + 2, "--", where);
+    return option_sentence("unknown option %s%s", a->name, hint);
+}
+
 static char *split_long(argument *a, const char *text, unsigned where)
 {
-    const size_t n = strcspn(text, "=");
-    const bool negated = strncmp(text, "no-", 3) == 0 || strncmp(text, "no_", 3) == 0;
-    const option *off;
+    const size_t n = strcspn(text, "="), shown = n < NAME_MAX_BYTES ? n : NAME_MAX_BYTES;
 
-    snprintf(a->name, sizeof a->name, "--%.*s", (int)smaller(n, NAME_MAX_BYTES), text);
+    snprintf(a->name, sizeof a->name, "--%.*s", (int)shown, text);
     a->o = option_find(text, n, where);
-    off = negated ? option_find(text + 3, n - 3, where) : NULL;
-    if (!a->o && off && !off->kind->value && !text[n]) {
-        a->o = off;
-        a->value = "off";
-        return NULL;
+    if (!a->o && !text[n]) { /* "--no-degrade=on" would be a riddle */
+        a->o = find_negated(text, n, where);
+        a->value = a->o ? "off" : NULL;
     }
-    if (!a->o) {
-        char hint[2 * NAME_MAX_BYTES];
-
-        suggest(hint, sizeof hint, a->name + 2, "--", where);
-        return option_sentence("unknown option %s%s", a->name, hint);
-    }
+    if (!a->o) return refuse_option(a, where);
     if (text[n] == '=')
         a->value = text + n + 1;
     else if (a->o->kind->value)
         a->takes_next = true;
-    else
+    else if (!a->value)
         a->value = "on";
     return NULL;
 }
@@ -322,6 +292,8 @@ static bool is_option(const char *text, unsigned where)
     return a.o && !unknown && (text[1] == '-' || !text[2]);
 }
 
+/* The one argument of `inspect` or `convert`; it is stored as strings are, through the row of
+ * one. */
 static char *load_plain(config *c, unsigned where, const char *text)
 {
     static const option plain = {.name = "argument", .offset = offsetof(config, argument)};
@@ -332,11 +304,23 @@ static char *load_plain(config *c, unsigned where, const char *text)
     return string->kind->set(c, &plain, text);
 }
 
+/* Take the argument at argv[*at] apart, and the next one with it where that is its value. */
+static char *take_argument(argument *a, unsigned where, int argc, char **argv, int *at)
+{
+    char *error = split(a, argv[*at], where);
+
+    if (error || !a->takes_next) return error;
+    if (*at + 1 == argc || is_option(argv[*at + 1], where))
+        return option_sentence("%s needs a value", a->name);
+    a->value = argv[++*at];
+    return NULL;
+}
+
 /* Apply argv. With `only`, just that row's: the file must be known before all others. */
 static char *load_arguments(config *c, unsigned where, int argc, char **argv,
                             const option *only)
 {
-    bool plain_only = false;
+    bool plain_only = false; /* after "--" */
     char *error = NULL;
 
     for (int i = 0; i < argc && !error; i++) {
@@ -346,13 +330,8 @@ static char *load_arguments(config *c, unsigned where, int argc, char **argv,
             plain_only = true;
             continue;
         }
-        if (!plain_only && (error = split(&a, argv[i], where))) break;
-        if (a.takes_next) {
-            if (i + 1 == argc || is_option(argv[i + 1], where))
-                return option_sentence("%s needs a value", a.name);
-            a.value = argv[++i];
-        }
-        if (only && a.o != only) continue;
+        if (!plain_only) error = take_argument(&a, where, argc, argv, &i);
+        if (error || (only && a.o != only)) continue;
         error = a.o ? set(c, a.o, a.value, a.name) : load_plain(c, where, argv[i]);
     }
     return error;
@@ -360,8 +339,7 @@ static char *load_arguments(config *c, unsigned where, int argc, char **argv,
 
 /* ---- all of it ---- */
 
-/* Lowest first, each over the one before. The place of the file is itself an option, so the
- * command line is read twice and the environment too. */
+/* Lowest first. Only `serve` has a file: `where` of the others finds no row called config. */
 static char *load(config *c, unsigned where, int argc, char **argv, char **environment)
 {
     const option *file = option_find("config", 6, where);
@@ -375,6 +353,12 @@ static char *load(config *c, unsigned where, int argc, char **argv, char **envir
     if (!error) error = load_environment(c, where, environment);
     if (!error) error = load_arguments(c, where, argc, argv, NULL);
     return error;
+}
+
+void config_free(config *c)
+{
+    option_free_values(c);
+    *c = (config){0};
 }
 
 char *config_load(config *c, unsigned where, int argc, char **argv, char **environment)

@@ -1,4 +1,9 @@
-/* option.c - the table of options, and the reading and writing of each kind of value. */
+/* option.c - the table of options, and the reading and writing of each kind of value.
+ *
+ * The macros OPT of options.def name a kind (STR, SIZE ...), and by it the type of the field
+ * (config_SIZE), its set_SIZE, print_SIZE and kind_SIZE: a new kind is one section here and one
+ * typedef in options.h. `set` is the only place that says what a value may be; min and max of a
+ * row are long double, which holds every int64_t and every size exactly. */
 #include "config/option.h"
 
 #include <ctype.h>
@@ -9,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One string that a config owns. */
+#include "config/size.h"
+
+/* One string that a config owns. A row that is set again, by a stronger source, leaves the
+ * older string in the list: nobody counts who still points at it, and all go together. */
 struct config_memory {
     struct config_memory *next;
     char text[];
@@ -21,7 +29,7 @@ char *option_sentence(const char *format, ...)
     char *text;
 
     va_start(args, format);
-    if (vasprintf(&text, format, args) < 0) abort();
+    if (vasprintf(&text, format, args) < 0) abort(); /* at start: there is nothing to save */
     va_end(args);
     return text;
 }
@@ -58,6 +66,7 @@ static void print_STR(FILE *out, const config *c, const option *o)
 
 /* ---- WORD ---- */
 
+/* The help is the list: what --help shows and what is accepted cannot differ. */
 const char *option_words(const option *o)
 {
     const char *colon = strrchr(o->help, ':');
@@ -80,41 +89,6 @@ static char *set_WORD(config *c, const option *o, const char *text)
 
 /* ---- SIZE ---- */
 
-/* 1024 or 1000 to the power that a unit names; 0 for what is none. */
-static long double unit_factor(const char *unit)
-{
-    static const char prefixes[] = "KMGT";
-    const char *prefix = *unit ? strchr(prefixes, toupper((unsigned char)*unit)) : NULL;
-    const bool decimal = prefix && strcasecmp(unit + 1, "b") == 0;
-    long double factor = 1;
-
-    if (!prefix) return *unit && strcasecmp(unit, "b") != 0 ? 0 : 1;
-    if (!decimal && unit[1] && strcasecmp(unit + 1, "i") != 0 &&
-        strcasecmp(unit + 1, "ib") != 0)
-        return 0;
-    for (const char *p = prefixes; p <= prefix; p++) factor *= decimal ? 1000 : 1024;
-    return factor;
-}
-
-bool config_parse_size(const char *text, uint64_t *bytes)
-{
-    static const char digits[] = "0123456789";
-    const char *end = text + strspn(text, digits);
-    long double value;
-
-    if (end == text) return false;
-    if (*end == '.') {
-        const size_t fraction = strspn(end + 1, digits);
-
-        if (fraction == 0) return false;
-        end += 1 + fraction;
-    }
-    value = strtold(text, NULL) * unit_factor(end + strspn(end, " "));
-    if (unit_factor(end + strspn(end, " ")) < 1 || value > (long double)INT64_MAX) return false;
-    *bytes = (uint64_t)value;
-    return true;
-}
-
 static char *set_SIZE(config *c, const option *o, const char *text)
 {
     const bool automatic = strcmp(o->value, "auto") == 0;
@@ -124,9 +98,10 @@ static char *set_SIZE(config *c, const option *o, const char *text)
         *(config_SIZE *)field(c, o) = CONFIG_AUTO;
         return NULL;
     }
-    if (!config_parse_size(text, &bytes))
+    if (!size_parse(text, &bytes))
         return option_sentence("'%s' is not a size such as 512MiB, 2GiB or 4096%s", text,
                                automatic ? ", nor auto" : "");
+    /* 0 for "as you like" is a habit of other programs; here it would be a pool of nothing */
     if (automatic && bytes == 0 && o->min > 0)
         return option_sentence("the size must not be 0; auto lets the program choose");
     if ((long double)bytes < o->min || (o->max > 0 && (long double)bytes > o->max))
@@ -146,6 +121,7 @@ static void print_SIZE(FILE *out, const config *c, const option *o)
         fputs("auto", out);
         return;
     }
+    /* the largest unit that divides it, so that reading it back gives the same number */
     while (bytes && bytes % 1024 == 0 && unit + 1 < sizeof units / sizeof units[0]) {
         bytes /= 1024;
         unit++;
@@ -161,7 +137,7 @@ static char *set_INT(config *c, const option *o, const char *text)
     long long value;
 
     errno = 0;
-    value = strtoll(text, &end, 10);
+    value = strtoll(text, &end, 10); /* it skips leading space, which is a mistake here */
     if (end == text || *end || isspace((unsigned char)text[0]))
         return option_sentence("'%s' is not a whole number", text);
     if (errno || (long double)value < o->min || (long double)value > o->max)
@@ -271,7 +247,7 @@ char *option_flag(const option *o, char *out, size_t n)
     return out;
 }
 
-void config_free(config *c)
+void option_free_values(config *c)
 {
     struct config_memory *next;
 
@@ -279,5 +255,5 @@ void config_free(config *c)
         next = m->next;
         free(m);
     }
-    *c = (config){0};
+    c->memory = NULL;
 }

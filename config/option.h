@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "config/config.h"
+#include "config/options.h"
 
 typedef struct option option;
 
@@ -47,6 +47,9 @@ const char *option_words(const option *o);
 
 /* "cache_size" -> "cache-size", at most n-1 bytes. Returns out. */
 char *option_flag(const option *o, char *out, size_t n);
+
+/* Free the strings that `set` stored. */
+void option_free_values(config *c);
 
 /* The malloc'd sentence that a format makes; aborts when there is no memory even for it. */
 char *option_sentence(const char *format, ...) __attribute__((format(printf, 1, 2)));

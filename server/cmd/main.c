@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/nearest.h"
 #include "engine/kern/cpu.h"
 #include "server/cmd/command.h"
 
@@ -93,7 +94,7 @@ static int refuse_command(const char *name)
     const char *near;
 
     for (size_t i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
-    near = config_nearest(name, names, N_COMMANDS);
+    near = nearest_name(name, names, N_COMMANDS);
     fprintf(stderr, "xquantd: unknown command '%s'%s%s%s\n", name,
             near ? "; did you mean " : "", near ? near : "",
             near ? "?" : "; see xquantd --help");

@@ -1,6 +1,8 @@
 /* test_config.c - options from every place they may come from, and every way to get them wrong.
  */
 #include "config/config.h"
+#include "config/nearest.h"
+#include "config/size.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -254,12 +256,12 @@ TEST(config_sizes_are_read_in_binary_and_decimal_units)
     uint64_t bytes;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        CHECK(config_parse_size(cases[i].text, &bytes));
+        CHECK(size_parse(cases[i].text, &bytes));
         CHECK(bytes == cases[i].bytes);
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        if (config_parse_size(bad[i], &bytes)) print_error("accepted '%s'\n", bad[i]);
-        CHECK(!config_parse_size(bad[i], &bytes));
+        if (size_parse(bad[i], &bytes)) print_error("accepted '%s'\n", bad[i]);
+        CHECK(!size_parse(bad[i], &bytes));
     }
 }
 
@@ -452,12 +454,12 @@ TEST(config_nearest_needs_a_near_name)
 {
     static const char *const names[] = {"serve", "complete", "inspect"};
 
-    CHECK(strcmp(config_nearest("srve", names, 3), "serve") == 0);
-    CHECK(strcmp(config_nearest("sevre", names, 3), "serve") == 0);
-    CHECK(strcmp(config_nearest("compleet", names, 3), "complete") == 0);
-    CHECK(strcmp(config_nearest("comp", names, 3), "complete") == 0);
-    CHECK(config_nearest("banana", names, 3) == NULL);
-    CHECK(config_nearest("on", (const char *const[]){"no"}, 1)); /* a swap counts once */
-    CHECK(config_nearest("", names, 3) == NULL);
-    CHECK(config_nearest("x", names, 0) == NULL);
+    CHECK(strcmp(nearest_name("srve", names, 3), "serve") == 0);
+    CHECK(strcmp(nearest_name("sevre", names, 3), "serve") == 0);
+    CHECK(strcmp(nearest_name("compleet", names, 3), "complete") == 0);
+    CHECK(strcmp(nearest_name("comp", names, 3), "complete") == 0);
+    CHECK(nearest_name("banana", names, 3) == NULL);
+    CHECK(nearest_name("on", (const char *const[]){"no"}, 1)); /* a swap counts once */
+    CHECK(nearest_name("", names, 3) == NULL);
+    CHECK(nearest_name("x", names, 0) == NULL);
 }

@@ -1,4 +1,7 @@
-/* help.c - the options as text: --help, --print-config and the sample file. */
+/* config_print.c - the options as text: --help, --print-config and the sample file.
+ *
+ * All three walk the table in its order, which is therefore the order a person reads. What
+ * --print-config and the sample write is what config_load reads. */
 #include <string.h>
 
 #include "config/config.h"
@@ -42,7 +45,7 @@ void config_print_help(FILE *out, unsigned where)
               out);
 }
 
-/* Those that a file may hold. */
+/* Those that a file may hold: --print-config itself would make a file that only prints. */
 static bool in_file(const option *o, unsigned where)
 {
     return (o->where & where) && !(o->where & CONFIG_NOFILE);
