@@ -1,4 +1,5 @@
-/* document.c - reads a text file and makes ids of it. */
+/* document.c - reads a text file and makes ids of it. A pipe is a file, too, so nothing is read
+ * by its size. */
 #include "server/document.h"
 
 #include <stdio.h>
@@ -45,6 +46,7 @@ err document_encode(const tokenizer *t, const char *text, size_t n, tokenizer_sp
         free(ids);
         return e;
     }
+    /* one BOS, also where the text spells one; its place was left free in front */
     if (tokenizer_adds_bos(t) && !(count && ids[1] == bos)) {
         ids[0] = bos;
         count++;

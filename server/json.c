@@ -1,4 +1,9 @@
-/* json.c - checks what cJSON does not, and reads typed values from its tree. */
+/* json.c - checks what cJSON does not, and reads typed values from its tree.
+ *
+ * cJSON parses by recursion, takes 64 bytes a value, ends a string at \u0000 and replaces what
+ * is no UTF-8. A body comes from anybody, so one pass over its bytes settles these before a
+ * tree is built: no NUL, valid UTF-8, no more levels and values than the header says, whole
+ * escapes. It need not know the grammar: cJSON refuses the rest. */
 #include "server/json.h"
 
 #include <ctype.h>
@@ -21,7 +26,7 @@ bool json_refuse(json_fault *why, const char *code, const char *param, const cha
     va_start(args, format);
     vsnprintf(why->message, sizeof why->message, format, args);
     va_end(args);
-    /* A cut may have left half a character. */
+    /* A cut may have left half a character, and the answer must be UTF-8. */
     why->message[utf8_prefix(why->message, strlen(why->message))] = '\0';
     why->param[utf8_prefix(why->param, strlen(why->param))] = '\0';
     return false;
@@ -67,6 +72,7 @@ static bool scan(const char *text, const source *s, json_fault *why)
                                "%s has an unterminated string or a \\u escape that is "
                                "malformed or NUL.",
                                s->name);
+        /* commas and brackets bound the values from above: that is enough for a limit */
         if (c == '{' || c == '[') depth++, values++;
         if ((c == '}' || c == ']') && depth) depth--;
         if (c == ',') values++;
@@ -130,6 +136,7 @@ bool json_get_number(const cJSON *object, const char *name, double min, double m
     return true;
 }
 
+/* Beyond 2^53 neighbours are one double, and another number than the one written would do. */
 bool json_is_int(const cJSON *item, int64_t min, int64_t max)
 {
     const double exact = 9007199254740992.0; /* 2^53 */
@@ -209,7 +216,7 @@ static const char *find_member(const char *text, const char *name)
     return NULL;
 }
 
-/* Digits only: neither a fraction nor an exponent. */
+/* Digits only: neither a fraction nor an exponent, whose double was not exact. */
 static bool read_digits(const char *at, int64_t *out)
 {
     char *end;

@@ -1,4 +1,9 @@
-/* memory_report.c - adds up memory, reads what there is, and says both in a sentence. */
+/* memory_report.c - adds up memory, reads what there is, and says both in a sentence.
+ *
+ * The limit is the machine's memory or that of the tightest cgroup (v2) around us, for a
+ * process that outgrows its group is killed while the machine has gigabytes left. What is free
+ * counts the page cache as free: the kernel gives it up, and a model file that was just read
+ * fills it. */
 #include "server/memory_report.h"
 
 #include <stdio.h>
@@ -15,7 +20,7 @@ const char *memory_report_bytes(uint64_t bytes, char text[24])
     double v = (double)bytes;
     size_t unit = 0;
 
-    for (; v >= 1023.95; v /= 1024) unit++;
+    for (; v >= 1023.95; v /= 1024) unit++; /* what would round to 1024.0 is 1 of the next */
     snprintf(text, 24, "%.1f", v);
     if (v >= 99.95 || strstr(text, ".0")) snprintf(text, 24, "%.0f", v);
     snprintf(text + strlen(text), 24 - strlen(text), " %s", units[unit]);
@@ -114,7 +119,7 @@ static void tighten(memory_limit *l, const char *folder)
     used = read_cgroup_number(folder, "memory.current", "");
     cached = read_cgroup_number(folder, "memory.stat", "inactive_file") +
              read_cgroup_number(folder, "memory.stat", "active_file");
-    used = used > cached ? used - cached : 0;
+    used = used > cached ? used - cached : 0; /* they are read one after the other */
     left = most > used ? most - used : 0;
     if (most < l->bytes) {
         l->bytes = most;

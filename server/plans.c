@@ -1,4 +1,12 @@
-/* plans.c - finds plan files. */
+/* plans.c - finds plan files.
+ *
+ *   named    klt<R>: one file name in three places; the first that exists counts
+ *   best     auto: every file of the model in the three places, by what they record of
+ * themselves list     `plan`: the same, one a ratio
+ *
+ * A name says which model and ratio a plan is for, its content says so again, with a hash of
+ * the tensors: so a renamed plan is an error where it was asked for, and passed over where not.
+ */
 #include "server/plans.h"
 
 #include <dirent.h>
@@ -41,7 +49,7 @@ const char *plans_predictor_name(plan_predictor r, char text[32])
     return text;
 }
 
-/* Length of a file's name without ".gguf". */
+/* Length of a file's name without ".gguf": a plan belongs to the model, whatever its ending. */
 static size_t base_length(const char *base)
 {
     const size_t n = strlen(base);
@@ -54,7 +62,7 @@ static char *name_plan(const char *model_path, size_t D, double ratio, plan_pred
 {
     const plan_predictor usual = plan_default_predictor(D);
     const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
-    char form[32] = "", *name;
+    char form[32] = "", *name; /* the default predictor goes without saying */
 
     if (r.kind != usual.kind || r.rank != usual.rank) {
         if (r.kind == PLAN_RANK)
@@ -137,6 +145,8 @@ static char *find_plan(const char *model_path, size_t D, double ratio, plan_pred
 
 /* --- opening --- */
 
+/* D by its key alone, for plans are looked for before the model is opened. 0: it has none, and
+ * then no plan fits. */
 static size_t model_width(const gguf *g)
 {
     arch_keys keys = {.g = g};
@@ -245,6 +255,7 @@ static err search_folder(search *s, const char *folder)
     err e = ERR_OK;
 
     if (!d) return ERR_OK;
+    /* a folder that cannot be read has no plans; a file that cannot is not ours to judge */
     for (struct dirent *f; e != ERR_NOMEM && (f = readdir(d));) {
         char *path = NULL;
         plan *p = NULL;
@@ -259,6 +270,7 @@ static err search_folder(search *s, const char *folder)
     return e == ERR_NOMEM ? e : ERR_OK;
 }
 
+/* In the order of find_plan, so that of two files for one ratio the same one is kept. */
 static err search_places(search *s)
 {
     places p = find_places(s->model_path);

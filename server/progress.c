@@ -1,4 +1,5 @@
-/* progress.c - draws the bar. */
+/* progress.c - draws the bar. A terminal is slower than the work: ten times a second at most.
+ */
 #include "server/progress.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@ void progress_show(progress *p, double done)
     const uint64_t now = clock_ns();
     unsigned left;
 
-    if (!isatty(STDERR_FILENO)) return;
+    if (!isatty(STDERR_FILENO)) return;   /* a log should not hold a thousand bars */
     if (done < p->shown) done = p->shown; /* a bar never runs backwards */
     if (!p->started_ns) p->started_ns = now;
     if (p->shown_ns && now - p->shown_ns < PAUSE_NS) return;

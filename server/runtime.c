@@ -1,4 +1,20 @@
-/* runtime.c - opens the model, the threads and the cache, in the order they need. */
+/* runtime.c - opens the model, the threads and the cache, in the order they need.
+ *
+ *   begin    file, tokenizer -> team -> plans -> sizes of all that is to come -> fits?
+ * ERR_NOFIT finish   weights packed -> step buffers -> cache -> file checked, let go ->
+ * prefault -> lock
+ *
+ * What is large is measured before it is taken: model_measure knows the packed weights by their
+ * shapes, a forward that never steps touches no page of its buffers, and cache_measure makes
+ * cache_open's checks without its memory. So a model that does not fit is refused within a
+ * moment and with the sum, not by the kernel's killer after minutes of packing.
+ *
+ * Packing reads the whole file once. Only after that is it known that nobody wrote to it
+ * meanwhile, and only then are its pages given back: embedding rows alone are read later.
+ * --mlock is last: by then all is mapped, and the sum it names for `ulimit -l` is the whole.
+ *
+ * Each half runs as a part, under one function that turns an err and its fault into the
+ * sentence of the command; the parts themselves know only err. */
 #include "server/runtime.h"
 
 #include <stdio.h>
@@ -14,7 +30,8 @@
 #include "server/plans.h"
 #include "server/threads.h"
 
-/* The file's base name without .gguf, or --model-name. */
+/* The file's base name without .gguf, or --model-name. Of a model in several files the name is
+ * that of the first, "-00001-of-00003" and all: that is the file that was asked for. */
 static char *name_model(const config *c, const char *path)
 {
     const char *base = strrchr(path, '/');
@@ -34,6 +51,7 @@ kv_format runtime_page_format(const config *c)
     } formats[] = {{"int8", KV_INT8}, {"fp16", KV_HALF}, {"fp32", KV_FLOAT}};
     size_t i = 0;
 
+    /* the option's words are these, so the loop ends */
     while (strcmp(formats[i].word, c->workspace_format) != 0) i++;
     return formats[i].format;
 }
@@ -47,6 +65,7 @@ static err open_file(runtime *r, fault *why)
     return tokenizer_new(&r->tokens, r->file, why);
 }
 
+/* The team is opened this early because buffers are counted by its slots. */
 static err open_team(runtime *r, const config *c)
 {
     r->block_tokens = (size_t)atoi(c->block_tokens ? c->block_tokens : "128");
@@ -68,6 +87,7 @@ static err open_degraded_plan(runtime *r, const config *c, fault *why)
     return plans_open(r->model_path, r->wanted_mode, r->file, &r->degraded_plan, why);
 }
 
+/* A plan that is missing or broken is known before minutes go into the weights. */
 static err open_plans(runtime *r, const config *c, fault *why)
 {
     if (strcmp(c->cache, "auto") == 0)
@@ -78,6 +98,7 @@ static err open_plans(runtime *r, const config *c, fault *why)
     return c->degrade ? open_degraded_plan(r, c, why) : ERR_OK;
 }
 
+/* The same for the measurement and for the opening, or the sum would be of another cache. */
 static cache_options read_cache_options(const runtime *r, const config *c, size_t ctx)
 {
     return (cache_options){.mode = c->cache,
@@ -139,6 +160,7 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     size_t each;
 
     TRY(cache_measure(m, &o, &s));
+    /* "contexts of 4k tokens": a number that can be compared between models */
     b->context_tokens = m->ctx < RUNTIME_COUNTED_TOKENS ? m->ctx : RUNTIME_COUNTED_TOKENS;
     each = (b->context_tokens + s.block_tokens - 1) / s.block_tokens;
     b->contexts = s.blocks / each;
@@ -148,7 +170,10 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     return ERR_OK;
 }
 
-/* `auto`: half of what is left after the weights, less where all the rest would not fit. */
+/* `auto`: half of what is left after the weights, for the workspace grows with the contexts
+ * that the pool holds, and the page cache and others want some. Where the rest does not fit
+ * beside that, the pool gives way. Twice, because the rest depends on the pool: its index does.
+ */
 static err choose_pool(runtime *r, const config *c, const model *m, uint64_t steps,
                        uint64_t free_bytes)
 {
@@ -216,7 +241,7 @@ static err prefault(runtime *r, fault *why)
     return cache_fill(r->cache) ? fault_name(why, ERR_NOMEM, "--prefault") : ERR_OK;
 }
 
-/* What is mapped, which is what counts against the limit. */
+/* What is mapped, which is what counts against RLIMIT_MEMLOCK: not what is resident. */
 static uint64_t mapped_bytes(void)
 {
     FILE *f = fopen("/proc/self/statm", "r");

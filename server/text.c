@@ -1,4 +1,8 @@
-/* text.c - a growing buffer, JSON strings and numbers in it. */
+/* text.c - a growing buffer, JSON strings and numbers in it.
+ *
+ * One rule makes writers simple: a builder that failed stays failed and takes nothing more, so
+ * a text is whole or is none. Bytes double, for a /metrics page or an answer has thousands of
+ * small additions. */
 #include "server/text.h"
 
 #include <math.h>
@@ -9,7 +13,7 @@
 
 #include "engine/utf8.h"
 
-/* Room for n more bytes and a NUL. */
+/* Room for n more bytes and a NUL, so that a text is a C string at any time. */
 static bool make_room(text_builder *t, size_t n)
 {
     size_t cap = t->cap ? t->cap : 256;
@@ -46,7 +50,7 @@ void text_addf(text_builder *t, const char *format, ...)
     va_list args;
     int n;
 
-    va_start(args, format);
+    va_start(args, format); /* twice: a list that was used is spent */
     n = vsnprintf(NULL, 0, format, args);
     va_end(args);
     if (n < 0 || !make_room(t, (size_t)n)) return;
@@ -97,7 +101,7 @@ void text_add_json(text_builder *t, const char *bytes, size_t n)
         char code[8];
         const char *escape = escape_at(bytes + i, n - i, code, &length);
 
-        if (length > n - i) length = n - i;
+        if (length > n - i) length = n - i; /* half a character at the end */
         if (!escape) continue;
         text_add(t, bytes + from, i - from);
         text_add_string(t, escape);
@@ -117,7 +121,7 @@ void text_add_json_string(text_builder *t, const char *s)
 
 void text_add_float(text_builder *t, float x)
 {
-    if (!isfinite(x))
+    if (!isfinite(x)) /* JSON has no word for it; clients know this number from OpenAI */
         text_add_string(t, "-9999.0");
     else
         text_addf(t, "%.9g", (double)x);
