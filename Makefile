@@ -186,7 +186,7 @@ ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE
 figures: ## draw docs/ratio-kl-* and docs/kl-against-ratio.svg from docs/perplexity-*.json
 	@deploy/deps.sh figures
 	@tests/bench/figures.sh docs/perplexity-*.json
-	@jq -rsf docs/kl-against-ratio.jq docs/perplexity-mha.json >docs/kl-against-ratio.svg
+	@jq -rsf docs/kl-against-ratio.jq docs/perplexity-mha.json docs/peer-kl.json >docs/kl-against-ratio.svg
 
 check-image: image ## the image answers as non-root and stops on SIGTERM
 	@tests/api/image.sh $(IMAGE)

@@ -1,12 +1,12 @@
 # kl-against-ratio.jq - draws the picture of the README from measured figures, as SVG:
-#   jq -rsf docs/kl-against-ratio.jq docs/perplexity-mha.json >docs/kl-against-ratio.svg
+#   jq -rsf docs/kl-against-ratio.jq docs/perplexity-mha.json docs/peer-kl.json >docs/kl-against-ratio.svg
 # Both axes are logarithmic. A family is a curve: its points are the modes whose name begins with its letters.
 def round1: (. * 10 | round) / 10;
 def x: (80 + 740 * ((. | log) / (50 | log))) | round1;
 def y: (60 + 310 * (((2 | log) - (. | log)) / ((2 | log) - (0.000008 | log)))) | round1;
 def families: [
   {name: "kivi", colour: "#b26a00", title: "keys and values, 8 to 2 bits (kivi)", dx: 9, dy: 10, anchor: "start"},
-  {name: "q",    colour: "#7a7a7a", title: "llama.cpp's keys and values, q8_0 and q4_0", dx: -8, dy: 14, anchor: "end"},
+  {name: "q",    colour: "#666666", title: "llama.cpp's keys and values (10 rows)", dx: -9, dy: -5, anchor: "end"},
   {name: "xq",   colour: "#1f4e8c", title: "layer inputs, 8 to 2 bits (xq)", dx: -8, dy: -7, anchor: "end"},
   {name: "cl",   colour: "#1a6b2f", title: "layer inputs as differences over depth (cl)", dx: 0, dy: 18, anchor: "middle"},
   {name: "klt",  colour: "#b3134f", title: "layer inputs, calibrated (klt)", dx: 0, dy: 18, anchor: "middle"}];
