@@ -148,8 +148,10 @@ static void *worker(void *arg)
     const int slot = atomic_fetch_add(&t->next_slot, 1);
     order o;
 
-    while (!atomic_load(&t->stop)) {
+    for (;;) {
         if (!read_job(t, &o)) continue;
+        if (atomic_load(&t->stop))
+            break; /* not before: the last round is not to be waited out */
         work(t, slot, &o);
         wait_round(t, o.round);
     }
