@@ -1,11 +1,14 @@
-/* kern_avx2_heads.c - twins of what is done to heads, for AVX2: rotations, transposition. */
+/* kern_avx2_heads.c - twins of what is done to heads, for AVX2: rotation, mixing, transposition
+ * of keys, and keys and values in 8 bits.
+ *
+ * Keys are stored transposed, 16 keys of a channel side by side, because attention has a lane
+ * for each key. A prompt brings 8 keys at once, which are turned in registers, 8 x 8; decoding
+ * brings one, which is scattered, 2 bytes into each channel's line. */
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "engine/kern/kern_avx2.h"
 
 #include "engine/kern/kern.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 void kern_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n)
 {
@@ -116,6 +119,71 @@ void kern_transpose_half_avx2(const float *x, size_t stride, size_t n, size_t wi
     for (size_t j = n8; j < n; j++) scatter_halves(x + j * stride, width8, y + j, y_stride);
     kern_transpose_half_ref(x + width8, stride, n, width - width8, y + width8 * y_stride,
                             y_stride);
+}
+
+/* Steps of 8 tops as halves; returns their reciprocals, 0 for 0. */
+INLINE __m256 int8_steps(__m256 top, __m128i *scale)
+{
+    const __m256 step = _mm256_min_ps(_mm256_div_ps(top, _mm256_set1_ps(127.0f)),
+                                      _mm256_set1_ps(KERN_HALF_MAX));
+    __m256 back;
+
+    *scale = _mm256_cvtps_ph(step, _MM_FROUND_TO_NEAREST_INT);
+    back = _mm256_cvtph_ps(*scale);
+    return _mm256_and_ps(_mm256_cmp_ps(back, _mm256_setzero_ps(), _CMP_GT_OQ),
+                         _mm256_div_ps(_mm256_set1_ps(1.0f), back));
+}
+
+INLINE void store_codes(int8_t *q, __m256 x, __m256 reciprocal)
+{
+    const __m256 y = _mm256_min_ps(
+        _mm256_max_ps(_mm256_mul_ps(x, reciprocal), _mm256_set1_ps(-127.0f)),
+        _mm256_set1_ps(127.0f));
+    const __m256i i = _mm256_cvtps_epi32(y);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i),
+                                          _mm256_extracti128_si256(i, 1));
+
+    _mm_storel_epi64((__m128i *)(void *)q, _mm_packs_epi16(words, words));
+}
+
+void kern_int8_keys_avx2(const float *kt, size_t C, size_t n, int8_t *q, uint16_t *scale)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+
+    for (size_t j = 0; j < n; j += 8) {
+        const size_t at = j / 16 * 16 * C + j % 16;
+        __m256 top = _mm256_setzero_ps(), reciprocal;
+        __m128i halves;
+
+        for (size_t c = 0; c < C; c++)
+            top = _mm256_max_ps(top, _mm256_andnot_ps(sign, _mm256_loadu_ps(kt + at + 16 * c)));
+        reciprocal = int8_steps(top, &halves);
+        _mm_storeu_si128((__m128i *)(void *)(scale + j), halves);
+        for (size_t c = 0; c < C; c++)
+            store_codes(q + at + 16 * c, _mm256_loadu_ps(kt + at + 16 * c), reciprocal);
+    }
+}
+
+void kern_int8_values_avx2(const float *v, size_t stride, size_t n, size_t C, int8_t *q,
+                           uint16_t *scale)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+
+    if (C % 8) { /* no model has such heads */
+        kern_int8_values_ref(v, stride, n, C, q, scale);
+        return;
+    }
+    for (size_t j = 0; j < n; j++, v += stride, q += C) {
+        __m256 top = _mm256_setzero_ps(), reciprocal;
+        __m128i halves;
+
+        for (size_t c = 0; c < C; c += 8)
+            top = _mm256_max_ps(top, _mm256_andnot_ps(sign, _mm256_loadu_ps(v + c)));
+        reciprocal = int8_steps(_mm256_set1_ps(max8(top)), &halves);
+        scale[j] = (uint16_t)_mm_extract_epi16(halves, 0);
+        for (size_t c = 0; c < C; c += 8)
+            store_codes(q + c, _mm256_loadu_ps(v + c), reciprocal);
+    }
 }
 
 #else

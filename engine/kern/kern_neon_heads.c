@@ -1,12 +1,14 @@
-/* kern_neon_heads.c - twins of what is done to heads, for NEON: rotations, transposition, codes
- * of 8 bits. */
+/* kern_neon_heads.c - twins of what is done to heads, for NEON: rotation, mixing, transposition
+ * of keys, and keys and values in 8 bits.
+ *
+ * As in kern_avx2_heads.c: a prompt's keys are turned in registers, 4 x 4, and a single key is
+ * scattered. A half's scale is made by the hardware's own conversion, which is the
+ * definition's. */
 #if defined(__aarch64__)
 
-#include <arm_neon.h>
+#include "engine/kern/kern_neon.h"
 
 #include "engine/kern/kern.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 void kern_rotate_neon(float *x, const float *cosine, const float *sine, size_t n)
 {

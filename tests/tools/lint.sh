@@ -101,7 +101,7 @@ rule_printing() {
 
 rule_intrinsics() {
   mapfile -t plain < <(of '^(config|engine|xcache|server)/.*\.[ch]$' |
-    grep -vE '^engine/kern/kern_(avx2|avx512|neon)[a-z0-9_]*\.c$')
+    grep -vE '^engine/kern/kern_(avx2|avx512|neon)[a-z0-9_]*\.[ch]$')
   grep_code '\b_mm[0-9]*_|\b__m(128|256|512)|<([a-z0-9]*mmintrin|immintrin|x86intrin|arm_neon)\.h>' \
     'intrinsics belong to engine/kern/kern_<isa>.c' "${plain[@]}"
 }
