@@ -1,4 +1,8 @@
-/* new_file.c - a file that is there whole or not at all. */
+/* new_file.c - a file that is there whole or not at all.
+ *
+ *   PATH.XXXXXX   written, synced, closed     a crash leaves this behind, never half a PATH
+ *   rename        PATH is the new file        atomic: who opens PATH sees the old or the new
+ *   fsync folder  the name survives a power cut */
 #include "engine/new_file.h"
 
 #include <errno.h>
@@ -10,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A rename would replace a device or fail on a folder only at the end, after all the work:
+ * both are refused here. */
 err new_file_open(new_file *f, const char *path)
 {
     struct stat s;
@@ -56,6 +62,8 @@ static void sync_folder(const char *path)
     free(copy);
 }
 
+/* mkostemp makes files for their owner alone, so the mode is set here. close is checked,
+ * since NFS reports a full disk there. */
 err new_file_keep(new_file *f)
 {
     int closed;

@@ -1,4 +1,7 @@
-/* pages.c - madvise, where the kernel has it, else a touch of every page. */
+/* pages.c - madvise, where the kernel has it, else a touch of every page.
+ *
+ * A page fault in the middle of a step is a pause of everybody, and a SIGBUS where a memfd or a
+ * container is out of memory: filled beforehand, it is an error that start-up can report. */
 #include "engine/pages.h"
 
 #include <errno.h>

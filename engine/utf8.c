@@ -1,4 +1,6 @@
-/* utf8.c - the one place that knows how UTF-8 is formed (Unicode 15, table 3-7). */
+/* utf8.c - the one place that knows how UTF-8 is formed (Unicode 15, table 3-7). An overlong
+ * form must not pass: it is a second spelling of a character that a check elsewhere looks for.
+ */
 #include "engine/utf8.h"
 
 /* Length of the character that `lead` begins, 0 if none does, and the range of its second

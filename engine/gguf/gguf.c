@@ -69,6 +69,7 @@ static err add_file(gguf *g, gguf_file *f)
     return ERR_OK;
 }
 
+/* A file that is not the one expected is closed at once: only those that passed count. */
 static err open_other(gguf *g, const source *s, const gguf_split *first, size_t no, fault *why)
 {
     gguf_file *f = NULL;
@@ -112,6 +113,8 @@ static err open_others(gguf *g, const source *s, const gguf_split *first, fault 
     return list_tensors(g, first, why);
 }
 
+/* The first file says whether there are others, so it is opened before it is known what the
+ * model is; from add_file on g closes it, whatever fails. */
 static err open_files(gguf *g, const source *s, fault *why)
 {
     gguf_split first = {0};
@@ -174,6 +177,8 @@ void gguf_close(gguf *g)
 
 /* --- files --- */
 
+/* Asked before a long use: a file that was replaced by rename is another inode, and ours
+ * stays; one that was written in place is not what was checked. */
 err gguf_check_unchanged(const gguf *g, fault *why)
 {
     char file[48];
@@ -187,6 +192,7 @@ err gguf_check_unchanged(const gguf *g, fault *why)
     return ERR_OK;
 }
 
+/* Packed weights are copies, so what they were read from need not stay in memory. */
 void gguf_drop_pages(const gguf *g)
 {
     for (size_t i = 0; i < g->n_files; i++)
@@ -230,6 +236,7 @@ const gguf_tensor *gguf_find(const gguf *g, const char *name)
 
 /* --- values --- */
 
+/* Only the first file is asked: the others repeat some keys, and theirs do not count. */
 err gguf_get_u64(const gguf *g, const char *key, uint64_t *out)
 {
     const gguf_array *v;

@@ -216,6 +216,7 @@ static err read_header(gguf_file *f, cursor *c, uint64_t *n_tensors, uint64_t *n
     return ERR_OK;
 }
 
+/* In the file's order, since each part begins where the one before it ends. */
 static err parse(gguf_file *f, fault *why)
 {
     cursor c = {f->data, f->data + f->bytes};
@@ -228,6 +229,7 @@ static err parse(gguf_file *f, fault *why)
     return place_tensors(f, &c, align, why);
 }
 
+/* The same for a mapping and for memory, so that a fuzzer reaches all of it without a file. */
 static err open_bytes(gguf_file **out, const void *data, size_t n, bool mapped, fault *why)
 {
     gguf_file *f = calloc(1, sizeof *f);
@@ -263,6 +265,8 @@ static err map_file(int fd, struct stat *st, void **data)
     return *data == MAP_FAILED ? ERR_READ : ERR_OK;
 }
 
+/* The descriptor stays open: fstat on it tells whether this very file was written, whatever
+ * its name points to by then. */
 static err open_mapped(gguf_file **out, int fd, fault *why)
 {
     struct stat st;
@@ -280,6 +284,7 @@ static err open_mapped(gguf_file **out, int fd, fault *why)
     return ERR_OK;
 }
 
+/* `why` is emptied first: a file that is not there has no field at fault. */
 err gguf_file_open(gguf_file **out, const char *path, fault *why)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -315,6 +320,8 @@ bool gguf_file_is_unchanged(const gguf_file *f)
             st.st_mtim.tv_sec == f->at.tv_sec && st.st_mtim.tv_nsec == f->at.tv_nsec);
 }
 
+/* Whether it is a list is part of the type: a caller that wants one number gets no first
+ * element of many. */
 err gguf_file_value(const gguf_file *f, const char *key, bool is_array, const gguf_array **out)
 {
     const gguf_entry *k = gguf_names_find(&f->key_names, key);

@@ -1,4 +1,5 @@
-/* gguf_names.c - a sorted array of pointers: names stay where they lie in the file. */
+/* gguf_names.c - a sorted array of pointers: names stay where they lie in the file. Not a hash:
+ * a file could be made of names that collide. */
 #include "engine/gguf/gguf_names.h"
 
 #include <stdlib.h>

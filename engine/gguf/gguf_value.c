@@ -1,4 +1,8 @@
-/* gguf_value.c - numbers and texts as a model file stores them. */
+/* gguf_value.c - numbers and texts as a model file stores them.
+ *
+ * Writers differ in the width they choose for a key: a count is uint32 in one file and int64 or
+ * even uint8 in another. So a caller asks for a number, not for a width, and gets it where it
+ * fits. */
 #include "engine/gguf/gguf_value.h"
 
 #include <stdio.h>
@@ -37,6 +41,7 @@ static uint64_t load_integer(const gguf_value_type *type, const void *at)
     return (uint64_t)((int64_t)(bits << unused) >> unused);
 }
 
+/* By memcpy: a value lies at any address. */
 static double load_real(const gguf_value_type *type, const void *at)
 {
     float f32;
@@ -50,6 +55,8 @@ static double load_real(const gguf_value_type *type, const void *at)
     return f64;
 }
 
+/* A negative count is no count: refused by its type, rather than read as 2^64 less
+ * something. */
 err gguf_value_u64(const gguf_array *v, uint64_t *out)
 {
     const gguf_value_type *type = gguf_value_type_of(v->type);
@@ -62,6 +69,7 @@ err gguf_value_u64(const gguf_array *v, uint64_t *out)
     return ERR_OK;
 }
 
+/* Converters write a whole number as an integer, "rope.freq_base = 10000" too. */
 err gguf_value_f64(const gguf_array *v, double *out)
 {
     const gguf_value_type *type = gguf_value_type_of(v->type);
@@ -81,6 +89,7 @@ err gguf_value_f64(const gguf_array *v, double *out)
     }
 }
 
+/* The file was refused if it has a bool of neither 0 nor 1. */
 err gguf_value_bool(const gguf_array *v, bool *out)
 {
     const gguf_value_type *type = gguf_value_type_of(v->type);
@@ -90,6 +99,7 @@ err gguf_value_bool(const gguf_array *v, bool *out)
     return ERR_OK;
 }
 
+/* Inside the mapping: it lives as long as the file is open. */
 err gguf_value_text(const gguf_array *v, gguf_text *out)
 {
     const void *at = v->data;
@@ -115,6 +125,7 @@ typedef struct line {
     size_t n, size;
 } line;
 
+/* All or nothing: cutting a word or a character in two would look like another value. */
 static void add(line *l, const char *bytes, size_t n)
 {
     if (n >= l->size - l->n) return;
@@ -146,6 +157,7 @@ static void add_text(line *l, gguf_text t)
     }
 }
 
+/* Nine digits name every float32, so what `inspect` prints can be put into a file again. */
 static void add_number(line *l, const gguf_value_type *type, const void *at)
 {
     char number[32];
@@ -166,6 +178,7 @@ static void add_number(line *l, const gguf_value_type *type, const void *at)
     add_word(l, number);
 }
 
+/* A vocabulary has a hundred thousand: the first eight show what kind of list it is. */
 static void add_elements(line *l, const gguf_value_type *type, const gguf_array *v)
 {
     const void *at = v->data;

@@ -1,4 +1,19 @@
-/* gguf_write.c - lays a model file out, and puts it in its place when it is whole. */
+/* gguf_write.c - lays a model file out, and puts it in its place when it is whole.
+ *
+ *   "GGUF"  version  n_tensors  n_keys                      24 bytes
+ *   keys        name, type, value ...                        \ collected in memory, as the file
+ *   tensors     name, dimensions, type, offset ...           / will have them
+ *   zeros       to a multiple of 32
+ *   data        tensor 0, zeros to 32, tensor 1 ...          put by the caller, piece by piece
+ *
+ * A tensor's offset counts from the start of the data, and follows from the sizes of those
+ * before it alone: so all descriptions are known before a byte of data is, and the data need no
+ * second pass and no memory, however large the model is. A text is its length in 8 bytes, then
+ * its bytes. Everything is little-endian, as are the machines this runs on (gguf_value.c
+ * asserts it).
+ *
+ * Collecting cannot fail visibly: `failed` remembers an allocation that did, until the file is
+ * opened, so that thirty calls in a row need no thirty checks. */
 #include "engine/gguf/gguf_write.h"
 
 #include <assert.h>
@@ -29,6 +44,8 @@ struct gguf_writer {
 
 /* --- collecting --- */
 
+/* Twice what is needed now: n bytes cost O(n) copies in the end, and the merges of a
+ * vocabulary come one by one. */
 static void add(gguf_writer *w, bytes *b, const void *data, size_t n)
 {
     if (w->failed) return;
@@ -121,6 +138,7 @@ void gguf_write_element_text(gguf_writer *w, const char *text, size_t n)
     add_text(w, &w->keys, text, n);
 }
 
+/* Readers map the data and use them in place: 32 bytes is what ggml wants, and its default. */
 static uint64_t aligned(uint64_t n)
 {
     return (n + ALIGN - 1) / ALIGN * ALIGN;
@@ -137,6 +155,8 @@ static uint64_t tensor_bytes(const gguf_tensor *t)
     return n / elements * block;
 }
 
+/* The last tensor is filled up as well: ggml's reader counts the data in whole multiples of 32.
+ */
 void gguf_write_tensor(gguf_writer *w, const gguf_tensor *t)
 {
     uint64_t *more = reallocarray(w->size, w->n_tensors + 1, sizeof *more);
@@ -201,6 +221,8 @@ err gguf_writer_open(gguf_writer *w, const char *path)
     return write_head(w);
 }
 
+/* The caller may have less memory than a tensor has bytes; only the order and the sums are
+ * held to what was described. */
 err gguf_writer_put(gguf_writer *w, const void *data, size_t n)
 {
     assert(w->file.fd >= 0 && w->tensor < w->n_tensors);

@@ -1,5 +1,6 @@
 /* cpu.c - CPU detection: by the compiler's own (it checks the operating system too) on x86-64,
- * by what the kernel says on arm64. */
+ * by what the kernel says on arm64. A rung is whole or absent: a CPU with AVX-512F but without
+ * VNNI (Skylake-X) runs AVX2, since half a rung would be a third kind of machine to test. */
 #include "engine/kern/cpu.h"
 
 #if defined(__aarch64__)

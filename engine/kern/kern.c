@@ -1,4 +1,8 @@
-/* kern.c - who fills the table of hot loops: avx2 and neon have a twin of each. */
+/* kern.c - who fills the table of hot loops: avx2 and neon have a twin of each.
+ *
+ * The choice is made once, at start, and by data: callers hold a kern and never ask for the
+ * CPU. A test or a user masks flags and gets the table of a lesser machine, with the same bits.
+ */
 #include "engine/kern/kern.h"
 
 #include "engine/kern/cpu.h"

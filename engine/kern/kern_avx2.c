@@ -6,8 +6,9 @@
  * rcp, no rsqrt, no contraction). Where a result is a sum over lanes, the definition has as
  * many running sums as the widest twin needs, so each rung only groups them differently:
  *
- *   rms_norm   32 running sums: 4 registers of 8, register i / 8 % 4; folded 32 > 16 > 8 > 4 >
- * 2 > 1 max        any order: max is associative, and of two zeros only +0 survives an abs
+ *   rms_norm   32 running sums: 4 registers of 8, number i in register i / 8 % 4;
+ *              folded 32 > 16 > 8 > 4 > 2 > 1
+ *   max        any order: it is associative, and of two zeros only +0 survives an abs
  *
  * What is left of a row is masked where a sum must see it, else given to the definition itself.
  *

@@ -2,9 +2,11 @@
  * floats, halves or int8, widened as they are loaded.
  *
  * Three passes over one block, some rows of queries at once:
- *   scores        p[r][j] = q_r k_j       keys lie transposed, [n/16,C,16]: a lane is a key, c
- * ascends softmax_row   m, l; p = exp(p - m)    row by row; lanes are keys, unseen ones -inf,
- * so exp is 0 values        o[r][c] = sum p_j v_jc  a lane is a channel, j ascends
+ *   scores        p[r][j] = q_r k_j        keys lie transposed, [n/16,C,16]: a lane is a key,
+ *                                          c ascends
+ *   softmax_row   m, l; p = exp(p - m)     row by row; a lane is a key, one unseen has -inf,
+ *                                          whose exp is 0
+ *   values        o[r][c] = sum p_j v_jc   a lane is a channel, j ascends
  *
  * In none of them does a sum cross lanes but l, whose 16 running sums the definition has too;
  * so lanes, rows and vectors at once show in no bit.

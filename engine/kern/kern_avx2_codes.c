@@ -1,4 +1,9 @@
-/* kern_avx2_codes.c - twins of kern_codes.c for AVX2 with F16C: 32 codes or 8 values a step. */
+/* kern_avx2_codes.c - twins of kern_codes.c for AVX2 with F16C: 32 codes or 8 values a step.
+ *
+ * Packing and unpacking are exact moves of bits. Shifts by a width that is only known at run
+ * time are the same for all lanes (sll with a count in a register); where lanes differ, AVX2
+ * has no 16-bit shift, so a product with a power of two does it. A width is an argument, not
+ * eight copies of the loop: the masks are made once a call, and a call is a row of a block. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -29,7 +34,8 @@ INLINE __m256i join64(__m256i v, __m128i bits)
                            _mm256_sll_epi64(_mm256_srli_epi64(v, 32), bits));
 }
 
-/* The lowest `bits` bytes of word; up to 8 are written where they have room before end. */
+/* The lowest `bits` bytes of word; up to 8 are written where they have room before end. The
+ * last words of an array are written byte by byte: what lies behind it is somebody else's. */
 INLINE void put_word(uint8_t *codes, const uint8_t *end, uint64_t word, int bits)
 {
     if (end - codes >= 8)
@@ -75,6 +81,8 @@ INLINE __m256i load32(const uint8_t *codes, int bits)
                                                       bits > 2 ? load_word(codes + 8) : 0, 0));
 }
 
+/* Both loads end or begin inside the 4 * bits bytes that are there, so they overlap, and
+ * lane 1 has its codes further on. */
 INLINE int second_half(int bits)
 {
     return bits >= 4 ? 16 - 2 * bits : 2 * bits;
@@ -171,7 +179,8 @@ INLINE kern_minmax measure(const float *x, size_t n, int bits)
                          _cvtss_sh(kern_minmax_clamp(a), _MM_FROUND_TO_NEAREST_INT)};
 }
 
-/* kern_minmax_code of 8 values. */
+/* kern_minmax_code of 8 values. Rounded by cvtps, nearest even, as rintf is. max(q, 0) takes
+ * 0 for a NaN, since max_ps returns its second operand then. */
 INLINE __m256i codes8(const float *x, __m256 zero, __m256 scale, __m256 last)
 {
     const __m256 q = _mm256_div_ps(_mm256_sub_ps(_mm256_loadu_ps(x), zero), scale);
@@ -181,6 +190,8 @@ INLINE __m256i codes8(const float *x, __m256 zero, __m256 scale, __m256 last)
     return _mm256_cvtps_epi32(_mm256_and_ps(within, held));
 }
 
+/* packs works lane by lane, so four vectors come out as 0 4 1 5 2 6 3 7 by fours; one
+ * permutation a step sets that right. */
 void kern_minmax_encode_avx2(const float *x, size_t n, int bits, uint8_t *values,
                              kern_minmax *out)
 {
@@ -241,7 +252,9 @@ void kern_add_squares_avx2(const float *x, size_t n, float *sum)
     kern_add_squares_ref(x + t, n - t, sum + t);
 }
 
-/* table[at % 2^bits], a table of 2^bits floats; reads 16 where it has fewer. */
+/* table[at % 2^bits], a table of 2^bits floats; reads 16 where it has fewer. Tables of up to
+ * 16 floats are looked up in registers; longer ones, of 5 bits and more, are
+ * gathered. */
 INLINE __m256 look_up(const float *table, int bits, __m256i at)
 {
     __m256 low, high;
@@ -271,6 +284,8 @@ INLINE __m256i descend(const kern_book *book, __m256 z)
     return _mm256_sub_epi32(node, _mm256_set1_epi32(1 << book->bits));
 }
 
+/* A division, as the definition has: a product with the reciprocal would put values near a
+ * border on its other side. */
 void kern_lloyd_encode_avx2(const float *x, const float *scale, size_t n, const kern_book *book,
                             uint8_t *values)
 {

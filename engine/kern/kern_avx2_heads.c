@@ -10,6 +10,8 @@
 
 #include "engine/kern/kern.h"
 
+/* Pairs are neighbours: permute swaps them, and the table has -s, +s, so that one product
+ * and one fmadd turn both. */
 void kern_rotate_avx2(float *x, const float *cosine, const float *sine, size_t n)
 {
     size_t i = 0;
@@ -43,6 +45,7 @@ void kern_rotate_halves_avx2(float *x, const float *cosine, const float *sine, s
     }
 }
 
+/* Two products, then their sum, as the definition has it: an fmadd would round once less. */
 void kern_mix_avx2(float *y, const float *x, size_t n, float keep, float take)
 {
     const __m256 k = _mm256_set1_ps(keep), t = _mm256_set1_ps(take);
@@ -54,6 +57,8 @@ void kern_mix_avx2(float *y, const float *x, size_t n, float keep, float take)
     kern_mix_ref(y + i, x + i, n - i, keep, take);
 }
 
+/* Unpack, shuffle, swap lanes: three rounds of 8 instructions, none of which waits for
+ * memory. */
 INLINE void transpose8(const float *x, size_t stride, float *y, size_t y_stride)
 {
     __m256 r[8], u[8];
@@ -121,7 +126,8 @@ void kern_transpose_half_avx2(const float *x, size_t stride, size_t n, size_t wi
                             y_stride);
 }
 
-/* Steps of 8 tops as halves; returns their reciprocals, 0 for 0. */
+/* Steps of 8 tops as halves; returns their reciprocals, 0 for 0. A reciprocal by division,
+ * exact to the last bit; rcp_ps differs between makers of CPUs. */
 INLINE __m256 int8_steps(__m256 top, __m128i *scale)
 {
     const __m256 step = _mm256_min_ps(_mm256_div_ps(top, _mm256_set1_ps(127.0f)),
@@ -134,6 +140,8 @@ INLINE __m256 int8_steps(__m256 top, __m128i *scale)
                          _mm256_div_ps(_mm256_set1_ps(1.0f), back));
 }
 
+/* Clamped before the conversion: a step that is a subnormal half may be too short, and packs
+ * would saturate at -128, which is no code. */
 INLINE void store_codes(int8_t *q, __m256 x, __m256 reciprocal)
 {
     const __m256 y = _mm256_min_ps(

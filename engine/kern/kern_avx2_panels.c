@@ -1,10 +1,11 @@
 /* kern_avx2_panels.c - weights times rows for AVX2: a panel of 16 outputs, floats or Q8_0.
  *
  * Registers (16 of 8 lanes):
- *   float types   4 rows x 2 halves of the panel = 8 sums, 2 weights, 1 broadcast number of x.
- * A weight that was loaded (and widened) serves 4 rows, a broadcast number 16 outputs. Q8_0 2
- * rows x 4 quarters = 8 int32 sums, 2 x 2 float sums, 1 weight, 2 of x. A quarter is 4 outputs
- * of 4 columns, widened to 16 bits; madd adds pairs, hadd the pairs of pairs at a group's end.
+ *   float types   4 rows x 2 halves of the panel = 8 sums, 2 weights, 1 number of x: a weight
+ *                 that was loaded (and widened) serves 4 rows, a broadcast number 16 outputs
+ *   Q8_0          2 rows x 4 quarters = 8 int32 sums, 2 x 2 float sums, 1 weight, 2 of x; a
+ *                 quarter is 4 outputs of 4 columns, widened to 16 bits: madd adds pairs, and
+ *                 hadd the pairs of pairs at a group's end
  *
  * Rows that are left go one at a time through the same code: each output of each row has a sum
  * of its own, k ascending, one fmadd each, so how many rows share the registers shows in no

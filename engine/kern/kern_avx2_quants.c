@@ -1,5 +1,18 @@
 /* kern_avx2_quants.c - twins of kern_quants.c for AVX2 with FMA and F16C: a vector is 8 outputs
- * of 4 columns, half h of a panel at a time. */
+ * of 4 columns, half h of a panel at a time.
+ *
+ * Registers (16): of 4 rows a sum of pairs and one of 32 bits for the group, one of the block
+ * and one of its minima: 16, with the unpacked codes and their mask beside them, so some of
+ * them go to the stack between groups. Half a panel at a time, since a whole one would have
+ * twice as many.
+ *
+ * maddubs multiplies unsigned codes by signed ones of x and adds pairs in 16 bits, which
+ * saturate: every bound below is one on that, and where codes are wide pairs go to 32 bits
+ * early. All of it is exact, and the floats follow in the definition's order, so twins agree to
+ * the bit.
+ *
+ * A type is a kern_form that the compiler knows: always_inline makes ten functions of one, each
+ * with its shifts as constants and without what its type has not. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -18,7 +31,9 @@ typedef struct work {
     int rows, half; /* of the panel: outputs 8 half .. */
 } work;
 
-/* The bits of vector k in a plane of b bits, moved to bit `to` of each byte. */
+/* The bits of vector k in a plane of b bits, moved to bit `to` of each byte. There is no
+ * shift of bytes: 16-bit lanes are shifted, and the mask drops what came over from the
+ * neighbour. */
 INLINE __m256i plane_bits(const uint8_t *w, int b, int k, int to)
 {
     const int from = k / b * b;
@@ -56,6 +71,8 @@ INLINE __m256i four_codes(const kern_panel *p, size_t t, size_t k)
     return _mm256_set1_epi32(four);
 }
 
+/* Both halves' sums, as pairs of 16 bits for madd: -zero times them takes the zero off a
+ * whole group in one instruction. */
 INLINE __m256i both_sums(const kern_panel *p, size_t t, size_t g)
 {
     int32_t both;
@@ -211,6 +228,7 @@ INLINE void add_block(const work *o, kern_form f, size_t g, const uint8_t *head,
     }
 }
 
+/* Two passes over the panel's codes, one a half: the second finds them in the first cache. */
 INLINE void multiply_rows(const work *o, kern_form f)
 {
     const kern_panel *p = o->p;

@@ -48,7 +48,9 @@ INLINE __m512i join(__m512i v, int bits)
                            _mm512_sll_epi64(_mm512_srli_epi64(v, 32), four));
 }
 
-/* In a 128-bit lane: the `bits` bytes of the upper word next to those of the lower. */
+/* In a 128-bit lane: the `bits` bytes of the upper word next to those of the lower. Eight
+ * codes are `bits` bytes in each 64-bit lane; two shuffles close the gaps between them:
+ * first inside 128-bit lanes, where bytes may move, then between these, by words. */
 INLINE __m512i close_words(int bits)
 {
     const __m512i byte = _mm512_broadcast_i32x4(
@@ -93,7 +95,8 @@ typedef struct cut {
     __m512i shift; /* of its lowest bit */
 } cut;
 
-/* Codes 0, 2, .. 14 (odd = 0) or 1, 3, .. 15 (odd = 1). */
+/* Codes 0, 2, .. 14 (odd = 0) or 1, 3, .. 15 (odd = 1). A code lies in two neighbouring
+ * bytes at most, since none is wider than 8 bits. */
 INLINE cut make_cut(int bits, int odd)
 {
     const __m512i number = _mm512_add_epi16(_mm512_slli_epi16(eight(), 1),
@@ -155,6 +158,8 @@ INLINE void store_codes(uint8_t *values, __mmask16 live, __m512i codes)
     _mm_mask_storeu_epi8(values, live, _mm512_cvtepi32_epi8(codes));
 }
 
+/* Lanes past the end are masked in every load and store, so a row needs no loop for its
+ * rest. */
 void kern_minmax_encode_avx512(const float *x, size_t n, int bits, uint8_t *values,
                                kern_minmax *out)
 {
@@ -197,6 +202,7 @@ void kern_minmax_decode_avx512(const uint8_t *values, size_t n, kern_minmax grou
     }
 }
 
+/* Two roundings, no fmadd: it is the sum that calibration defines, whatever the machine. */
 void kern_add_squares_avx512(const float *x, size_t n, float *sum)
 {
     for (size_t t = 0; t < n; t += 16) {
@@ -208,7 +214,8 @@ void kern_add_squares_avx512(const float *x, size_t n, float *sum)
     }
 }
 
-/* table[at % 2^bits], a table of 2^bits floats; reads 16 where it has fewer. */
+/* table[at % 2^bits], a table of 2^bits floats; reads 16 where it has fewer. Two registers
+ * hold 32 floats; beyond 5 bits they are gathered. */
 INLINE __m512 look_up(const float *table, int bits, __m512i at)
 {
     const __m512i last = _mm512_set1_epi32((1 << bits) - 1);
@@ -236,6 +243,7 @@ INLINE __m512i descend(const kern_book *book, __m512 z)
     return _mm512_sub_epi32(node, _mm512_set1_epi32(1 << book->bits));
 }
 
+/* A masked lane divides 0 by 0 otherwise; the mask of the division leaves it 0. */
 void kern_lloyd_encode_avx512(const float *x, const float *scale, size_t n,
                               const kern_book *book, uint8_t *values)
 {

@@ -2,10 +2,11 @@
  * floats or Q8_0.
  *
  * Registers (32 of 16 lanes):
- *   float types     12 rows: 12 sums, 1 weight; x is a broadcast operand of fmadd itself. 8
- * sums hide its latency (4 cycles, 2 a cycle); more rows save loads of weights. Q8_0, 4 rows of
- * two panels: 8 int32 sums of a group, 8 float sums, 2 weights 8 rows    of one panel:  8 int32
- * sums, 8 float sums, 1 weight 1 row     of one panel
+ *   float types      12 rows: 12 sums, 1 weight; x is a broadcast operand of fmadd itself.
+ *                    8 sums hide its latency (4 cycles, 2 a cycle), more save loads of weights
+ *   Q8_0, 4 rows     of two panels: 8 int32 sums of a group, 8 float sums, 2 weights
+ *         8 rows     of one panel: 8 int32 sums, 8 float sums, 1 weight
+ *         1 row      of one panel
  *
  * Why two panels: dpbusd multiplies 16 outputs by 4 codes of x, broadcast to every lane, and
  * that broadcast is a load. Four rows of two panels take 2 + 4 loads for 8 products, eight rows

@@ -1,5 +1,17 @@
 /* kern_avx512_quants.c - twins of kern_quants.c for AVX-512 with VNNI: a vector is 16 outputs
- * of 4 columns. */
+ * of 4 columns.
+ *
+ * Registers (32): of 8 rows y, the block's sum and its minima's = 24, 8 dots of a group in turn
+ * with them, unpacked codes and masks. Codes are unpacked once for all rows: at 8 rows that is
+ * an eighth of a row's work, at one row the larger part of it.
+ *
+ * dpbusd adds four products of a byte to 32 bits at once, unsigned codes by signed ones of x,
+ * and cannot saturate. The number that a code stands for is code - zero; zero times the sums of
+ * x, which quantize_q8 keeps, comes off once a group (dpwssd). Levels are signed, so they carry
+ * + 128 and have 128 as their zero. Exact, then floats in the definition's order.
+ *
+ * A type is a kern_form that the compiler knows: always_inline makes ten functions of one, each
+ * with its shifts as constants and without what its type has not. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -136,7 +148,8 @@ INLINE void dot_group(const kern_panel *p, kern_form f, size_t t, int rows, size
                                   _mm512_mullo_epi32(part[1][r], scales_of(scales, f, 1)));
 }
 
-/* x's scale times its sums, for each group of a block; both halves' where minima want them. */
+/* x's scale times its sums, for each group of a block; both halves' where minima want them.
+ * Made before the loop over groups: scalar work that would stand between the products. */
 INLINE void weigh_sums(const kern_panel *p, kern_form f, size_t t, size_t g, float *out)
 {
     const size_t at = t * (p->D / KERN_GROUP) + g;

@@ -1,7 +1,14 @@
-/* kern_codes.c - what the hot loops over codes mean: packing, min-max, Lloyd-Max. */
+/* kern_codes.c - what the hot loops over codes mean: packing, min-max, Lloyd-Max.
+ *
+ * Codes are written when a block is sealed and read whenever it is rebuilt, so a bit that
+ * differed between machines or twins would make a block's keys depend on who sealed it. Hence
+ * divisions instead of reciprocals, nearest even instead of roundf, and a rule for every NaN.
+ */
 #include "engine/kern/kern_codes.h"
 #include "engine/kern/kern.h"
 
+/* Eight codes of b bits are b bytes: no code ever straddles two groups of eight, whatever b
+ * is. */
 void kern_pack_codes_ref(const uint8_t *values, size_t n, int bits, uint8_t *codes)
 {
     for (size_t i = 0; i < n; i += 8, codes += bits) {
@@ -41,6 +48,7 @@ static kern_minmax measure(const float *x, size_t n, int bits)
                          kern_half(kern_minmax_clamp(least))};
 }
 
+/* By the scale and zero as halves, which is all that the decoder will have. */
 void kern_minmax_encode_ref(const float *x, size_t n, int bits, uint8_t *values,
                             kern_minmax *out)
 {
@@ -67,6 +75,8 @@ void kern_add_squares_ref(const float *x, size_t n, float *sum)
     for (size_t t = 0; t < n; t++) sum[t] += x[t] * x[t];
 }
 
+/* Down the tree: b comparisons, not 2^b, and no branch on data, so that a twin can do it
+ * lane by lane. A NaN compares false and goes below everywhere: level 0. */
 void kern_lloyd_encode_ref(const float *x, const float *scale, size_t n, const kern_book *book,
                            uint8_t *values)
 {

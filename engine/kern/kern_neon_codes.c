@@ -9,7 +9,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The lowest `bits` bytes of word; up to 8 are written where they have room before end. */
+/* The lowest `bits` bytes of word; up to 8 are written where they have room before end. The
+ * last words of an array are written byte by byte: what lies behind it is somebody else's. */
 INLINE void put_word(uint8_t *codes, const uint8_t *end, uint64_t word, int bits)
 {
     if (end - codes >= 8)
@@ -55,7 +56,8 @@ typedef struct cut {
     int16x8_t shift;  /* moves the code to the lowest bits */
 } cut;
 
-/* Codes first .. first+7 of a vector. */
+/* Codes first .. first+7 of a vector. NEON shifts each lane by a count of its own, so one
+ * shift does what AVX2 needs a product for. */
 INLINE cut make_cut(int bits, int first)
 {
     static const uint16_t number[8] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -95,7 +97,9 @@ void kern_unpack_codes_neon(const uint8_t *codes, size_t n, int bits, uint8_t *v
     kern_unpack_codes_ref(codes + at, n - i, bits, values + i);
 }
 
-/* x < so_far ? x : so_far, which is what a NaN is to the definition, in every lane. */
+/* x < so_far ? x : so_far, which is what a NaN is to the definition, in every lane. vminq
+ * would return a NaN, and vminnmq the number whichever operand it is; a comparison and a
+ * select do what the definition's `if` does. */
 INLINE float32x4_t lesser(float32x4_t x, float32x4_t so_far)
 {
     return vbslq_f32(vcltq_f32(x, so_far), x, so_far);
@@ -128,7 +132,7 @@ INLINE kern_minmax measure(const float *x, size_t n, int bits)
                          kern_half(kern_minmax_clamp(a))};
 }
 
-/* kern_minmax_code of 4 values. */
+/* kern_minmax_code of 4 values. vcvtnq rounds to nearest even, as rintf does. */
 INLINE uint16x4_t codes4(const float *x, float32x4_t zero, float32x4_t scale, float32x4_t last)
 {
     const float32x4_t q = vdivq_f32(vsubq_f32(vld1q_f32(x), zero), scale);
@@ -179,6 +183,7 @@ void kern_minmax_decode_neon(const uint8_t *values, size_t n, kern_minmax group,
     for (; i < n; i++) x[i] = zero + scale * (float)values[i];
 }
 
+/* Two roundings, no vfmaq, as the definition has it. */
 void kern_add_squares_neon(const float *x, size_t n, float *sum)
 {
     size_t t = 0;
@@ -191,7 +196,8 @@ void kern_add_squares_neon(const float *x, size_t n, float *sum)
     kern_add_squares_ref(x + t, n - t, sum + t);
 }
 
-/* The first 16 floats of a table, to be looked up in registers. */
+/* The first 16 floats of a table, to be looked up in registers. A register of 4 x 16 bytes
+ * is what vqtbl4q can address: 16 floats, which is a table of 4 bits. */
 INLINE uint8x16x4_t load_table(const float *table)
 {
     return vld1q_u8_x4((const uint8_t *)table);
@@ -205,6 +211,7 @@ INLINE float32x4_t look_up(uint8x16x4_t table, uint32x4_t at)
     return vreinterpretq_f32_u8(vqtbl4q_u8(table, vreinterpretq_u8_u32(bytes)));
 }
 
+/* There is no gather: four loads, for tables of 32 floats and more. */
 INLINE float32x4_t gather(const float *table, uint32x4_t at)
 {
     const float v[4] = {table[vgetq_lane_u32(at, 0)], table[vgetq_lane_u32(at, 1)],

@@ -10,6 +10,8 @@
 
 #include "engine/kern/kern.h"
 
+/* Pairs are neighbours: vrev64 swaps them, and the table has -s, +s, so that one product and
+ * one fma turn both. */
 void kern_rotate_neon(float *x, const float *cosine, const float *sine, size_t n)
 {
     size_t i = 0;
@@ -41,6 +43,7 @@ void kern_rotate_halves_neon(float *x, const float *cosine, const float *sine, s
     }
 }
 
+/* Two products, then their sum, as the definition has it: a vfmaq would round once less. */
 void kern_mix_neon(float *y, const float *x, size_t n, float keep, float take)
 {
     size_t i = 0;
@@ -51,6 +54,7 @@ void kern_mix_neon(float *y, const float *x, size_t n, float keep, float take)
     kern_mix_ref(y + i, x + i, n - i, keep, take);
 }
 
+/* Two rounds of zips; there is no wider one to save. */
 INLINE void transpose4(const float *x, size_t stride, float *y, size_t y_stride)
 {
     float32x4_t r[4], u[4];
@@ -126,6 +130,7 @@ INLINE float32x4_t int8_steps(float32x4_t top, uint16x4_t *scale)
                   vreinterpretq_u32_f32(vdivq_f32(vdupq_n_f32(1.0f), back))));
 }
 
+/* Clamped before the conversion, so that narrowing cannot cut a code. */
 INLINE int16x4_t codes4(float32x4_t x, float32x4_t reciprocal)
 {
     const float32x4_t y = vminnmq_f32(
@@ -145,6 +150,8 @@ INLINE void store_codes(int8_t *q, const float *x, const float32x4_t *reciprocal
     vst1q_s8(q, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
 
+/* Keys are the lanes, 16 of them in 4 registers, so a key's maximum over its channels needs
+ * no fold. */
 void kern_int8_keys_neon(const float *kt, size_t C, size_t n, int8_t *q, uint16_t *scale)
 {
     for (size_t j = 0; j < n; j += 16, kt += 16 * C, q += 16 * C) {

@@ -1,5 +1,10 @@
 /* kern_neon_quants.c - twins of panel_q8 and of kern_quants.c for NEON with its dot product: a
- * vector is a quad, 4 outputs of 4 columns. */
+ * vector is a quad, 4 outputs of 4 columns.
+ *
+ * Registers (32 of 16 bytes): 4 rows x 2 quads, each with a y, the block's sum and a dot, are
+ * 24; a single row has all 4 quads instead. vdotq multiplies signed by signed, so Q8_0's + 128
+ * is undone when it is loaded, and levels need none. Exact, then floats in the definition's
+ * order. */
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -256,6 +261,8 @@ INLINE void rows_of(const work *o, kern_form f)
         multiply_rows(o, f);
 }
 
+/* Many rows take half the panel twice: its codes are in the first cache by then, and sums of
+ * all quads of 4 rows would not stay in registers. */
 INLINE void multiply(const kern_panel *p, kern_form f)
 {
     size_t t = 0;

@@ -1,4 +1,16 @@
-/* kern_quants.c - what a product with packed codes means: the definition of panel_<quant>. */
+/* kern_quants.c - what a product with packed codes means: the definition of panel_<quant>.
+ *
+ * For one output o and one row, with x = q_scale[g] * q (quantize_q8), over a block's groups g:
+ *
+ *   dot[g]   = sum of s * (code - zero) * q    exact int32, the integer s included
+ *   codes    = fma(dot[g], q_scale[g], codes)  g ascending
+ *   minimum  = fma(m, q_scale[g] * sum of q, minimum)
+ *   y        = fma(scale, codes, y)            once a block, blocks ascending;
+ *   y        = fma(-min, minimum, y)           where the type has minima
+ *
+ * The half scale multiplies once a block instead of once a group: that is what the file's two
+ * levels of scales are for, and it is cheaper. The order is the contract; twins keep it to the
+ * bit. A dot is at most 32 * 32 * 127 * 128 (Q6_K), far from the end of int32. */
 #include "engine/kern/kern_quants.h"
 
 #include <math.h>
@@ -7,7 +19,9 @@
 const int8_t kern_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                 1,    13,   25,  38,  53,  69,  89,  113};
 
-/* The number that code k of a group stands for; `at` is its output and column in a vector. */
+/* The number that code k of a group stands for; `at` is its output and column in a vector.
+ * Slow on purpose: it follows kern_quants.h word for word, so that it can be checked by
+ * reading. */
 static int number_of(const uint8_t *w, kern_form f, size_t k, size_t at)
 {
     int code = 0, shift = 0;

@@ -4,14 +4,25 @@
  * A weight is w = scale * s * (code - zero) - min * m: scale and min are halves of a block of
  * `groups` groups, s and m integers of a group or of half a group (1 where the type has none).
  * A panel [16 outputs, D]:
- *   for every block: scale [16] halves; min [16] halves where there is one; then for each of
- *   its groups: s [16,scales] int8, and m [16,scales] uint8 where there is a minimum;
- *   zeros up to a multiple of 64 bytes;
- *   for every group: its codes, 64 bytes for each bit of their width.
- * A group of 32 columns is 8 vectors of 4 columns, [16,4] bytes each when they are unpacked.
- * Codes are cut in planes of 4, 2 and 1 bits, those that the binary digits of their width
- * name, the widest plane first, with the lowest bits in it. A plane of b bits is b vectors: the
- * bits of vector k stand in its vector k % b, from bit k / b * b of each byte up. */
+ *
+ *   head   each block:  scale [16] halves | min [16] halves, where there is one
+ *                       each group: s [16,scales] int8 | m [16,scales] uint8, with minima
+ *          zeros        up to a multiple of 64 bytes
+ *   codes  each group:  64 bytes for each bit of their width
+ *
+ * A group of 32 columns is 8 vectors of 4 columns, [16,4] bytes each when they are unpacked:
+ * what one product of a byte dot product (VNNI, NEON's) takes for 16 outputs. Packed, codes are
+ * cut in planes of 4, 2 and 1 bits, those that the binary digits of their width name, the
+ * widest plane first, with the lowest bits in it. A plane of b bits is b vectors: the bits of
+ * vector k stand in its vector k % b, from bit k / b * b of each byte up. A width of 5 bits,
+ * for example:
+ *
+ *   plane of 4, vector 0..3   byte = code of vector k, bits 0-3  |  of vector k + 4, bits 0-3
+ *   plane of 1, vector 0      bit k of a byte = bit 4 of the code of vector k
+ *
+ * So unpacking is a load, a shift and a mask for each plane, never a shuffle across bytes, and
+ * one routine does for every type: a new one is a row of quants.def and a reader of its file's
+ * blocks. */
 #ifndef ENGINE_KERN_KERN_QUANTS_H
 #define ENGINE_KERN_KERN_QUANTS_H
 

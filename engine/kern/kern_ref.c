@@ -59,6 +59,7 @@ uint16_t kern_half(float x)
     return (uint16_t)(sign | shift_nearest_even((magnitude & 0x7fffffu) | 0x800000u, 126 - e));
 }
 
+/* No hardware conversion here: the definition must not depend on a flag of the compiler. */
 void kern_half_to_float_ref(const uint16_t *x, size_t n, float *y)
 {
     for (size_t i = 0; i < n; i++) y[i] = kern_float(x[i]);
@@ -69,6 +70,8 @@ void kern_float_to_half_ref(const float *x, size_t n, uint16_t *y)
     for (size_t i = 0; i < n; i++) y[i] = kern_half(x[i]);
 }
 
+/* fmaf by name, not a * b + c: -ffp-contract=off keeps the compiler from fusing, and this
+ * says where the one rounding is. */
 void kern_panel_f32_ref(const kern_panel *p)
 {
     const float *w = p->w;
