@@ -133,6 +133,7 @@ static err open_files(gguf *g, const source *s, fault *why)
     return first.count > 1 ? open_others(g, s, &first, why) : ERR_OK;
 }
 
+/* NULL, or a model that is whole: a half-open one is closed here. */
 static err open_source(gguf **out, const source *s, fault *why)
 {
     gguf *g = calloc(1, sizeof *g);

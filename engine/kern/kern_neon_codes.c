@@ -71,7 +71,8 @@ INLINE cut make_cut(int bits, int first)
                  vnegq_s16(vreinterpretq_s16_u16(vandq_u16(start, vdupq_n_u16(7))))};
 }
 
-/* 8 codes; `skip` bytes of v come before the first. A byte past the end is 0 and no code's. */
+/* 8 codes; `skip` bytes of v come before the first. A byte past the end is 0 and no code's.
+ * A table look-up gives 0 for a byte past the end, so the last loads need no mask. */
 INLINE uint8x8_t apply_cut(uint8x16_t v, cut c, size_t skip, int bits)
 {
     const uint8x16_t at = vaddq_u8(c.bytes, vdupq_n_u8((uint8_t)skip));

@@ -1,4 +1,8 @@
-/* arch.c - rows of arch.def, and keys that begin with their names. */
+/* arch.c - rows of arch.def, and keys that begin with their names.
+ *
+ * Every number of a file passes one of these calls, with its bounds beside it: a width of 2^40
+ * or an epsilon of NaN is refused with the key's name before anything is allocated by it.
+ * Comparisons are written so that a NaN fails them. */
 #include "engine/model/arch.h"
 
 #include <stdio.h>
@@ -33,6 +37,8 @@ const architecture *arch_named(gguf_text name)
     return NULL;
 }
 
+/* An architecture that has no row is refused: its tensors may have the names and shapes that
+ * we know and mean something else. */
 err arch_of(const gguf *g, const architecture **out, fault *why)
 {
     static const char key[] = "general.architecture";
@@ -52,6 +58,7 @@ const char *arch_feature_text(size_t i)
     return texts[i];
 }
 
+/* Both parts are ours and short: no key is cut. */
 static const char *full(const arch_keys *k, const char *key, key_name out)
 {
     snprintf(out, sizeof(key_name), "%s.%s", k->arch->name, key);
@@ -65,6 +72,7 @@ err arch_fault(const arch_keys *k, err e, const char *key)
     return fault_name(k->why, e, full(k, key, name));
 }
 
+/* Where 0 stands for "there is no default", it is no valid size either. */
 err arch_size(const arch_keys *k, const char *key, size_t otherwise, size_t max, size_t *out)
 {
     key_name name;
@@ -113,6 +121,8 @@ err arch_text(const arch_keys *k, const char *key, gguf_text *out)
     return ERR_OK;
 }
 
+/* A list or a number has the wrong type for a text, so only ERR_MISSING says that there is
+ * none. */
 bool arch_has_key(const arch_keys *k, const char *key)
 {
     key_name name;

@@ -1,4 +1,23 @@
-/* matrix.c - packing of weights, and their product with rows of activations. */
+/* matrix.c - packing of weights, and their product with rows of activations.
+ *
+ * A row of the file is one output: its D inputs lie side by side. A kernel wants the reverse,
+ * 16 outputs for one input, because then a lane is an output, a number of x is broadcast to all
+ * lanes, and no sum ever crosses them (which is what makes every twin bit-exact, kern_avx2.c).
+ * So rows are repacked once, at load, into panels of 16:
+ *
+ *   file    row 0: k0 k1 k2 ...    panel 0: k0 of rows 0..15 | k1 of rows 0..15 | ...
+ *           row 1: k0 k1 k2 ...    panel 1: the same of rows 16..31
+ *
+ *   F32, F16, BF16   [D,16] in the file's own bits, widened when they are multiplied
+ *   Q8_0             scales [D/32,16] halves, zeros to 64 bytes, then [D/32] groups of
+ *                    [8,16,4] bytes: four inputs of 16 outputs are one dpbusd; + 128, as it
+ *                    wants them unsigned
+ *   packed types     kern_quants.h: 2 to 6 bits a weight stay 2 to 6 bits
+ *
+ * A panel is read from its first byte to its last for all rows of a step, by one core, so
+ * hardware prefetch sees one stream, and a step of many rows costs hardly more memory traffic
+ * than one of a single row. The mapping is not used after load but for the embedding: its pages
+ * may go. */
 #include "engine/model/matrix.h"
 
 #include <assert.h>
@@ -29,6 +48,7 @@ static void pack_F16(uint8_t *panel, const uint8_t *row, size_t D, size_t o)
     for (size_t k = 0; k < D; k++) memcpy(panel + (k * KERN_PANEL + o) * 2, row + k * 2, 2);
 }
 
+/* Both are moved as 16 bits; which they are is the kernel's business. */
 #define pack_BF16 pack_F16
 
 /* A file's block is a half scale and 32 signed bytes. */
@@ -48,6 +68,8 @@ static void read_F32(const uint8_t *row, size_t D, float *out)
     memcpy(out, row, D * sizeof *out);
 }
 
+/* Reading rows is for embeddings and for the cache's own factors: not hot, so it goes
+ * through the one definition of a half. */
 static void read_F16(const uint8_t *row, size_t D, float *out)
 {
     for (size_t k = 0; k < D; k++) {
@@ -114,6 +136,7 @@ static const matrix_type types[] = {
 #undef MATRIX
 };
 
+/* 14 rows, asked at load and once a row of an embedding. */
 static const matrix_type *find_type(gguf_type id)
 {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
@@ -138,6 +161,7 @@ bool matrix_type_wants_int8(gguf_type type)
     return known && known->int8;
 }
 
+/* Panels begin cache lines: kernels load them aligned. */
 static size_t panel_bytes_of(const matrix_type *type, size_t cols)
 {
     return (type->panel_bytes(cols) + 63) / 64 * 64;
@@ -152,6 +176,8 @@ size_t matrix_bytes(const gguf_tensor *t)
     return (rows + KERN_PANEL - 1) / KERN_PANEL * panel_bytes_of(type, t->dim[0]);
 }
 
+/* The last panel is cleared first, since its missing rows are multiplied too: by zeros, not
+ * by what malloc left, which could be NaN and slow. */
 err matrix_open(matrix *m, const gguf_tensor *t)
 {
     const matrix_type *type = find_type(t->type);
@@ -212,6 +238,8 @@ static void multiply_cut(kern_panel p, panel_kernel *kernel, size_t outputs)
     }
 }
 
+/* Two panels go together where the kernel takes two and both are whole (kern_avx512_panels.c
+ * says why); which panels meet depends on the caller's cut, and shows in no bit. */
 void matrix_multiply(const matrix *m, const kern *k, const matrix_input *in, size_t first,
                      size_t last, float *y, size_t y_stride)
 {

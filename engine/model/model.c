@@ -43,6 +43,8 @@ bool model_is_mha(const model *m)
     return m->G == m->H;
 }
 
+/* Row by row from the mapping: an embedding of 100,000 rows in floats would be larger than
+ * the model. */
 void model_embed(const model *m, int32_t id, float *x)
 {
     assert(id >= 0 && (size_t)id < m->V);
@@ -63,7 +65,8 @@ static void add_bias(float *x, const float *bias, size_t rows, size_t width)
         for (size_t i = 0; i < width; i++) x[t * width + i] += bias[i];
 }
 
-/* Each of `heads` [C] by itself, where there is a gain. */
+/* Each of `heads` [C] by itself, where there is a gain. A head at a time: the norm is over C
+ * numbers, whatever heads share the row. */
 static void norm_heads(const model *m, const kern *hot, float *x, const float *gain,
                        size_t heads)
 {

@@ -1,4 +1,9 @@
-/* model_keys.c - sizes, scales, windows and angles, key by key. */
+/* model_keys.c - sizes, scales, windows and angles, key by key.
+ *
+ * Where a file is silent, the default is what the reference implementation of that architecture
+ * assumes (llama.cpp's loader; Hugging Face's configuration of the family), not what is usual.
+ * Bounds are far above any model there is, and low enough that no product of two of them
+ * overflows: they are what a fuzzed file meets. */
 #include "engine/model/model_keys.h"
 
 #include <math.h>
@@ -28,6 +33,8 @@ static err read_heads(model *m, const arch_keys *k)
     return ERR_OK;
 }
 
+/* A qwen3moe file's feed_forward_length may be that of all used experts together; where one
+ * expert's is given, that counts. */
 static err read_experts(model *m, const arch_keys *k)
 {
     if (k->arch->has & ARCH_EXPERTS)
@@ -40,6 +47,8 @@ static err read_experts(model *m, const arch_keys *k)
     return arch_size(k, "expert_feed_forward_length", m->F, MAX_WIDTH, &m->F);
 }
 
+/* Gemma 2 of 27 B scales by D/H instead of C, and nothing in its file says so but its number
+ * of layers (arch.def: wide). */
 static err read_scales(model *m, const arch_keys *k)
 {
     const bool caps = k->arch->has & ARCH_CAPS, wide = k->arch->wide == m->L;
@@ -59,6 +68,7 @@ static err read_scales(model *m, const arch_keys *k)
     return ERR_OK;
 }
 
+/* In this order, since later keys have earlier sizes as their defaults and bounds. */
 err model_read_sizes(model *m, const arch_keys *k)
 {
     double eps;
@@ -80,7 +90,9 @@ err model_read_sizes(model *m, const arch_keys *k)
 
 /* --- windows --- */
 
-/* The list form of the pattern: does a window slide over layer l? */
+/* The list form of the pattern: does a window slide over layer l? True means a window. The
+ * list is read where it lies; bytes other than 0 and 1 were refused when the file was
+ * opened. */
 static err read_list(model *m, const arch_keys *k, const char *key, size_t window)
 {
     char name[128];
@@ -125,6 +137,8 @@ static bool is_word(gguf_text text, const char *word)
     return text.n == strlen(word) && memcmp(text.at, word, text.n) == 0;
 }
 
+/* Defaults are the paper's: 32 and 1 turns are where pairs keep their angle, and where they
+ * are scaled. */
 static err read_yarn(const model *m, const arch_keys *k, rope_rule *r)
 {
     TRY(arch_real(k, "rope.scaling.yarn_ext_factor", 1, 1, &r->blend));
@@ -134,6 +148,8 @@ static err read_yarn(const model *m, const arch_keys *k, rope_rule *r)
                      (double)MAX_CTX, &r->original);
 }
 
+/* rope.scale_linear is what files had before rope.scaling.factor; the newer key wins. A type
+ * that is not known is refused: wrong angles give fluent nonsense. */
 static err read_scaling(const model *m, const arch_keys *k, rope_rule *r)
 {
     static const char type_key[] = "rope.scaling.type";
@@ -179,6 +195,7 @@ static err read_factors(const model *m, const arch_keys *k, rope_rule *r)
     return ERR_OK;
 }
 
+/* A base of 1 or less would turn all pairs alike. */
 static err read_rule(const model *m, const arch_keys *k, rope_rule *r)
 {
     *r = (rope_rule){.halves = k->arch->has & ARCH_HALVES, .scale = 1, .size = 1};
@@ -190,6 +207,7 @@ static err read_rule(const model *m, const arch_keys *k, rope_rule *r)
     return read_factors(m, k, r);
 }
 
+/* Gemma 3 has a second base for layers with a window, and no scaling there. */
 err model_read_positions(model *m, const arch_keys *k, rope_rule *rules)
 {
     rope_rule *own = &rules[1];
@@ -202,6 +220,7 @@ err model_read_positions(model *m, const arch_keys *k, rope_rule *rules)
     return arch_real(k, "rope.freq_base_swa", 10000, max_base, &own->base);
 }
 
+/* Layers share tables: at 131,072 positions one has 64 MB for a head of 64. */
 err model_open_ropes(model *m, const rope_rule *rules)
 {
     const bool local = rules[1].n;

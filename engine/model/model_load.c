@@ -1,5 +1,11 @@
 /* model_load.c - from a GGUF file to packed weights: every tensor's name, type and shape is
- * checked against tables before anything is allocated for it. */
+ * checked against tables before anything is allocated for it.
+ *
+ * Sizes come from keys and are the file's claim; a tensor with that shape is the proof, since
+ * its bytes are really there. So what is allocated is bounded by the file's size, however
+ * absurd a key is: layers by the number of tensors, angles last of all. What a loader does not
+ * know, it refuses by name: a bias or a part that was passed over would give a model that
+ * answers, and wrongly. */
 #include "engine/model/model_load.h"
 
 #include <stdint.h>
@@ -47,7 +53,8 @@ static err find_tensor(const loader *o, const char *name, const size_t shape[3],
     return ERR_OK;
 }
 
-/* Rows first .. first+rows-1 of a tensor, all planes counted through, as one of their own. */
+/* Rows first .. first+rows-1 of a tensor, all planes counted through, as one of their own.
+ * Views, not copies: a fused or stacked tensor is packed from where it lies. */
 static gguf_tensor rows_of(const gguf_tensor *t, size_t first, size_t rows)
 {
     const size_t row_bytes = t->bytes / (t->dim[1] * t->dim[2]);
@@ -61,6 +68,8 @@ static gguf_tensor rows_of(const gguf_tensor *t, size_t first, size_t rows)
     return part;
 }
 
+/* What is packed is counted, since `serve` says before loading what it will take
+ * (model_measure) and is held to it. */
 static err open_matrix(loader *o, matrix *w, const gguf_tensor *t, const char *name)
 {
     const err e = matrix_open(w, t);
@@ -81,7 +90,8 @@ typedef struct layer_vector {
     unsigned feature;
 } layer_vector;
 
-/* Room for n floats among the model's vectors. */
+/* Room for n floats among the model's vectors. One allocation for all of them: a layer has
+ * up to nine, of a few kilobytes. */
 static float *take(model *m, size_t n)
 {
     float *p = m->vectors + m->vector_floats;
@@ -102,6 +112,8 @@ static err read_vector(loader *o, const char *name, size_t n, float **out)
     return ERR_OK;
 }
 
+/* A table with offsets, since all are read alike. A bias that the file has counts even where
+ * the architecture does not ask for one: Qwen 2 files of other names have it. */
 static err read_vectors(loader *o)
 {
     const model *m = o->m;
@@ -144,6 +156,7 @@ typedef struct layer_weight {
     size_t rows, cols;
 } layer_weight;
 
+/* Packing is the larger part of loading: one matrix after the other, each row touched once. */
 static err open_weights(loader *o, const layer_weight *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -175,7 +188,8 @@ static err open_fused(loader *o, const char *part, const layer_weight *list, siz
 }
 
 /* Rows of the file that K and V come from: `first`, then those of V behind them, or a tensor
- * of its own each. */
+ * of its own each. The cache projects with Wk and Wv themselves where it rebuilds keys in
+ * floats, so it needs the rows as the file has them. */
 static void note_kv(model_layer *layer, const gguf_tensor *k, const gguf_tensor *v,
                     size_t first, size_t E)
 {
@@ -185,7 +199,8 @@ static void note_kv(model_layer *layer, const gguf_tensor *k, const gguf_tensor 
     layer->v_file = &layer->kv[1];
 }
 
-/* Of tensors that may be missing, which loading finds out. */
+/* Of tensors that may be missing, which loading finds out. Every layer must: what is rebuilt
+ * has one format for the whole context. */
 static bool find_int8_kv(loader *o)
 {
     const bool fused = o->m->arch->has & ARCH_FUSED;
@@ -242,7 +257,8 @@ static err open_ffn(loader *o)
     return open_weights(o, &down, 1);
 }
 
-/* One kind of the experts' matrices: planes of a tensor [X,rows,cols]. */
+/* One kind of the experts' matrices: planes of a tensor [X,rows,cols]. Experts are stacked
+ * in one tensor; each becomes a matrix of its own, because a step multiplies by few of them. */
 static err open_planes(loader *o, const char *part, size_t at, size_t rows, size_t cols)
 {
     model *m = o->m;
@@ -273,7 +289,8 @@ static err open_experts(loader *o)
     return open_planes(o, "ffn_down_exps.weight", offsetof(model_ffn, down), m->D, m->F);
 }
 
-/* Parts that exist in the wild and would be passed over in silence. */
+/* Parts that exist in the wild and would be passed over in silence. Of parts with a meaning
+ * of their own in some architecture; what is merely unused is not looked at. */
 static err refuse_others(loader *o)
 {
     static const char *const parts[] = {
@@ -288,6 +305,8 @@ static err refuse_others(loader *o)
 
 /* --- the whole --- */
 
+/* Tied weights are the embedding once more, packed: as an output it is multiplied, as an
+ * embedding it is read by rows. */
 static err open_ends(loader *o)
 {
     static const char *const names[] = {"output.weight", "token_embd.weight"};
@@ -307,7 +326,8 @@ static err open_ends(loader *o)
     return read_vector(o, "output_norm.weight", m->D, &m->output_norm);
 }
 
-/* Rows past the last token are padding. */
+/* Rows past the last token are padding. A vocabulary is often padded to a multiple of 64 for
+ * GPUs; the tokenizer's length is the true one, and ids beyond it must never be sampled. */
 static err find_embedding(loader *o)
 {
     static const char name[] = "token_embd.weight";
@@ -334,6 +354,8 @@ static err open_layer(loader *o)
     return refuse_others(o);
 }
 
+/* A model trained for a million positions would have tables of gigabytes that nobody asked
+ * for. */
 static size_t choose_ctx(const model *m, size_t ctx)
 {
     return ctx ? ctx : (m->ctx_train < DEFAULT_CTX ? m->ctx_train : DEFAULT_CTX);

@@ -1,4 +1,14 @@
-/* quantize.c - weights into blocks: rounding for floats, a search for Q4_K. */
+/* quantize.c - weights into blocks: rounding for floats, a search for Q4_K.
+ *
+ * A Q4_K block has 8 sub-blocks of 32 numbers, x ~ d * s_j * code - d_min * m_j:
+ *
+ *   1  each sub-block alone: 11 guesses of its range, codes and least-squares fit in turns
+ *   2  d and d_min from the largest scale and minimum, s_j and m_j rounded to 6 bits
+ *   3  s_j and m_j among their 3 x 3 neighbours, codes anew; d and d_min by least squares, in
+ *      turns while the error falls
+ *
+ * Each turn only counts if it lowers the squared error. No importance matrix: a converter has
+ * the weights and nothing that runs through them. */
 #include "engine/model/quantize.h"
 
 #include <assert.h>
@@ -31,6 +41,8 @@ static void write_F16(const float *x, size_t n, uint8_t *out)
     }
 }
 
+/* Nearest even by hand: half of the last place is added, and one more where the last bit
+ * kept is odd. */
 static void write_BF16(const float *x, size_t n, uint8_t *out)
 {
     for (size_t i = 0; i < n; i++) {
@@ -52,6 +64,7 @@ static float half_scale(float scale, uint8_t *out)
     return kern_float(half);
 }
 
+/* Codes are by the scale as the file will have it, or the reader would multiply by another. */
 static void write_Q8_0(const float *x, size_t n, uint8_t *out)
 {
     for (size_t g = 0; g < n / 32; g++, x += 32, out += 34) {
@@ -76,7 +89,9 @@ typedef struct fit {
     float scale, minimum;
 } fit;
 
-/* The codes next to x, and what they are off by, squared and summed. */
+/* The codes next to x, and what they are off by, squared and summed. The hottest of all: a
+ * block asks for it some 500 times. A cast of at + 0.5 instead of lrintf lets the compiler
+ * do eight at once. */
 static float find_codes(const float *x, fit f, uint8_t *q)
 {
     const float inverse = f.scale > 0 ? 1 / f.scale : 0;
@@ -93,7 +108,8 @@ static float find_codes(const float *x, fit f, uint8_t *q)
     return error;
 }
 
-/* Scale and minimum of least squared error for these codes. */
+/* Scale and minimum of least squared error for these codes. Two unknowns, linear: the normal
+ * equations. A minimum that would be negative is held at 0, which leaves one. */
 static fit fit_codes(const float *x, const uint8_t *q)
 {
     float sum_q = 0, sum_qq = 0, sum_x = 0, sum_xq = 0, spread;
@@ -134,6 +150,8 @@ static void descend(const float *x, fit f, fit *best, float *least)
     }
 }
 
+/* A range a little narrower than the data's clips the outermost number and serves the others
+ * better; one a little wider may meet more of them. */
 static fit search_sub(const float *x)
 {
     float low = 0, high = x[0], least = INFINITY;
@@ -161,7 +179,9 @@ static uint8_t round_step(float x, float unit)
     return unit > 0 ? (uint8_t)(clamp(x / unit, 0, STEPS) + 0.5f) : 0;
 }
 
-/* The best pair for a sub-block among those next to b's, which it becomes; its error. */
+/* The best pair for a sub-block among those next to b's, which it becomes; its error.
+ * Rounding scale and minimum apart from each other is not the best pair; nine pairs are
+ * cheap to try. */
 static float search_steps(block *b, const float *x, int j)
 {
     const int scale = b->scale[j], minimum = b->minimum[j];
@@ -189,7 +209,8 @@ static void search_block_steps(block *b, const float *x)
     for (int j = 0; j < SUBS; j++) b->error += search_steps(b, x + j * SUB, j);
 }
 
-/* The two halves of least squared error for b's steps and codes. */
+/* The two halves of least squared error for b's steps and codes. In double: sums of 256
+ * products of 6-bit steps and 4-bit codes. */
 static void fit_halves(block *b, const float *x)
 {
     double aa = 0, ab = 0, bb = 0, xa = 0, xb = 0, spread;
@@ -278,6 +299,8 @@ static const writer writers[] = {{GGUF_F32, write_F32},
                                  {GGUF_Q8_0, write_Q8_0},
                                  {GGUF_Q4_K, write_Q4_K}};
 
+/* As many rows as a converter offers; what it cannot write it refuses before it reads a
+ * weight. */
 static const writer *find_writer(gguf_type type)
 {
     for (size_t i = 0; i < sizeof writers / sizeof writers[0]; i++)

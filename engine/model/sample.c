@@ -1,4 +1,11 @@
-/* sample.c - the rules in their order, then one draw. */
+/* sample.c - the rules in their order, then one draw.
+ *
+ *   logits -> penalties, bias -> greedy: the best id
+ *                             -> min_p, top_k -> softmax at a temperature -> top_p -> draw
+ *
+ * Nothing is sorted that need not be: without top_k and top_p all candidates stay in the order
+ * of their ids and the draw walks them. Sums of probabilities are double, in that same order,
+ * so that a seed gives the same token wherever logits and expf have the same bits. */
 #include "engine/model/sample.h"
 
 #include <assert.h>
@@ -25,6 +32,8 @@ struct sampler {
     size_t n_tokens;
 };
 
+/* All memory is taken here, some 20 bytes a token of the vocabulary: picking allocates nothing.
+ */
 err sampler_new(sampler **out, size_t V, const sample_params *p)
 {
     sampler *s = calloc(1, sizeof *s);
@@ -53,6 +62,8 @@ void sampler_free(sampler *s)
     free(s);
 }
 
+/* Ids seen are kept as a list too: a penalty then touches as many logits as there are
+ * different tokens, not V. */
 void sampler_see_prompt(sampler *s, int32_t id)
 {
     assert(id >= 0 && (size_t)id < s->V);
@@ -66,7 +77,8 @@ void sampler_see_answer(sampler *s, int32_t id)
     s->answered[id]++;
 }
 
-/* The next of 2^53 values in [0, 1). splitmix64: Steele, Lea, Flood, OOPSLA 2014. */
+/* The next of 2^53 values in [0, 1). splitmix64: Steele, Lea, Flood, OOPSLA 2014. 53 bits
+ * are what a double holds between 0 and 1 in equal steps. */
 static double draw(sampler *s)
 {
     uint64_t z = s->state += 0x9e3779b97f4a7c15u;
@@ -76,6 +88,9 @@ static double draw(sampler *s)
     return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 
+/* As OpenAI and llama.cpp have it: repetition multiplies, so its sense depends on the sign;
+ * presence and frequency subtract. Bias comes last, so that -100 bans whatever the penalties
+ * did. */
 static void penalize(const sampler *s, float *logits)
 {
     const sample_params *p = &s->p;
@@ -97,6 +112,7 @@ static void penalize(const sampler *s, float *logits)
     }
 }
 
+/* Strictly greater: of equal logits the lower id wins, here as in every sort below. */
 int32_t sample_best_id(const float *logits, size_t V)
 {
     size_t best = 0;
@@ -115,7 +131,10 @@ static int by_logit(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* All that temperature, top_k and min_p leave, best first where an order is needed. */
+/* All that temperature, top_k and min_p leave, best first where an order is needed. min_p is
+ * a bound on the probability relative to the best one, which is one on the logit: no softmax
+ * is needed for it. Logits are divided by the temperature in expf alone, after the best was
+ * taken off, so nothing overflows. */
 static size_t list_candidates(sampler *s, const float *logits)
 {
     const sample_params *p = &s->p;
@@ -142,6 +161,7 @@ static double mass(const sampler *s, size_t n)
     return sum;
 }
 
+/* The last candidate takes what rounding left of the draw. */
 int32_t sampler_pick(sampler *s, float *logits)
 {
     double total, at;
@@ -169,6 +189,7 @@ int32_t sampler_pick(sampler *s, float *logits)
     return s->list[n - 1].id;
 }
 
+/* In double: a float sum of 100,000 terms would be rounded 100,000 times. */
 double sample_log_sum(const float *logits, size_t V)
 {
     const double best = logits[sample_best_id(logits, V)]; /* so that no exp overflows */
@@ -178,6 +199,7 @@ double sample_log_sum(const float *logits, size_t V)
     return best + log(sum);
 }
 
+/* Insertion into a short list: k is at most 20, and nearly every logit is below its last. */
 void sample_best(const float *logits, size_t V, size_t k, sample_top *best)
 {
     const double all = k ? sample_log_sum(logits, V) : 0;

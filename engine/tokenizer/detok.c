@@ -1,4 +1,6 @@
-/* detok.c - the streaming detokenizer: bytes in, whole characters out. */
+/* detok.c - the streaming detokenizer: bytes in, whole characters out. Byte by byte, since a
+ * token is a few bytes and four held ones are the whole state, which a fork copies by
+ * assignment. */
 #include "engine/tokenizer/detok.h"
 
 #include <string.h>
@@ -33,6 +35,7 @@ static size_t flush(detok *d, char *out)
     return written;
 }
 
+/* DETOK_GROWTH holds since each byte is written at most once, as itself or as U+FFFD. */
 size_t detok_push(detok *d, const char *bytes, size_t n, char *out)
 {
     size_t written = 0;

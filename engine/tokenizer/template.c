@@ -1,4 +1,10 @@
-/* template.c - control tokens by id, and what is between them as plain text. */
+/* template.c - control tokens by id, and what is between them as plain text.
+ *
+ * A template in a file is a program in Jinja. It is not run, it is recognised: a row of
+ * templates.def whose mark it holds says how that family writes a turn. Between two control
+ * tokens all text, of the form and of the message, is joined before it is encoded, since a
+ * tokenizer may merge across that border, and the reference renders first and encodes
+ * afterwards. */
 #include "engine/tokenizer/template.h"
 
 #include <stdlib.h>
@@ -25,7 +31,8 @@ static const char hole[] = "{}";
 
 /* --- which one --- */
 
-/* Are all of these, with spaces between them, control tokens? */
+/* Are all of these, with spaces between them, control tokens? A file may carry another
+ * family's template: without its tokens it cannot be written. */
 static bool has_tokens(const tokenizer *t, const char *needs)
 {
     for (size_t n; *needs; needs += n + (needs[n] == ' ')) {
@@ -117,6 +124,7 @@ static err flush(writer *w)
     return ERR_OK;
 }
 
+/* A form that begins with BOS and a vocabulary that adds one give a single one. */
 static err write_control(writer *w, int32_t id)
 {
     TRY(flush(w));
@@ -142,6 +150,7 @@ static err write_form(writer *w, const char *text, size_t n)
     return ERR_OK;
 }
 
+/* Jinja's trim, which is Python's strip over ASCII. */
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -193,6 +202,7 @@ static role role_of(const template_message *m)
     return r < ROLES ? r : USER;
 }
 
+/* With FOLD a system message waits for the next turn of the user, whose content it begins. */
 static err write_message(writer *w, const template_message *m)
 {
     const role r = role_of(m);
@@ -243,6 +253,7 @@ static size_t most_bytes(const writer *w, const template_message *messages, size
     return bytes + 2 * (n + 2) * longest; /* twice: what is folded stands in a turn */
 }
 
+/* Room for the longest outcome is taken first, so that writing checks nothing. */
 err template_encode(const tokenizer *t, const template_message *messages, size_t n,
                     bool generate, int32_t **ids, size_t *count)
 {

@@ -45,6 +45,8 @@ static int alphabet_byte(unsigned c)
     return 0xad;
 }
 
+/* Every character of the alphabet is below U+0800, so of two bytes at most; a token with any
+ * other is one that no text can become. */
 static bool spell(gguf_text raw, char *out, size_t *n)
 {
     size_t written = 0;
@@ -122,6 +124,7 @@ static err read_each_merge(bpe *b, const gguf_array *list)
     return e;
 }
 
+/* A table by pair: merging asks for the rank of two ids, and never for the text of the rule. */
 static err read_merges(bpe *b, const gguf *g)
 {
     gguf_array list;
@@ -207,6 +210,8 @@ static bool pair(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
     return true;
 }
 
+/* A word that is a token as a whole needs no merges, but only where the family's own
+ * tokenizer skips them too: merging may give another result. */
 static err encode_piece(void *arg, gguf_text text)
 {
     encoder *x = arg;

@@ -1,8 +1,14 @@
-/* tok_merge.c - pairs of neighbours are merged, the best first. */
+/* tok_merge.c - pairs of neighbours are merged, the best first.
+ *
+ * The plain way looks for the best pair again after every merge, n^2 steps, which a message of
+ * a megabyte without a space would turn into minutes. Here every pair is proposed when it comes
+ * to be, to a heap; a proposal whose pair has changed meanwhile is dropped when its turn comes.
+ */
 #include "engine/tokenizer/tok_merge.h"
 
 #include <stdlib.h>
 
+/* Memory is kept from piece to piece: most are words of a few bytes. */
 err tok_merge_begin(tok_merge *m, const char *text, size_t n)
 {
     const size_t room = n < 256 ? 256 : 2 * n;
@@ -38,6 +44,8 @@ void tok_merge_put(tok_merge *m, size_t at, int32_t id)
     m->last = (uint32_t)at;
 }
 
+/* Rank above position in one number: one comparison says which is better and, of equals,
+ * which stands further left. */
 static void heap_push(tok_merge *m, uint64_t item)
 {
     size_t i = m->n_heap++;

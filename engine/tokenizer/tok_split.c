@@ -1,4 +1,10 @@
-/* tok_split.c - text is cut by patterns, one after the other. */
+/* tok_split.c - text is cut by patterns, one after the other.
+ *
+ * PCRE2 with just-in-time code: a scanner by hand would have to be written once for every
+ * family of models, and held to the pattern that its own tokenizer has. Patterns are ours
+ * (pretokenizers.def), never the file's: a file only names one. Text is another's, so each call
+ * has a limit of steps in proportion to its length; patterns are compiled once, and what a
+ * match needs is a call's own, so threads share nothing. */
 #include "engine/tokenizer/tok_split.h"
 
 #include <stdlib.h>
@@ -36,6 +42,8 @@ typedef struct splitting {
     void *arg;
 } splitting;
 
+/* UCP, so that \d, \w and (?i:) mean Unicode's; JIT may be forbidden (SELinux, no
+ * executable memory), and then it is slower and right. */
 static err compile(tok_split *s)
 {
     const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE;
@@ -51,6 +59,8 @@ static err compile(tok_split *s)
     return ERR_OK;
 }
 
+/* A name that is not in the table is refused, as with architectures: another cut gives other
+ * ids, and a model that is a little worse without anybody knowing why. */
 err tok_split_open(tok_split **out, gguf_text name)
 {
     const size_t n = sizeof pretokenizers / sizeof pretokenizers[0];
@@ -106,7 +116,8 @@ static range find(const splitting *x, const pcre2_code *code, gguf_text text, si
     return (range){ends[0], ends[1]};
 }
 
-/* Cut by pattern number i: what it matches and what lies between, then each by the next. */
+/* Cut by pattern number i: what it matches and what lies between, then each by the next.
+ * Depth is that of the row, seven at most, whatever the text. */
 static err cut(const splitting *x, size_t i, gguf_text text)
 {
     const pcre2_code *code = x->s->code[i];

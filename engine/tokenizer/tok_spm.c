@@ -61,6 +61,7 @@ static uint32_t rank_of(float score)
     return bits >> 31 ? bits : ~bits & 0x7fffffffu;
 }
 
+/* A NaN would have no place in the order. */
 static err read_scores(spm *s, const gguf *g, size_t V)
 {
     gguf_array list;
@@ -86,6 +87,8 @@ static bool is_cut(const char *text, size_t i)
     return text[i] == ' ' && text[i - 1] != ' ';
 }
 
+/* Cutting at spaces makes a long text many short ones, whose heaps stay small; it is allowed
+ * where no token spans a cut. */
 static bool has_no_cut(const tok_words *w)
 {
     for (size_t slot = 0; slot <= w->mask; slot++) {
@@ -182,6 +185,7 @@ static err encode_piece(tok_merge *m, const char *text, size_t n, int32_t *ids, 
     return ERR_OK;
 }
 
+/* Pieces end before a space, since words begin with theirs. */
 static err encode_all(tok_merge *m, gguf_text text, int32_t *ids, size_t *count)
 {
     const spm *s = m->state;
@@ -194,6 +198,8 @@ static err encode_all(tok_merge *m, gguf_text text, int32_t *ids, size_t *count)
     return ERR_OK;
 }
 
+/* The space in front is part of the text that is merged: "Hi" and " Hi" must be the same
+ * tokens. */
 static err spm_encode(const void *state, gguf_text text, bool inside, int32_t *ids,
                       size_t *count)
 {

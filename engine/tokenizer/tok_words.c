@@ -1,10 +1,15 @@
-/* tok_words.c - the words of a vocabulary, found by their bytes. */
+/* tok_words.c - the words of a vocabulary, found by their bytes.
+ *
+ * Ids alone are in the table, 4 bytes a place at half load, so that a vocabulary of 150,000
+ * words has 2 MB: what they are compared with lies in the pieces. */
 #include "engine/tokenizer/tok_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* The end of MurmurHash3 (Appleby, public domain): FNV's low bits are weak, and they pick
+ * the place. */
 size_t tok_scramble(uint64_t x)
 {
     x ^= x >> 33;
@@ -43,11 +48,14 @@ static int32_t *word_place(const tok_words *w, const char *bytes, size_t n)
     return &w->ids[i];
 }
 
+/* Most candidates of a merge are no words, and longer ones than any word are not even
+ * hashed. */
 int32_t tok_words_find(const tok_words *w, const char *bytes, size_t n)
 {
     return n <= w->longest ? *word_place(w, bytes, n) : NO_ID;
 }
 
+/* Of words with the same bytes the first counts, as in the reference implementations. */
 err tok_words_read(tok_words *w, const tok_vocab *v, unsigned types)
 {
     const size_t size = tok_table_size(v->n);

@@ -1,4 +1,14 @@
-/* tokenizer.c - what all vocabularies share: pieces, special tokens, the keys of the file. */
+/* tokenizer.c - what all vocabularies share: pieces, special tokens, the keys of the file.
+ *
+ * Text is read from left to right. Where a special token is written out and may be recognised,
+ * what came before it goes to the kind (tok_bpe, tok_spm) and its id stands by itself:
+ *
+ *   "<|im_start|>user\nHi"   [special] [kind: "user\nHi"]   SPECIALS: a template's own text
+ *                            [kind: all of it]             PLAIN: what a user wrote
+ *
+ * A token's bytes are kept as they are in text, not as the file spells them, so decoding is a
+ * copy. The file is not trusted: what a kind cannot spell becomes a token that no text
+ * contains. */
 #include "engine/tokenizer/tokenizer.h"
 
 #include <stdlib.h>
@@ -56,6 +66,8 @@ struct tokenizer {
 
 /* --- reading --- */
 
+/* tokenizer.ggml.model names the algorithm; which cut a byte-level one has is a key of its
+ * own. */
 static err read_kind(tokenizer *t, const gguf *g)
 {
     static const struct {
@@ -101,6 +113,7 @@ static bool is_special(uint8_t type)
     return type == TOK_UNKNOWN || type == TOK_CONTROL || type == TOK_USER;
 }
 
+/* No sscanf: it would take "0x+A" and a sign. */
 static int hex_digit(char c)
 {
     static const char digits[] = "0123456789ABCDEFabcdef";
@@ -134,6 +147,8 @@ static size_t read_piece(tokenizer *t, size_t i, gguf_text raw, char *out)
     return n;
 }
 
+/* A token is never longer than it is spelled, so the bytes of the list, with its lengths,
+ * are room enough for all. */
 static err read_tokens(tokenizer *t, const gguf *g, gguf_array *list)
 {
     TRY(gguf_get_array(g, key_tokens, list));
@@ -146,6 +161,7 @@ static err read_tokens(tokenizer *t, const gguf *g, gguf_array *list)
     return t->piece && t->type && t->bytes ? ERR_OK : ERR_NOMEM;
 }
 
+/* The longest piece is what a stop string or an answer's text must leave room for. */
 static err read_pieces(tokenizer *t, const gguf *g, fault *why)
 {
     gguf_array list;
@@ -162,6 +178,8 @@ static err read_pieces(tokenizer *t, const gguf *g, fault *why)
     return ERR_OK;
 }
 
+/* By id last, so that of two tokens with the same bytes the lower comes first, as the search
+ * expects. */
 static int by_bytes(const void *a, const void *b, void *arg)
 {
     const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
@@ -174,6 +192,8 @@ static int by_bytes(const void *a, const void *b, void *arg)
     return (i > j) - (i < j);
 }
 
+/* Sorted by bytes, those with a common beginning are neighbours: a search narrows one range,
+ * byte by byte, and needs no tree. */
 static err read_specials(tokenizer *t)
 {
     size_t n = 0;
@@ -190,6 +210,7 @@ static err read_specials(tokenizer *t)
     return ERR_OK;
 }
 
+/* An id outside the vocabulary would be read as one later, so it is refused here. */
 static err read_id(const tokenizer *t, const gguf *g, const char *key, int32_t *id, fault *why)
 {
     uint64_t value;
@@ -212,6 +233,8 @@ static void make_control(tokenizer *t, int32_t id)
     if (id != TOKENIZER_NONE && t->type[id] == TOK_USER) t->type[id] = TOK_CONTROL;
 }
 
+/* Every end that is known counts: files often name only one as EOS, and a model that ends
+ * its turn with another would go on talking to itself. */
 static err read_roles(tokenizer *t, const gguf *g, fault *why)
 {
     TRY(read_id(t, g, key_bos, &t->bos, why));
@@ -231,6 +254,7 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
     return ERR_OK;
 }
 
+/* A vocabulary without a BOS cannot add one, whatever the key says. */
 static err read_adds_bos(tokenizer *t, const gguf *g)
 {
     const err e = gguf_get_bool(g, key_adds_bos, &t->adds_bos);
@@ -264,6 +288,8 @@ static err read_template(tokenizer *t, const gguf *g)
     return e == ERR_MISSING ? ERR_OK : e;
 }
 
+/* Pieces first, since roles and kinds look ids up by their bytes; the kind last, since it
+ * needs types that roles have changed. */
 static err read_all(tokenizer *t, const gguf *g, fault *why)
 {
     TRY(tok_blame(why, read_kind(t, g), key_model));
@@ -341,6 +367,7 @@ static int32_t match_special(const tokenizer *t, const char *text, size_t n,
     return best;
 }
 
+/* User-defined tokens are no control tokens: they may stand in plain text. */
 int32_t tokenizer_match(const tokenizer *t, const char *text, size_t n)
 {
     const int32_t id = n ? match_special(t, text, n, TOKENIZER_SPECIALS) : TOKENIZER_NONE;
@@ -370,6 +397,7 @@ size_t tokenizer_most_ids(const tokenizer *t, size_t n)
     return tokenizer_pads(t) ? 2 * n : n;
 }
 
+/* A kind never sees an empty text: SentencePiece would put its space in front of nothing. */
 static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials how, int32_t *ids,
                        size_t *count)
 {
@@ -377,6 +405,8 @@ static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials ho
     return t->kind->encode(t->state, text, how == TOKENIZER_INSIDE, ids, count);
 }
 
+/* A byte that begins no special token is passed over at once: the search would find nothing.
+ * Cost of the rest: the longest special token, at most, for each byte. */
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
                      int32_t *ids, size_t *count)
 {
@@ -441,6 +471,7 @@ bool tokenizer_adds_bos(const tokenizer *t)
     return t->adds_bos;
 }
 
+/* A few ids in a row: a bit a token would be 100 KB for ten of them. */
 bool tokenizer_is_end(const tokenizer *t, int32_t id)
 {
     for (int i = 0; i < END_KEYS + MARKERS; i++)
