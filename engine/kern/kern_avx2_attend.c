@@ -99,8 +99,8 @@ INLINE void softmax_row(const kern_attend *a, size_t t, float *p)
 {
     const __m256 scale = _mm256_set1_ps(a->scale), unseen = _mm256_set1_ps(-INFINITY);
     const size_t n = keys_of(a, t);
-    __m256 top = unseen, sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    float best;
+    __m256 max = unseen, sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    float m;
 
     for (size_t j = 0; j < n; j += 8) {
         const __m256 s = _mm256_mul_ps(times_scale(_mm256_load_ps(p + j), a->k_scale, j),
@@ -109,17 +109,17 @@ INLINE void softmax_row(const kern_attend *a, size_t t, float *p)
         const __m256 score = _mm256_blendv_ps(unseen, a->cap > 0.0f ? cap8(s, a->cap) : s,
                                               seen);
 
-        top = _mm256_max_ps(top, score);
+        max = _mm256_max_ps(max, score);
         _mm256_store_ps(p + j, score);
     }
-    best = max8(top);
+    m = max8(max);
     for (size_t j = 0; j < n; j += 8) {
-        const __m256 e = exp8(_mm256_sub_ps(_mm256_load_ps(p + j), _mm256_set1_ps(best)));
+        const __m256 e = exp8(_mm256_sub_ps(_mm256_load_ps(p + j), _mm256_set1_ps(m)));
 
         sum[j / 8 % 2] = _mm256_add_ps(sum[j / 8 % 2], e);
         _mm256_store_ps(p + j, times_scale(e, a->v_scale, j));
     }
-    a->m[t * a->ml_stride] = best + 0.0f;
+    a->m[t * a->ml_stride] = m + 0.0f;
     a->l[t * a->ml_stride] = fold8(_mm256_add_ps(sum[0], sum[1]));
 }
 

@@ -96,8 +96,8 @@ INLINE void softmax_row(const kern_attend *a, size_t t, float *p)
 {
     const __m512 scale = _mm512_set1_ps(a->scale), unseen = _mm512_set1_ps(-INFINITY);
     const size_t n = keys_of(a, t);
-    __m512 top = unseen, sum = _mm512_setzero_ps();
-    float best;
+    __m512 max = unseen, sum = _mm512_setzero_ps();
+    float m;
 
     for (size_t j = 0; j < n; j += 16) {
         const __m512 s = _mm512_mul_ps(times_scale(_mm512_load_ps(p + j), a->k_scale, j),
@@ -105,17 +105,17 @@ INLINE void softmax_row(const kern_attend *a, size_t t, float *p)
         const __m512 seen = _mm512_mask_mov_ps(unseen, seen16(a, t, j, n),
                                                a->cap > 0.0f ? cap16(s, a->cap) : s);
 
-        top = _mm512_max_ps(top, seen);
+        max = _mm512_max_ps(max, seen);
         _mm512_store_ps(p + j, seen);
     }
-    best = _mm512_reduce_max_ps(top);
+    m = _mm512_reduce_max_ps(max);
     for (size_t j = 0; j < n; j += 16) {
-        const __m512 e = exp16(_mm512_sub_ps(_mm512_load_ps(p + j), _mm512_set1_ps(best)));
+        const __m512 e = exp16(_mm512_sub_ps(_mm512_load_ps(p + j), _mm512_set1_ps(m)));
 
         sum = _mm512_add_ps(sum, e);
         _mm512_store_ps(p + j, times_scale(e, a->v_scale, j));
     }
-    a->m[t * a->ml_stride] = best + 0.0f;
+    a->m[t * a->ml_stride] = m + 0.0f;
     a->l[t * a->ml_stride] = fold16(sum);
 }
 

@@ -82,8 +82,8 @@ INLINE void softmax_row(const kern_attend *a, size_t t, float *p)
 {
     const float32x4_t unseen = vdupq_n_f32(-INFINITY);
     const size_t n = keys_of(a, t);
-    float32x4_t top = unseen, sum[4];
-    float best;
+    float32x4_t max = unseen, sum[4];
+    float m;
 
     for (int i = 0; i < 4; i++) sum[i] = vdupq_n_f32(0.0f);
     for (size_t j = 0; j < n; j += 4) {
@@ -92,17 +92,17 @@ INLINE void softmax_row(const kern_attend *a, size_t t, float *p)
         const float32x4_t score = vbslq_f32(seen4(a, t, j, n),
                                             a->cap > 0.0f ? cap4(s, a->cap) : s, unseen);
 
-        top = vmaxnmq_f32(top, score);
+        max = vmaxnmq_f32(max, score);
         vst1q_f32(p + j, score);
     }
-    best = vmaxnmvq_f32(top);
+    m = vmaxnmvq_f32(max);
     for (size_t j = 0; j < n; j += 4) {
-        const float32x4_t e = exp4(vsubq_f32(vld1q_f32(p + j), vdupq_n_f32(best)));
+        const float32x4_t e = exp4(vsubq_f32(vld1q_f32(p + j), vdupq_n_f32(m)));
 
         sum[j / 4 % 4] = vaddq_f32(sum[j / 4 % 4], e);
         vst1q_f32(p + j, times_scale(e, a->v_scale, j));
     }
-    a->m[t * a->ml_stride] = best + 0.0f;
+    a->m[t * a->ml_stride] = m + 0.0f;
     a->l[t * a->ml_stride] = fold4(
         vaddq_f32(vaddq_f32(sum[0], sum[2]), vaddq_f32(sum[1], sum[3])));
 }

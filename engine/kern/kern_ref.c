@@ -309,14 +309,14 @@ static void attend(const kern_attend *a, read_number *read)
         const float *q = a->q + t * a->q_stride;
         const size_t n = a->first + t < a->n ? a->first + t : a->n;
         const ptrdiff_t low = a->low + (ptrdiff_t)(t * a->slide);
-        float p[KERN_KEYS], sum[16] = {0}, top = -INFINITY;
+        float p[KERN_KEYS], sum[16] = {0}, max = -INFINITY;
 
         for (size_t j = 0; j < n; j++) {
             p[j] = (ptrdiff_t)j < low ? -INFINITY : score(a, q, j, read);
-            if (p[j] > top) top = p[j];
+            if (p[j] > max) max = p[j];
         }
         for (size_t j = 0; j < n; j++) {
-            p[j] = kern_exp_one(p[j] - top);
+            p[j] = kern_exp_one(p[j] - max);
             sum[j % 16] += p[j];
             p[j] *= read_scale(a->v_scale, j);
         }
@@ -326,7 +326,7 @@ static void attend(const kern_attend *a, read_number *read)
             for (size_t j = 0; j < n; j++) o = fmaf(p[j], read(a->v, j * a->v_stride + c), o);
             a->o[t * a->o_stride + c] = o;
         }
-        a->m[t * a->ml_stride] = top + 0.0f; /* one zero, not two */
+        a->m[t * a->ml_stride] = max + 0.0f; /* one zero, not two */
         a->l[t * a->ml_stride] = fold(sum, 16);
     }
 }

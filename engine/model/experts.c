@@ -1,4 +1,4 @@
-/* experts.c - the best of a few scores, and their softmax. */
+/* experts.c - the best of a few logits, and their softmax. */
 #include "engine/model/experts.h"
 
 #include "engine/kern/kern.h"
@@ -18,7 +18,7 @@ static void insert(expert_share *out, size_t n, size_t e)
     out[n].expert = e;
 }
 
-void experts_choose(const float *scores, size_t X, size_t used, expert_share *out)
+void experts_choose(const float *logits, size_t X, size_t used, expert_share *out)
 {
     float top = 0, sum = 0;
 
@@ -26,12 +26,12 @@ void experts_choose(const float *scores, size_t X, size_t used, expert_share *ou
         size_t best = X;
 
         for (size_t e = 0; e < X; e++)
-            if (!is_taken(out, n, e) && (best == X || scores[e] > scores[best])) best = e;
-        if (n == 0) top = scores[best];
+            if (!is_taken(out, n, e) && (best == X || logits[e] > logits[best])) best = e;
+        if (n == 0) top = logits[best];
         insert(out, n, best);
     }
     for (size_t i = 0; i < used; i++) {
-        out[i].weight = kern_exp(scores[out[i].expert] - top);
+        out[i].weight = kern_exp(logits[out[i].expert] - top);
         sum += out[i].weight;
     }
     for (size_t i = 0; i < used; i++) out[i].weight /= sum;

@@ -122,7 +122,7 @@ int32_t sample_best_id(const float *logits, size_t V)
     return (int32_t)best;
 }
 
-/* Best first; equal scores by id. */
+/* Best first; equal logits by id. */
 static int by_logit(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;

@@ -1,4 +1,4 @@
-/* sample.h - scores to the next token id.
+/* sample.h - logits to the next token id.
  *
  * The rules run in this order: repetition, presence and frequency penalties, logit bias,
  * temperature, top_k, top_p, min_p, draw. One draw a token from a generator seeded once,
@@ -35,7 +35,7 @@ extern const sample_params sample_greedy;
 
 typedef struct sampler sampler;
 
-/* A sampler for V scores. The caller frees. ERR_NOMEM. */
+/* A sampler for V logits. The caller frees. ERR_NOMEM. */
 err sampler_new(sampler **out, size_t V, const sample_params *p);
 void sampler_free(sampler *s);
 
@@ -44,7 +44,7 @@ void sampler_see_prompt(sampler *s, int32_t id);
 void sampler_see_answer(sampler *s, int32_t id);
 
 /* Choose the next id. logits [V] is changed. Does not allocate. O(V), O(V log V) at
- * worst with top_p. Equal scores: the lower id wins. */
+ * worst with top_p. Equal logits: the lower id wins. */
 int32_t sampler_pick(sampler *s, float *logits);
 
 typedef struct sample_top {
