@@ -328,39 +328,41 @@ static err size_groups(const delivery *d, size_t prompt, size_t max_tokens, size
     err e = ERR_NOROOM;
 
     for (*together = d->request.n; *together; --*together) {
-        e = sched_check(d->server->sched, prompt, max_tokens, *together - 1);
+        e = sched_check(d->server->sched, prompt, max_tokens, *together);
         if (e != ERR_NOROOM) break;
     }
     return e;
 }
 
-/* Those who lead a row of copies. */
-typedef struct leaders {
-    generation **list;
+/* What is handed to the scheduler. */
+typedef struct groups {
+    generation **members;    /* [d->n] of the group that is being made */
+    generation_group **list; /* [d->n] */
     size_t n;
-} leaders;
+} groups;
 
-/* The choices of prompt number p, chained. */
+/* The choices of prompt number p, as few groups as may be. */
 static err make_choices(delivery *d, const request_env *env, const reply *common, size_t p,
-                        leaders *out, delivery_refusal *why)
+                        groups *out, delivery_refusal *why)
 {
     const request_prompt *prompt = &d->request.prompts[p];
-    choice *of = d->choices + p * d->request.n;
+    const size_t from = p * d->request.n, n = d->request.n;
     size_t together;
 
     *why = (delivery_refusal){prompt->n, request_max_tokens(&d->request, env, prompt)};
     TRY(size_groups(d, why->prompt, why->max_tokens, &together));
-    for (size_t i = 0; i < d->request.n; i++) {
-        TRY(make_choice(d, env, common, p * d->request.n + i));
-        if (i % together)
-            of[i - 1].generation->copy = of[i].generation;
-        else
-            out->list[out->n++] = of[i].generation;
+    for (size_t i = 0, k = 0; i < n; i++) {
+        TRY(make_choice(d, env, common, from + i));
+        out->members[k++] = d->choices[from + i].generation;
+        if (k < together && i + 1 < n) continue;
+        TRY(generation_group_new(&out->list[out->n], out->members, k));
+        out->n++;
+        k = 0;
     }
     return ERR_OK;
 }
 
-static err submit(delivery *d, const request_env *env, leaders *l, delivery_refusal *why)
+static err submit(delivery *d, const request_env *env, groups *l, delivery_refusal *why)
 {
     sched *to = d->server->sched;
     reply common = {
@@ -376,15 +378,17 @@ err delivery_start(http_request *r, const completion_kind *kind, const request_e
                    request *q, delivery_refusal *why)
 {
     delivery *d = calloc(1, sizeof *d);
-    leaders l = {0};
+    groups l = {0};
     err e = ERR_NOMEM;
 
     if (!d) return e;
     *d = (delivery){.http = r, .kind = kind, .server = http_server(r), .request = *q};
     d->n = d->left = q->n_prompts * q->n;
     d->choices = calloc(d->n, sizeof *d->choices);
-    l.list = calloc(d->n, sizeof(generation *));
-    if (d->choices && l.list) e = submit(d, env, &l, why);
+    l.members = calloc(d->n, sizeof(generation *));
+    l.list = calloc(d->n, sizeof(generation_group *));
+    if (d->choices && l.members && l.list) e = submit(d, env, &l, why);
+    free(l.members);
     free(l.list);
     if (e == ERR_OK) {
         http_hold(r, on_gone, d);

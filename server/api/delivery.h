@@ -1,7 +1,7 @@
 /* delivery.h - the answers to one request, from admission to the last byte.
  *
  * A request gets prompts x n choices, each a generation. Those of one prompt go to the
- * scheduler as copies, so that it is read once, as many together as may run at once. What they
+ * scheduler as a group, so that it is read once, as many together as may run at once. What they
  * say is written as events, or as one object at the end. One that fails ends all. Loop thread
  * only. */
 #ifndef SERVER_API_DELIVERY_H

@@ -161,7 +161,7 @@ static err generate(runtime *r, generation *g, bool quiet)
 
     g->out.started_ns = clock_ns();
     TRY(batch_open(&b, r, 1));
-    e = batch_add(&b, g);
+    e = batch_add(&b, g->group);
     while (e == ERR_OK && !over) {
         batch_step(&b);
         over = batch_take(&b) != NULL;
@@ -175,6 +175,7 @@ static err generate(runtime *r, generation *g, bool quiet)
 static err complete(const config *c, runtime *r, generation_in *in, complaint *why)
 {
     const size_t room = in->n_ids < r->ctx_size ? r->ctx_size - in->n_ids : 0;
+    generation_group *alone;
     generation *g = NULL;
     cache_stats stats;
     err e;
@@ -182,9 +183,10 @@ static err complete(const config *c, runtime *r, generation_in *in, complaint *w
     if (in->max_tokens > room) in->max_tokens = room;
     snprintf(why->about, sizeof why->about, "prompt of %zu tokens, context of %zu", in->n_ids,
              r->ctx_size);
-    TRY(run_check(r, in->n_ids, in->max_tokens, 0));
+    TRY(run_check(r, in->n_ids, in->max_tokens, 1));
     TRY(generation_new(&g, r->tokens, in));
-    e = generate(r, g, c->json);
+    e = generation_group_new(&alone, &g, 1);
+    if (e == ERR_OK) e = generate(r, g, c->json);
     cache_read_stats(r->cache, &stats);
     why->about[0] = '\0';
     if (e == ERR_OK && c->json && !print_json(r, g, stats.mode)) e = ERR_SYSTEM;

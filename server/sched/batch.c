@@ -37,22 +37,15 @@ void batch_close(batch *b)
     *b = (batch){0};
 }
 
-static size_t count_runs(const generation *g)
-{
-    size_t n = 0;
-
-    for (; g; g = g->copy) n++;
-    return n;
-}
-
-/* One more run: of g alone, or for a leader. */
-static err add_run(batch *b, run *leader, generation *g)
+/* One more run: of member i of w. The first reads the prompt, and leads the others. */
+static err add_run(batch *b, run *leader, const generation_group *w, size_t i)
 {
     run *x = malloc(sizeof *x);
     err e;
 
     if (!x) return ERR_NOMEM;
-    e = leader ? run_open_copy(x, leader, g) : run_open(x, b->runtime, g);
+    e = i ? run_open_copy(x, leader, w->members[i])
+          : run_open(x, b->runtime, w->members[0], w->n - 1);
     if (e == ERR_OK)
         b->runs[b->n++] = x;
     else
@@ -67,15 +60,14 @@ static void close_run(batch *b, size_t i)
     memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
 }
 
-err batch_add(batch *b, generation *g)
+err batch_add(batch *b, const generation_group *w)
 {
     const size_t first = b->n;
-    err e;
+    err e = ERR_OK;
 
-    if (b->n + count_runs(g) > b->most) return ERR_BUSY;
-    e = add_run(b, NULL, g);
-    for (generation *c = g->copy; c && e == ERR_OK; c = c->copy)
-        e = add_run(b, b->runs[first], c);
+    if (b->n + w->n > b->most) return ERR_BUSY;
+    for (size_t i = 0; i < w->n && e == ERR_OK; i++)
+        e = add_run(b, i ? b->runs[first] : NULL, w, i);
     while (e != ERR_OK && b->n > first) close_run(b, b->n - 1);
     return e;
 }

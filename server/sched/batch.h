@@ -49,14 +49,13 @@ typedef struct batch {
 err batch_open(batch *b, runtime *r, size_t most);
 void batch_close(batch *b);
 
-/* Let g run, its copies with it. Errors of run_open; ERR_BUSY: not now. */
-err batch_add(batch *b, generation *g);
+/* Let all members of a group run. Errors of run_open; ERR_BUSY: not now. */
+err batch_add(batch *b, const generation_group *w);
 
 /* One step of all that run. Canceled ones end before it. */
 void batch_step(batch *b);
 
-/* Take the first generation that is over out of the batch; NULL: none is. Its copies are taken
- * one by one. */
+/* Take the first generation that is over out of the batch; NULL: none is. */
 generation *batch_take(batch *b);
 
 #endif

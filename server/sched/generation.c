@@ -123,6 +123,7 @@ err generation_new(generation **out, const tokenizer *t, generation_in *in)
 void generation_free(generation *g)
 {
     if (!g) return;
+    if (g->group && --g->group->left == 0) free(g->group);
     for (size_t i = 0; g->state && i < g->in.n_stop; i++) free(g->state->stops[i].next_best);
     free(g->state);
     free(g->out.tokens);
@@ -130,6 +131,22 @@ void generation_free(generation *g)
     free(g->out.text);
     generation_in_free(&g->in);
     free(g);
+}
+
+err generation_group_new(generation_group **out, generation *const *members, size_t n)
+{
+    generation_group *w = calloc(1, sizeof *w + n * sizeof w->members[0]);
+
+    assert(n > 0);
+    if (!w) return ERR_NOMEM;
+    w->n = w->left = n;
+    for (size_t i = 0; i < n; i++) {
+        assert(!members[i]->group);
+        members[i]->group = w;
+        w->members[i] = members[i];
+    }
+    *out = w;
+    return ERR_OK;
 }
 
 /* Take n bytes of text that were written behind what there is. If a stop string ends in

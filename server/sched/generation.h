@@ -5,9 +5,17 @@
  * allocated while decoding. What is published is never changed again: the loop thread may
  * read tokens below `published` and text below their `text_end` while more are added.
  *
- * Who owns it: the loop (fills `in`) -> sched_submit -> the scheduler (writes `out`, calls
- * nothing of the loop) -> `done` on the loop, which frees. `progress` runs on the loop any
- * number of times before `done`. `cancel` may be set by the loop at any time. */
+ * Who owns it when:
+ *
+ *   loop          made, `in` filled, put into a group
+ *   either        waits: the queue links groups, under the scheduler's lock
+ *   scheduler     runs: writes `out`, calls nothing of the loop; `in` is read-only
+ *   loop          `done` has been called: all of `out` is final, and the loop frees it
+ *
+ * While it runs the loop may read what is published, and hears of more by `progress`, any
+ * number of times before `done`. The loop may set `cancel` at any time: the scheduler looks
+ * between two steps. The group's memory lives as long as any member, so the scheduler may walk
+ * it until it has handed the last one back. */
 #ifndef SERVER_SCHED_GENERATION_H
 #define SERVER_SCHED_GENERATION_H
 
@@ -68,12 +76,9 @@ typedef struct generation_out {
 } generation_out;
 
 typedef struct generation {
-    struct generation *next, *prev; /* the queue's, while it waits */
-    uint64_t turn;                  /* the queue's */
-    struct generation *copy;        /* another answer to the same prompt, of the same length at
-                                     * most, that begins with what this one has read; and so on */
-    struct generation *ready;       /* the delivery list's */
-    bool listed;                    /* on the delivery list; guarded by its lock */
+    struct generation_group *group; /* whose member it is; NULL: nobody's */
+    struct generation *ready;       /* the outbox's, while it is listed */
+    bool listed;                    /* in the outbox; guarded by its lock */
     generation_in in;
     generation_out out;
     atomic_bool cancel;
@@ -84,16 +89,31 @@ typedef struct generation {
     struct generation_state *state;            /* generation.c's: detokenizer, stop strings */
     const tokenizer *tokenizer;
     err result;
-    bool ended; /* the scheduler is through with it; guarded by the list's lock */
+    bool ended; /* the scheduler is through with it; guarded by the outbox's lock */
 } generation;
+
+/* Answers to one prompt, of the same length at most. They wait in one place, begin together,
+ * and share the prompt's blocks: the first member reads the prompt, the others fork from it. A
+ * single answer is a group of one. The group is what waits; once it runs, each member goes its
+ * own way and is handed back by itself. */
+typedef struct generation_group {
+    struct generation_group *next, *prev; /* the queue's, while it waits */
+    uint64_t turn;                        /* the queue's */
+    size_t left;                          /* members that are not freed; the loop's */
+    size_t n;
+    generation *members[]; /* [n] */
+} generation_group;
 
 /* Free what `in` owns. */
 void generation_in_free(generation_in *in);
 
 /* Make one around `in`, whose allocations it takes (also on failure). V = tokenizer size.
- * ERR_NOMEM. The caller frees, or gives it to sched_submit. */
+ * ERR_NOMEM. The caller frees it, also when it is done. */
 err generation_new(generation **out, const tokenizer *t, generation_in *in);
-void generation_free(generation *g);
+void generation_free(generation *g); /* and its group, with the last member */
+
+/* Group n >= 1 generations that are in none. ERR_NOMEM: they still are. */
+err generation_group_new(generation_group **out, generation *const *members, size_t n);
 
 /* Scheduler thread: add the sampled id (with the logits it came from, before any rule;
  * NULL when in.top < 0). Returns true when the answer is complete; out.finish says why. */

@@ -1,79 +1,99 @@
-/* queue.c - a list in the order of turns. */
+/* queue.c - a list in the order of turns.
+ *
+ * A turn is a number of a round: a group's is one more than that of its tenant's last one that
+ * waits, at least one more than the turn that was taken last. So the list, sorted by turn, has
+ * one group of each tenant a round, and who comes late joins the round that is being served:
+ *
+ *   tenant 1 sends a b c d, then tenant 2 x y:   a1 x1 | b2 y2 | c3 | d4
+ *   after a was taken (turn 1) tenant 3 sends z: x1 | b2 y2 z2 | c3 | d4
+ *
+ * Nothing is kept of a tenant that does not wait, so a turn is neither saved up nor owed, and
+ * no table of tenants grows. Both walks are linear in what waits, at most --max-queue. */
 #include "server/sched/queue.h"
 
-/* Put g behind `before`; NULL: first. */
-static void link_behind(queue *q, generation *before, generation *g)
+/* What a group waits as; the same for all of its members. */
+static const generation_in *wish(const generation_group *w)
 {
-    generation *after = before ? before->next : q->first;
+    return &w->members[0]->in;
+}
 
-    g->prev = before;
-    g->next = after;
-    *(before ? &before->next : &q->first) = g;
-    *(after ? &after->prev : &q->last) = g;
+/* Put w behind `before`; NULL: first. */
+static void link_behind(queue *q, generation_group *before, generation_group *w)
+{
+    generation_group *after = before ? before->next : q->first;
+
+    w->prev = before;
+    w->next = after;
+    *(before ? &before->next : &q->first) = w;
+    *(after ? &after->prev : &q->last) = w;
     q->n++;
+    q->answers += w->n;
 }
 
-void queue_remove(queue *q, generation *g)
+void queue_remove(queue *q, generation_group *w)
 {
-    *(g->prev ? &g->prev->next : &q->first) = g->next;
-    *(g->next ? &g->next->prev : &q->last) = g->prev;
-    g->next = g->prev = NULL;
+    *(w->prev ? &w->prev->next : &q->first) = w->next;
+    *(w->next ? &w->next->prev : &q->last) = w->prev;
+    w->next = w->prev = NULL;
     q->n--;
+    q->answers -= w->n;
 }
 
-/* The last of g's tenant from `from` on towards the first; NULL: none. */
-static generation *find_tenant(generation *from, const generation *g)
+/* The last of w's tenant from `from` on towards the first; NULL: none. */
+static generation_group *find_tenant(generation_group *from, const generation_group *w)
 {
-    while (from && from->in.tenant != g->in.tenant) from = from->prev;
+    while (from && wish(from)->tenant != wish(w)->tenant) from = from->prev;
     return from;
 }
 
-/* Behind all whose turn is not later. */
-static void link_by_turn(queue *q, generation *g)
+/* Behind all whose turn is not later: within a round who came first goes first. */
+static void link_by_turn(queue *q, generation_group *w)
 {
-    generation *before = q->last;
+    generation_group *before = q->last;
 
-    while (before && before->turn > g->turn) before = before->prev;
-    link_behind(q, before, g);
+    while (before && before->turn > w->turn) before = before->prev;
+    link_behind(q, before, w);
 }
 
-/* g and an earlier one change places. */
-static void swap(queue *q, generation *earlier, generation *g)
+/* w and an earlier one of its tenant change places: priority moves a tenant's own requests
+ * only, so no tenant can raise itself above another. */
+static void swap(queue *q, generation_group *earlier, generation_group *w)
 {
-    const uint64_t turn = g->turn;
+    const uint64_t turn = w->turn;
 
-    queue_remove(q, g);
-    g->turn = earlier->turn;
-    link_behind(q, earlier->prev, g);
+    queue_remove(q, w);
+    w->turn = earlier->turn;
+    link_behind(q, earlier->prev, w);
     queue_remove(q, earlier);
     earlier->turn = turn;
     link_by_turn(q, earlier);
 }
 
-bool queue_add(queue *q, generation *g)
+bool queue_add(queue *q, generation_group *w)
 {
-    const generation *mine = find_tenant(q->last, g);
-    generation *earlier;
+    const generation_group *mine = find_tenant(q->last, w);
+    generation_group *earlier;
 
     if (q->n >= q->limit) return false;
-    g->turn = (mine && mine->turn > q->turn ? mine->turn : q->turn) + 1;
-    link_by_turn(q, g);
-    while ((earlier = find_tenant(g->prev, g)) && earlier->in.priority > g->in.priority)
-        swap(q, earlier, g);
+    w->turn = (mine && mine->turn > q->turn ? mine->turn : q->turn) + 1;
+    link_by_turn(q, w);
+    while ((earlier = find_tenant(w->prev, w)) && wish(earlier)->priority > wish(w)->priority)
+        swap(q, earlier, w);
     return true;
 }
 
-generation *queue_take(queue *q)
+generation_group *queue_take(queue *q)
 {
-    generation *g = q->first;
+    generation_group *w = q->first;
 
-    if (!g) return NULL;
-    q->turn = g->turn;
-    queue_remove(q, g);
-    return g;
+    if (!w) return NULL;
+    q->turn = w->turn;
+    queue_remove(q, w);
+    return w;
 }
 
-void queue_put_back(queue *q, generation *g)
+/* q->turn stays: the round goes on from w whether it is in the list or not. */
+void queue_put_back(queue *q, generation_group *w)
 {
-    link_behind(q, NULL, g);
+    link_behind(q, NULL, w);
 }

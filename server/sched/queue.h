@@ -3,7 +3,7 @@
  * Each tenant has one turn a round: a tenant's k-th request comes before any other's k+1-th
  * that came later, so whoever waits alone waits for at most one request of each other. Within a
  * tenant a smaller `priority` comes first (as vLLM has it), else who came first. Bounded; the
- * links are in the generations, so nothing is allocated. No thread of its own: the caller has
+ * links are in the groups, so nothing is allocated. No thread of its own: the caller has
  * the lock. */
 #ifndef SERVER_SCHED_QUEUE_H
 #define SERVER_SCHED_QUEUE_H
@@ -15,21 +15,22 @@
 #include "server/sched/generation.h"
 
 typedef struct queue {
-    generation *first, *last; /* by turn; borrowed */
-    size_t n, limit;
-    uint64_t turn; /* of who was taken last */
+    generation_group *first, *last; /* by turn; borrowed */
+    size_t n, limit;                /* groups */
+    size_t answers;                 /* their members */
+    uint64_t turn;                  /* of who was taken last */
 } queue;
 
 /* False: it is full. */
-bool queue_add(queue *q, generation *g);
+bool queue_add(queue *q, generation_group *w);
 
 /* Whose turn it is; NULL: nobody waits. */
-generation *queue_take(queue *q);
+generation_group *queue_take(queue *q);
 
 /* Who was taken, but cannot run yet, comes first again: nobody overtakes, so nobody starves. */
-void queue_put_back(queue *q, generation *g);
+void queue_put_back(queue *q, generation_group *w);
 
 /* g waits, and does so no longer. */
-void queue_remove(queue *q, generation *g);
+void queue_remove(queue *q, generation_group *w);
 
 #endif

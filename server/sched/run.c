@@ -1,11 +1,12 @@
 /* run.c - the rows that one generation brings to a step, and what it takes from it. */
 #include "server/sched/run.h"
-#include "xcache/rebuild.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/clock.h"
+#include "xcache/rebuild.h"
 
 /* Tokens whose layer inputs are computed: the last one sampled is not. */
 static size_t computed_tokens(size_t prompt_tokens, size_t max_tokens)
@@ -13,16 +14,17 @@ static size_t computed_tokens(size_t prompt_tokens, size_t max_tokens)
     return prompt_tokens + (max_tokens ? max_tokens - 1 : 0);
 }
 
-err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t copies)
+err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t answers)
 {
     const cache_request wanted = {.n_ids = prompt_tokens,
                                   .tokens = computed_tokens(prompt_tokens, max_tokens),
-                                  .copies = copies};
+                                  .copies = answers - 1};
 
+    assert(answers > 0);
     if (!prompt_tokens) return ERR_EMPTY;
     if (prompt_tokens > r->ctx_size || max_tokens > r->ctx_size - prompt_tokens)
         return ERR_TOOLONG;
-    return copies < r->max_running ? cache_check(r->cache, &wanted) : ERR_NOROOM;
+    return answers <= r->max_running ? cache_check(r->cache, &wanted) : ERR_NOROOM;
 }
 
 static err open_sampler(run *x)
@@ -37,21 +39,13 @@ static err open_sampler(run *x)
     return ERR_OK;
 }
 
-static size_t count_copies(const generation *g)
-{
-    size_t n = 0;
-
-    while ((g = g->copy)) n++;
-    return n;
-}
-
-err run_open(run *x, runtime *r, generation *g)
+err run_open(run *x, runtime *r, generation *g, size_t copies)
 {
     const generation_in *in = &g->in;
     const cache_request wanted = {.ids = in->ids,
                                   .n_ids = in->n_ids,
                                   .tokens = computed_tokens(in->n_ids, in->max_tokens),
-                                  .copies = count_copies(g),
+                                  .copies = copies,
                                   .scope = in->scope,
                                   .scope_bytes = sizeof in->scope};
     err e;

@@ -28,13 +28,13 @@ typedef struct run {
     double sample_seconds;
 } run;
 
-/* Could so many copies of it ever run together with it? ERR_EMPTY, ERR_TOOLONG (against the
+/* Could so many answers to such a prompt ever run together? ERR_EMPTY, ERR_TOOLONG (against the
  * context's length), ERR_NOROOM (against the whole pool). Any thread. */
-err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t copies);
+err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t answers);
 
-/* Begin: reserve the worst case, of g's copies too. Errors of cache_begin, and NOMEM. The
- * caller closes. */
-err run_open(run *x, runtime *r, generation *g);
+/* Begin: reserve the worst case, for so many copies of g too. Errors of cache_begin, and NOMEM.
+ * The caller closes. */
+err run_open(run *x, runtime *r, generation *g, size_t copies);
 
 /* A copy of a leader that has read nothing yet. ERR_NOMEM. */
 err run_open_copy(run *x, run *leader, generation *g);

@@ -1,79 +1,53 @@
 /* sched.c - one thread that steps a batch, and lets in who waits when their turn comes.
  *
- * Lists cross the border, each taken whole under one lock: what waits (loop to scheduler)
- * and what has news (scheduler to loop, with one uv_async); calls go and come likewise. A
- * generation is on the list of news at most once; `listed` says so. */
+ * Which thread calls what:
+ *
+ *   loop                       scheduler's thread              loop
+ *   sched_submit -> waiting -> admit -> batch -> finish ----.
+ *   sched_ask ----> asked ---> answer_calls ----------------+-> outbox -> done, progress
+ *   sched_drain, _cancel_all   publish (after each step) ---'
+ *
+ * The scheduler's thread alone touches batch, cache and forward; `lock` guards what both touch.
+ * It is held for a few list operations, never over a step or a callback. lock -> outbox.lock is
+ * the only nesting.
+ *
+ * Where a request is canceled: whoever no longer wants a generation sets its `cancel`, on the
+ * loop. While it waits, the end of the next step takes it out of the queue (end_waiting), or
+ * admit does; while it runs, the beginning of the next step ends it (batch.c). Either way
+ * `done` comes once, through the outbox, so the loop needs no second path for who has left. */
 #include "server/sched/sched.h"
 
 #include <assert.h>
 #include <math.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/clock.h"
+#include "server/sched/outbox.h"
 #include "server/sched/queue.h"
 #include "xcache/degrade.h"
 
 enum { IDLE_LAYERS = 4 }; /* of a block, between two looks at who has come */
 
-/* First in, first out. */
-typedef struct call_list {
-    sched_call *first, *last;
-} call_list;
-
 struct sched {
     runtime *runtime;
-    batch batch;     /* the scheduler thread's */
-    uv_async_t wake; /* news for the loop */
+    batch batch;   /* the scheduler thread's */
+    outbox outbox; /* locks itself */
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t more;
     queue waiting;
+    outbox_calls asked;
+    generation **running; /* [2 * batch.most] and who is about to: a group is noted before the
+                           * batch has said whether it has room */
+    size_t n_running;
     double service_seconds; /* between two ends, lately */
     uint64_t last_end_ns;
-    generation **running; /* [2 * batch.most] and who is about to */
-    size_t n_running;
-    generation *news, *news_end;
-    call_list asked, answered;
     bool draining, closing;
     sched_stats stats;
 };
 
-static void add_call(call_list *l, sched_call *c)
-{
-    c->next = NULL;
-    if (l->last)
-        l->last->next = c;
-    else
-        l->first = c;
-    l->last = c;
-}
-
-/* All of them; the list is empty then. */
-static sched_call *take_calls(call_list *l)
-{
-    sched_call *first = l->first;
-
-    *l = (call_list){0};
-    return first;
-}
-
 /* --- scheduler thread --- */
-
-/* Put g on the list for the loop, once. Call with the lock held. */
-static void list_news(sched *s, generation *g)
-{
-    if (g->listed) return;
-    g->listed = true;
-    g->ready = NULL;
-    if (s->news_end)
-        s->news_end->ready = g;
-    else
-        s->news = g;
-    s->news_end = g;
-}
 
 /* Everything that this thread alone may read; not under the lock, since it takes a while. */
 static sched_stats measure(const sched *s)
@@ -87,11 +61,28 @@ static sched_stats measure(const sched *s)
     return now;
 }
 
-static bool is_canceled(const generation *g)
+static void update_stats(sched *s)
 {
-    for (; g; g = g->copy)
-        if (atomic_load(&g->cancel)) return true;
+    const sched_stats now = measure(s);
+
+    pthread_mutex_lock(&s->lock);
+    s->stats = now;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* One is enough: answers to one prompt wait together, and only who hung up cancels. */
+static bool is_canceled(const generation_group *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (atomic_load(&w->members[i]->cancel)) return true;
     return false;
+}
+
+/* Hand them back unrun. The loop may free each as soon as it has it, and w with the last: w is
+ * not read after that. */
+static void end_group(sched *s, generation_group *w, err e)
+{
+    for (size_t i = 0, n = w->n; i < n; i++) outbox_end(&s->outbox, w->members[i], e);
 }
 
 /* End what waits with e: all, or only what was canceled. True if there was any. Lock held. */
@@ -99,65 +90,56 @@ static bool end_waiting(sched *s, bool all, err e)
 {
     bool any = false;
 
-    for (generation *g = s->waiting.first, *next; g; g = next) {
-        next = g->next;
-        if (!all && !is_canceled(g)) continue;
-        queue_remove(&s->waiting, g);
-        for (generation *c = g; c; c = c->copy) {
-            c->result = e;
-            c->ended = any = true;
-            list_news(s, c);
-        }
+    for (generation_group *w = s->waiting.first, *next; w; w = next) {
+        next = w->next;
+        if (!all && !is_canceled(w)) continue;
+        queue_remove(&s->waiting, w);
+        end_group(s, w, e);
+        any = true;
     }
     return any;
 }
 
-/* Work what was asked, and note what it has changed. False: nothing was. */
+/* Work what was asked, and note what it has changed: whoever is told it is done must find it
+ * in the figures. False: nothing was asked. */
 static bool answer_calls(sched *s)
 {
-    call_list answered = {0};
-    sched_stats now;
+    outbox_calls worked = {0};
     sched_call *c;
 
     pthread_mutex_lock(&s->lock);
-    c = take_calls(&s->asked);
+    c = outbox_calls_take(&s->asked);
     pthread_mutex_unlock(&s->lock);
     if (!c) return false;
     for (sched_call *next; c; c = next) {
         next = c->next;
         c->work(c, s->runtime->cache);
-        add_call(&answered, c);
+        outbox_calls_add(&worked, c);
     }
-    now = measure(s);
-    pthread_mutex_lock(&s->lock);
-    s->stats = now;
-    for (sched_call *next, *a = answered.first; a; a = next) {
-        next = a->next;
-        add_call(&s->answered, a);
-    }
-    pthread_mutex_unlock(&s->lock);
-    uv_async_send(&s->wake);
+    update_stats(s);
+    outbox_answer(&s->outbox, &worked);
+    outbox_wake(&s->outbox);
     return true;
 }
 
-/* After a step: figures, and news for the loop. */
+/* After a step: figures, and news for the loop. Cancels are looked for here, between two steps,
+ * and not when they are set: a flag needs no lock, and a step is short. */
 static void publish(sched *s)
 {
-    const sched_stats now = measure(s);
     bool news = s->batch.n_news > 0;
 
+    update_stats(s);
+    for (size_t i = 0; i < s->batch.n_news; i++) outbox_add(&s->outbox, s->batch.news[i]);
     pthread_mutex_lock(&s->lock);
-    s->stats = now;
-    for (size_t i = 0; i < s->batch.n_news; i++) list_news(s, s->batch.news[i]);
     news |= end_waiting(s, false, ERR_CANCELED);
     pthread_mutex_unlock(&s->lock);
-    if (news) uv_async_send(&s->wake);
+    if (news) outbox_wake(&s->outbox);
 }
 
 /* The list of who runs, which sched_cancel_all reads. Lock held. */
-static void note_running(sched *s, generation *g)
+static void note_running(sched *s, const generation_group *w)
 {
-    for (; g; g = g->copy) s->running[s->n_running++] = g;
+    for (size_t i = 0; i < w->n; i++) s->running[s->n_running++] = w->members[i];
 }
 
 static void forget_running(sched *s, const generation *g)
@@ -166,7 +148,7 @@ static void forget_running(sched *s, const generation *g)
         if (s->running[i] == g) s->running[i--] = s->running[--s->n_running];
 }
 
-/* How long a place in the queue lasts. Lock held. */
+/* How long a place in the queue lasts, for Retry-After. Lock held. */
 static void note_end(sched *s, uint64_t now_ns)
 {
     const double seconds = clock_seconds_between(s->last_end_ns, now_ns);
@@ -175,12 +157,12 @@ static void note_end(sched *s, uint64_t now_ns)
     s->last_end_ns = s->waiting.n ? now_ns : 0; /* an idle while counts for nothing */
 }
 
-/* Hand g back: the loop calls done. The figures follow the context's end. */
+/* Hand g back: the loop calls done. The figures follow the context's end, and come before the
+ * loop hears of it. */
 static void finish(sched *s, generation *g, err e)
 {
     sched_stats now;
 
-    g->result = e;
     if (e != ERR_OK) generation_end(g, FINISH_ABORT);
     g->out.ended_ns = clock_ns();
     now = measure(s);
@@ -188,76 +170,74 @@ static void finish(sched *s, generation *g, err e)
     forget_running(s, g);
     note_end(s, g->out.ended_ns);
     s->stats = now;
-    g->ended = true;
-    list_news(s, g);
     pthread_mutex_unlock(&s->lock);
-    uv_async_send(&s->wake);
+    outbox_end(&s->outbox, g, e);
+    outbox_wake(&s->outbox);
 }
 
 /* Whose turn it is is about to run; NULL: nobody waits. */
-static generation *leave_line(sched *s)
+static generation_group *leave_line(sched *s)
 {
-    generation *g;
+    generation_group *w;
 
     pthread_mutex_lock(&s->lock);
-    g = queue_take(&s->waiting);
-    if (g) note_running(s, g);
+    w = queue_take(&s->waiting);
+    if (w) note_running(s, w); /* in the same breath: sched_cancel_all must find it somewhere */
     pthread_mutex_unlock(&s->lock);
-    return g;
+    return w;
 }
 
-/* Back to the head of the line. False: it was closed meanwhile. */
-static bool stay_in_line(sched *s, generation *g)
+/* Back to the head of the line. False: it was closed meanwhile, and whoever closed it has not
+ * seen this one. */
+static bool stay_in_line(sched *s, generation_group *w)
 {
     bool open;
 
     pthread_mutex_lock(&s->lock);
     open = !s->draining;
     if (open) {
-        for (const generation *c = g; c; c = c->copy) forget_running(s, c);
-        queue_put_back(&s->waiting, g);
+        for (size_t i = 0; i < w->n; i++) forget_running(s, w->members[i]);
+        queue_put_back(&s->waiting, w);
     }
     pthread_mutex_unlock(&s->lock);
     return open;
 }
 
-/* What they may need is reserved: the loop may promise an answer. */
-static void announce(sched *s, generation *g)
+/* What they may need is reserved: the loop may promise an answer (a stream's 200). */
+static void announce(sched *s, const generation_group *w)
 {
-    pthread_mutex_lock(&s->lock);
-    for (; g; g = g->copy) {
-        g->out.started_ns = clock_ns();
-        list_news(s, g);
+    for (size_t i = 0; i < w->n; i++) {
+        w->members[i]->out.started_ns = clock_ns();
+        outbox_add(&s->outbox, w->members[i]);
     }
-    pthread_mutex_unlock(&s->lock);
-    uv_async_send(&s->wake);
+    outbox_wake(&s->outbox);
 }
 
-/* They never ran. The loop may free each as soon as it is handed back. */
-static void finish_all(sched *s, generation *g, err e)
+/* They never ran; see end_group for who owns what. */
+static void finish_group(sched *s, generation_group *w, err e)
 {
-    for (generation *next; g; g = next) {
-        next = g->copy;
-        g->out.started_ns = clock_ns();
-        finish(s, g, e);
+    for (size_t i = 0, n = w->n; i < n; i++) {
+        w->members[i]->out.started_ns = clock_ns();
+        finish(s, w->members[i], e);
     }
 }
 
-/* Let in as many as there is room for, in order: nobody overtakes, so nobody starves. */
+/* Let in as many as there is room for, in order: nobody overtakes, so nobody starves. With
+ * an empty batch nobody's end would make more room, so BUSY is an answer then. */
 static void admit(sched *s)
 {
-    for (generation *g; s->batch.n < s->batch.most && (g = leave_line(s));) {
+    for (generation_group *w; s->batch.n < s->batch.most && (w = leave_line(s));) {
         err e = ERR_CANCELED;
 
-        if (!is_canceled(g)) e = batch_add(&s->batch, g);
+        if (!is_canceled(w)) e = batch_add(&s->batch, w);
         if (e == ERR_BUSY && s->batch.n) {
-            if (stay_in_line(s, g)) return;
+            if (stay_in_line(s, w)) return;
             e = ERR_DRAINING;
         }
         if (e == ERR_OK)
-            announce(s, g);
+            announce(s, w);
         else
-            finish_all(s, g, e);
+            finish_group(s, w, e);
     }
 }
 
@@ -277,13 +257,7 @@ static bool wait_for_work(sched *s)
 /* Nobody runs: room is made for those who come, a little at a time. */
 static void use_idle_time(sched *s)
 {
-    sched_stats now;
-
-    if (!degrade_step(s->runtime->cache, IDLE_LAYERS)) return;
-    now = measure(s);
-    pthread_mutex_lock(&s->lock);
-    s->stats = now;
-    pthread_mutex_unlock(&s->lock);
+    if (degrade_step(s->runtime->cache, IDLE_LAYERS)) update_stats(s);
 }
 
 static void *schedule(void *arg)
@@ -305,55 +279,17 @@ static void *schedule(void *arg)
     return NULL;
 }
 
-/* --- loop thread --- */
+/* --- loop thread: opening --- */
 
-/* What is taken stays `listed` until its turn, so the scheduler lets its link alone; what it
- * publishes meanwhile is seen in that turn, for the flag is cleared first. */
-static void deliver(sched *s)
+static void free_sched(void *user)
 {
-    generation *list;
-    sched_call *answered;
+    sched *s = user;
 
-    pthread_mutex_lock(&s->lock);
-    list = s->news;
-    s->news = s->news_end = NULL;
-    answered = take_calls(&s->answered);
-    pthread_mutex_unlock(&s->lock);
-    for (sched_call *next; answered; answered = next) {
-        next = answered->next;
-        answered->done(answered);
-    }
-    while (list) {
-        generation *g = list;
-        bool ended;
-
-        list = g->ready;
-        pthread_mutex_lock(&s->lock);
-        g->listed = false;
-        ended = g->ended;
-        pthread_mutex_unlock(&s->lock);
-        if (ended)
-            g->done(g, g->result);
-        else if (g->progress)
-            g->progress(g);
-    }
-}
-
-static void on_wake(uv_async_t *a)
-{
-    deliver(a->data);
-}
-
-static void free_sched(sched *s)
-{
     batch_close(&s->batch);
     free(s->running);
+    pthread_cond_destroy(&s->more);
+    pthread_mutex_destroy(&s->lock);
     free(s);
-}
-
-static void on_closed(uv_handle_t *h)
-{
-    free_sched(h->data);
 }
 
 static err start_thread(sched *s)
@@ -368,6 +304,16 @@ static err start_thread(sched *s)
     return failed ? ERR_SYSTEM : ERR_OK;
 }
 
+/* Up to the thread. */
+static err prepare(sched *s, uv_loop_t *loop)
+{
+    s->running = calloc(2 * s->runtime->max_running, sizeof(generation *));
+    if (!s->running) return ERR_NOMEM;
+    TRY(batch_open(&s->batch, s->runtime, s->runtime->max_running));
+    s->stats = measure(s);
+    return outbox_open(&s->outbox, loop);
+}
+
 err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
 {
     sched *s = calloc(1, sizeof *s);
@@ -378,55 +324,52 @@ err sched_open(sched **out, uv_loop_t *loop, runtime *r, int limit)
     s->waiting.limit = (size_t)limit;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
-    s->running = calloc(2 * r->max_running, sizeof(generation *));
-    e = s->running ? batch_open(&s->batch, r, r->max_running) : ERR_NOMEM;
-    if (e == ERR_OK) s->stats = measure(s);
-    if (e != ERR_OK || uv_async_init(loop, &s->wake, on_wake)) {
+    e = prepare(s, loop);
+    if (e != ERR_OK) {
         free_sched(s);
-        return ERR_NOMEM;
+        return e;
     }
-    s->wake.data = s;
     e = start_thread(s);
     if (e != ERR_OK)
-        uv_close((uv_handle_t *)&s->wake, on_closed);
+        outbox_close(&s->outbox, free_sched, s); /* the handle is the loop's: free it there */
     else
         *out = s;
     return e;
 }
 
-err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens, size_t copies)
+/* --- loop thread: asking for work --- */
+
+err sched_check(const sched *s, size_t prompt_tokens, size_t max_tokens, size_t answers)
 {
-    return run_check(s->runtime, prompt_tokens, max_tokens, copies);
+    return run_check(s->runtime, prompt_tokens, max_tokens, answers);
 }
 
-static err check_group(const sched *s, const generation *g)
+static err check_group(const sched *s, const generation_group *w)
 {
-    const generation_in *in = &g->in;
-    size_t copies = 0;
+    const generation_in *in = &w->members[0]->in;
 
-    while ((g = g->copy)) {
-        assert(g->in.n_ids == in->n_ids && g->in.max_tokens == in->max_tokens);
-        copies++;
-    }
-    return run_check(s->runtime, in->n_ids, in->max_tokens, copies);
+    for (size_t i = 1; i < w->n; i++)
+        assert(w->members[i]->in.n_ids == in->n_ids &&
+               w->members[i]->in.max_tokens == in->max_tokens);
+    return run_check(s->runtime, in->n_ids, in->max_tokens, w->n);
 }
 
 /* Lock held. */
-static err stand_in_line(sched *s, generation *const *list, size_t n)
+static err stand_in_line(sched *s, generation_group *const *list, size_t n)
 {
     const uint64_t now_ns = clock_ns();
 
     if (s->draining || s->closing) return ERR_DRAINING;
     if (s->waiting.n + n > s->waiting.limit) return ERR_BUSY;
     for (size_t i = 0; i < n; i++) {
-        for (generation *g = list[i]; g; g = g->copy) g->out.queued_ns = now_ns;
+        for (size_t k = 0; k < list[i]->n; k++) list[i]->members[k]->out.queued_ns = now_ns;
         queue_add(&s->waiting, list[i]);
     }
     pthread_cond_signal(&s->more);
     return ERR_OK;
 }
 
-err sched_submit(sched *s, generation *const *list, size_t n)
+err sched_submit(sched *s, generation_group *const *list, size_t n)
 {
     err e;
 
@@ -439,7 +382,7 @@ err sched_submit(sched *s, generation *const *list, size_t n)
 
 size_t sched_queue_limit(const sched *s)
 {
-    return s->waiting.limit;
+    return s->waiting.limit; /* constant, so no lock */
 }
 
 unsigned sched_retry_seconds(sched *s)
@@ -455,10 +398,12 @@ unsigned sched_retry_seconds(sched *s)
 void sched_ask(sched *s, sched_call *c)
 {
     pthread_mutex_lock(&s->lock);
-    add_call(&s->asked, c);
+    outbox_calls_add(&s->asked, c);
     pthread_cond_signal(&s->more);
     pthread_mutex_unlock(&s->lock);
 }
+
+/* --- loop thread: ending --- */
 
 void sched_drain(sched *s)
 {
@@ -468,14 +413,15 @@ void sched_drain(sched *s)
     s->draining = true;
     news = end_waiting(s, true, ERR_DRAINING);
     pthread_mutex_unlock(&s->lock);
-    if (news) uv_async_send(&s->wake);
+    if (news) outbox_wake(&s->outbox);
 }
 
+/* All are in one of the two lists at any time the lock is free, see leave_line. */
 void sched_cancel_all(sched *s)
 {
     pthread_mutex_lock(&s->lock);
-    for (generation *g = s->waiting.first; g; g = g->next)
-        for (generation *c = g; c; c = c->copy) atomic_store(&c->cancel, true);
+    for (generation_group *w = s->waiting.first; w; w = w->next)
+        for (size_t i = 0; i < w->n; i++) atomic_store(&w->members[i]->cancel, true);
     for (size_t i = 0; i < s->n_running; i++) atomic_store(&s->running[i]->cancel, true);
     pthread_mutex_unlock(&s->lock);
 }
@@ -489,11 +435,9 @@ void sched_close(sched *s)
     pthread_cond_signal(&s->more);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
-    do deliver(s);
-    while (answer_calls(s)); /* what was asked by those who were told: the cache is ours now */
-    pthread_cond_destroy(&s->more);
-    pthread_mutex_destroy(&s->lock);
-    uv_close((uv_handle_t *)&s->wake, on_closed);
+    do outbox_deliver(&s->outbox);
+    while (answer_calls(s)); /* a callback may have asked once more; the cache is ours now */
+    outbox_close(&s->outbox, free_sched, s);
 }
 
 void sched_read_stats(sched *s, sched_stats *out)
@@ -501,6 +445,6 @@ void sched_read_stats(sched *s, sched_stats *out)
     pthread_mutex_lock(&s->lock);
     *out = s->stats;
     out->running = s->n_running;
-    out->waiting = s->waiting.n;
+    out->waiting = s->waiting.answers;
     pthread_mutex_unlock(&s->lock);
 }

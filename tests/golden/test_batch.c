@@ -69,6 +69,14 @@ static void keep(generation *g, int i, answers *out)
     generation_free(g);
 }
 
+static generation_group *group(generation *const *members, size_t n)
+{
+    generation_group *w = NULL;
+
+    CHECK(generation_group_new(&w, members, n) == ERR_OK);
+    return w;
+}
+
 /* Requests first .. last-1 in one batch. Returns the tokens that came from the cache. */
 static size_t answer(runtime *r, int first, int last, answers *out)
 {
@@ -79,7 +87,7 @@ static size_t answer(runtime *r, int first, int last, answers *out)
     CHECK(batch_open(&b, r, CROWD) == ERR_OK);
     for (int i = first; i < last; i++) {
         of[i] = make(r, i);
-        CHECK(batch_add(&b, of[i]) == ERR_OK);
+        CHECK(batch_add(&b, group(&of[i], 1)) == ERR_OK);
     }
     while (b.n) {
         batch_step(&b);
@@ -118,10 +126,12 @@ static uint64_t answer_seeds(runtime *r, size_t prompt, bool copies,
         CHECK(in.ids != NULL);
         for (size_t t = 0; t < prompt; t++) in.ids[t] = (int32_t)(300 + t * 53 % 4000);
         CHECK(generation_new(&of[i], r->tokens, &in) == ERR_OK);
-        if (copies && i) of[i - 1]->copy = of[i];
     }
     for (size_t i = 0, left = COPIES; left;) {
-        if (i < COPIES && (copies ? !i : !b.n)) CHECK(batch_add(&b, of[i++]) == ERR_OK);
+        if (i < COPIES && !b.n) {
+            CHECK(batch_add(&b, group(&of[i], copies ? COPIES : 1)) == ERR_OK);
+            i += copies ? COPIES : 1;
+        }
         batch_step(&b);
         while ((g = batch_take(&b))) {
             for (size_t c = 0; c < COPIES; c++)

@@ -1,34 +1,47 @@
 /* test_queue.c - turns, priorities, and that nobody is lost. */
 #include "server/sched/queue.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "tests/test.h"
 
 enum { MOST = 64 };
 
-/* Generations that are only waited with. */
+/* Generations that are only waited with, each in a group of one. */
 static generation all[MOST];
+static generation_group *groups[MOST];
 
 static queue open_queue(size_t limit)
 {
-    memset(all, 0, sizeof all);
+    for (int i = 0; i < MOST; i++) {
+        generation *g = &all[i];
+
+        free(groups[i]);
+        *g = (generation){0};
+        CHECK(generation_group_new(&groups[i], &g, 1) == ERR_OK);
+    }
     return (queue){.limit = limit};
+}
+
+/* Its number. */
+static int number(const generation_group *w)
+{
+    return (int)(w->members[0] - all);
 }
 
 static bool add(queue *q, int i, uint64_t tenant, int priority)
 {
     all[i].in.tenant = tenant;
     all[i].in.priority = priority;
-    return queue_add(q, &all[i]);
+    return queue_add(q, groups[i]);
 }
 
 /* The number of who is next; -1: nobody. */
 static int take(queue *q)
 {
-    const generation *g = queue_take(q);
+    const generation_group *w = queue_take(q);
 
-    return g ? (int)(g - all) : -1;
+    return w ? number(w) : -1;
 }
 
 TEST(queue_of_one_tenant_is_first_come_first_served)
@@ -80,21 +93,21 @@ TEST(queue_is_bounded_and_forgets_who_leaves)
 
     CHECK(add(&q, 0, 1, 0) && add(&q, 1, 1, 0) && add(&q, 2, 2, 0));
     CHECK(!add(&q, 3, 3, 0));
-    queue_remove(&q, &all[0]);
+    queue_remove(&q, groups[0]);
     CHECK(q.n == 2 && add(&q, 3, 3, 0));
-    queue_remove(&q, &all[3]);
+    queue_remove(&q, groups[3]);
     CHECK(take(&q) == 2 && take(&q) == 1 && take(&q) == -1);
 }
 
 TEST(queue_keeps_the_place_of_who_cannot_run_yet)
 {
     queue q = open_queue(2);
-    generation *g;
+    generation_group *w;
 
     CHECK(add(&q, 0, 1, 0) && add(&q, 1, 2, -9));
-    g = queue_take(&q);
-    CHECK(g == &all[0] && add(&q, 2, 3, -9));
-    queue_put_back(&q, g);
+    w = queue_take(&q);
+    CHECK(w == groups[0] && add(&q, 2, 3, -9));
+    queue_put_back(&q, w);
     CHECK(take(&q) == 0);
 }
 
@@ -109,13 +122,13 @@ TEST(queue_keeps_all_in_the_order_of_turns_whatever_happens)
         size_t n = 0;
 
         if (waits[i])
-            queue_remove(&q, &all[i]);
+            queue_remove(&q, groups[i]);
         else
             CHECK(add(&q, i, state >> 28, (int)(state >> 30)));
         waits[i] = !waits[i];
-        for (const generation *g = q.first; g; g = g->next, n++)
-            CHECK(waits[g - all] &&
-                  (g->next ? g->next->prev == g && g->next->turn >= g->turn : q.last == g));
-        CHECK(n == q.n);
+        for (const generation_group *w = q.first; w; w = w->next, n++)
+            CHECK(waits[number(w)] &&
+                  (w->next ? w->next->prev == w && w->next->turn >= w->turn : q.last == w));
+        CHECK(n == q.n && n == q.answers);
     }
 }

@@ -101,9 +101,19 @@ static generation *make(scene *s, int number, size_t prompt, size_t tokens)
     return g;
 }
 
+static generation_group *group(generation *const *members, size_t n)
+{
+    generation_group *w = NULL;
+
+    CHECK(generation_group_new(&w, members, n) == ERR_OK);
+    return w;
+}
+
 static err submit(scene *s, generation *g)
 {
-    return sched_submit(s->sched, &g, 1);
+    generation_group *alone = group(&g, 1);
+
+    return sched_submit(s->sched, &alone, 1);
 }
 
 static void discard(generation *g)
@@ -212,10 +222,10 @@ TEST(sched_refuses_what_can_never_run)
     scene *s = open_scene(4, 1);
     generation *g = make(s, 0, 2000, 49);
 
-    CHECK(sched_check(s->sched, 2000, 48, 0) == ERR_OK);
-    CHECK(sched_check(s->sched, 2000, 49, 0) == ERR_TOOLONG);
-    CHECK(sched_check(s->sched, 0, 10, 0) == ERR_EMPTY);
-    CHECK(sched_check(s->sched, SIZE_MAX, SIZE_MAX, 0) == ERR_TOOLONG);
+    CHECK(sched_check(s->sched, 2000, 48, 1) == ERR_OK);
+    CHECK(sched_check(s->sched, 2000, 49, 1) == ERR_TOOLONG);
+    CHECK(sched_check(s->sched, 0, 10, 1) == ERR_EMPTY);
+    CHECK(sched_check(s->sched, SIZE_MAX, SIZE_MAX, 1) == ERR_TOOLONG);
     CHECK(submit(s, g) == ERR_TOOLONG);
     discard(g);
     close_scene(s);
@@ -295,16 +305,20 @@ TEST(sched_runs_copies_together_and_cancels_them_together)
 {
     scene *s = open_scene(2, 3);
     generation *g[6];
+    generation_group *a, *b;
     sched_stats stats;
 
     for (int i = 0; i < 6; i++) {
         g[i] = make(s, 0, 300, 60);
         ((caller *)g[i]->user)->number = i;
-        if (i % 3) g[i - 1]->copy = g[i];
     }
-    CHECK(sched_submit(s->sched, (generation *[]){g[0], g[3], g[3]}, 3) == ERR_BUSY);
-    CHECK(sched_submit(s->sched, (generation *[]){g[0], g[3]}, 2) == ERR_OK);
+    a = group(g, 3);
+    b = group(g + 3, 3);
+    CHECK(sched_submit(s->sched, (generation_group *[]){a, b, b}, 3) == ERR_BUSY);
+    CHECK(sched_submit(s->sched, (generation_group *[]){a, b}, 2) == ERR_OK);
     while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE);
+    sched_read_stats(s->sched, &stats);
+    CHECK(stats.running == 3 && stats.waiting == 3); /* answers, not groups */
     atomic_store(&g[4]->cancel, true); /* the second row waits still: there is no room */
     run_until(s, 6);
     for (int i = 0; i < 3; i++) CHECK(s->results[i] == ERR_OK && s->tokens[i] == 60);
@@ -318,13 +332,14 @@ TEST(sched_ends_copies_whose_leader_is_canceled_while_it_reads)
 {
     scene *s = open_scene(4, 3);
     generation *g[3];
+    generation_group *all;
 
     for (int i = 0; i < 3; i++) {
         g[i] = make(s, 0, 1900, 10);
         ((caller *)g[i]->user)->number = i;
-        if (i) g[i - 1]->copy = g[i];
     }
-    CHECK(submit(s, g[0]) == ERR_OK);
+    all = group(g, 3);
+    CHECK(sched_submit(s->sched, &all, 1) == ERR_OK);
     while (!g[0]->out.started_ns) uv_run(&s->loop, UV_RUN_ONCE);
     atomic_store(&g[0]->cancel, true);
     run_until(s, 3);
