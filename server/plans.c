@@ -1,8 +1,8 @@
 /* plans.c - finds plan files.
  *
- *   named    klt<R>: one file name in three places; the first that exists counts
- *   best     auto: every file of the model in the three places, by what they record of
- * themselves list     `plan`: the same, one a ratio
+ *   open    klt<R>: one name in three places; the first file that exists counts
+ *   best    auto: all of the model's in the three places, by the KL they record
+ *   list    the same for `plan`, one a ratio
  *
  * A name says which model and ratio a plan is for, its content says so again, with a hash of
  * the tensors: so a renamed plan is an error where it was asked for, and passed over where not.
@@ -255,7 +255,7 @@ static err search_folder(search *s, const char *folder)
     err e = ERR_OK;
 
     if (!d) return ERR_OK;
-    /* a folder that cannot be read has no plans; a file that cannot is not ours to judge */
+    /* an unreadable folder counts as empty, a broken plan as absent */
     for (struct dirent *f; e != ERR_NOMEM && (f = readdir(d));) {
         char *path = NULL;
         plan *p = NULL;

@@ -1,8 +1,7 @@
 /* runtime.c - opens the model, the threads and the cache, in the order they need.
  *
- *   begin    file, tokenizer -> team -> plans -> sizes of all that is to come -> fits?
- * ERR_NOFIT finish   weights packed -> step buffers -> cache -> file checked, let go ->
- * prefault -> lock
+ *   begin    file, tokenizer -> team -> plans -> sizes of what is to come: do they fit?
+ *   finish   weights packed -> step buffers -> cache -> file let go -> prefault -> lock
  *
  * What is large is measured before it is taken: model_measure knows the packed weights by their
  * shapes, a forward that never steps touches no page of its buffers, and cache_measure makes
@@ -170,10 +169,8 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     return ERR_OK;
 }
 
-/* `auto`: half of what is left after the weights, for the workspace grows with the contexts
- * that the pool holds, and the page cache and others want some. Where the rest does not fit
- * beside that, the pool gives way. Twice, because the rest depends on the pool: its index does.
- */
+/* `auto`: half of what is left after the weights, less where all the rest would not fit.
+ * Measured again after it shrank, for workspace and index grow with the pool. */
 static err choose_pool(runtime *r, const config *c, const model *m, uint64_t steps,
                        uint64_t free_bytes)
 {

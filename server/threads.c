@@ -1,8 +1,7 @@
 /* threads.c - parallel-for with a spin-then-sleep barrier.
  *
- *   caller   round odd: writes task, arg, n -> round even -> works, slot 0 -> waits for n done
- *   worker   spins on the round -> reads the job -> works -> round unchanged: spins, then
- * sleeps
+ *   caller   round odd: writes the job -> round even -> works as slot 0 -> waits for n done
+ *   worker   sees another round -> reads the job -> works -> spins on the round, then sleeps
  *
  * A run has a number, the round, which is even once its job can be read: a seqlock, since a
  * worker that slept through a run may read while the next one is being written. Indices are
@@ -10,9 +9,9 @@
  * from the others'. The caller waits for indices, not for workers: one that wakes late finds
  * the lanes empty and costs nothing.
  *
- * Steps come every few hundred microseconds with some hundred runs each, and a futex takes some
- * 50 us to wake a thread: therefore spin first. Between requests nobody spins. All atomics are
- * sequentially consistent: on x86-64 only the stores cost, one or two a run. */
+ * A run takes microseconds and a step has a hundred of them, while waking a sleeper by futex
+ * takes longer than a run: therefore spin first. Between requests nobody spins. All atomics are
+ * sequentially consistent: what that costs is a store or two a run. */
 #include "server/threads.h"
 
 #include <assert.h>
@@ -169,7 +168,8 @@ static void wake_sleepers(threads *t)
 }
 
 /* Begin a round; returns the order that was given. The round goes up by two: odd between, so
- * that no worker mixes two jobs. 2^44 rounds fit into a ticket, which is years of steps. */
+ * that no worker mixes two jobs. A ticket has room for 2^43 runs: at 5 us each, a year of steps
+ * without a pause. */
 static order start_round(threads *t, team_task *task, void *arg, int n)
 {
     const order o = {atomic_load(&t->job.round) + 2, task, arg, n};

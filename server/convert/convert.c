@@ -1,4 +1,13 @@
-/* convert.c - from the tensors of a Hugging Face folder to those of a model file. */
+/* convert.c - from the tensors of a Hugging Face folder to those of a model file.
+ *
+ *   list    rows of hf_tensors.def, layer by layer -> parts: source, name, shape, type
+ *   check   shapes and dtypes; a tensor that is in no row is an error, not left out
+ *   write   keys and descriptions; then part after part, 8 MiB of rows at a time:
+ *           source row -> float -> +1 for a gain of gemma's -> quantized
+ *
+ * All that can be refused is refused before the file is made, but for values that are no
+ * numbers, which show when they are read; the writer removes its file then. Sources are mapped
+ * and rows are read once, so memory is a batch and not a matrix. */
 #include "server/convert/convert.h"
 
 #include <errno.h>
@@ -18,6 +27,8 @@
 #include "server/threads.h"
 
 enum { GAIN = 1, ROPE_Q = 2, ROPE_K = 4, MAYBE = 8 }; /* what is done */
+/* A batch is large enough that the disk writes in one go and the team starts seldom, and small
+ * beside a matrix; a task is a few rows, since they cost alike. */
 enum { BATCH_BYTES = 8 << 20, TASK_ROWS = 16 };
 
 typedef enum size_name {
@@ -96,6 +107,8 @@ static void list_sizes(conversion *c)
     memcpy(c->size, size, sizeof size);
 }
 
+/* Float types are called the same in both formats. Others are weights of a quantization that
+ * only their own library can read. */
 static bool read_dtype(conversion *c, part *p)
 {
     static const gguf_type types[] = {GGUF_F32, GGUF_F16, GGUF_BF16};
@@ -126,7 +139,9 @@ static bool check_shape(conversion *c, const safetensor *t, size_t rows, size_t 
                        is, wanted);
 }
 
-/* The wished type, or the next whose blocks the rows fill. */
+/* The wished type, or the next whose blocks the rows fill. The output matrix beside Q4_K is
+ * finer, for it costs the most quality a byte; where the embedding is the output, that is it.
+ */
 static gguf_type choose_type(const conversion *c, const part *p)
 {
     const char *output = c->config.tied ? "token_embd.weight" : "output.weight";
@@ -137,6 +152,7 @@ static gguf_type choose_type(const conversion *c, const part *p)
     return quantize_fits(type, p->from.dim[0]) ? type : GGUF_F16;
 }
 
+/* GGUF has the columns first. Vectors stay F32: they are small, and norms are sensitive. */
 static void set_shape(part *p, size_t rows, size_t cols)
 {
     const bool vector = cols == 1;
@@ -185,6 +201,8 @@ static void add_factors(conversion *c, const char *name, const float *values)
     p->from.bytes = c->config.rope.pairs * sizeof *values;
 }
 
+/* The source of a row; that it is missing is said with the class, for which it would be a must.
+ */
 static bool find_part(conversion *c, const tensor_row *row, size_t layer)
 {
     const safetensor *t;
@@ -238,6 +256,8 @@ static bool is_needless(const conversion *c, const char *name)
            (c->config.tied && strcmp(name, "lm_head.weight") == 0);
 }
 
+/* A model with an adapter, a bias or an expert that no row knows would convert and answer
+ * nonsense. */
 static bool check_unused(conversion *c)
 {
     for (size_t s = 0; s < c->folder.shards; s++)
@@ -275,6 +295,7 @@ static size_t source_row(const part *p, size_t r)
     return p->heads ? r - i + i % 2 * (width / 2) + i / 2 : r;
 }
 
+/* A half reaches 65504; bfloat weights may lie beyond, and would become infinite in silence. */
 static trouble check_row(const float *x, size_t n, gguf_type type)
 {
     float most = 0;
@@ -306,6 +327,8 @@ static void convert_rows(void *arg, int task, int slot)
     }
 }
 
+/* Signals are blocked and read here, between batches, so that a half file is removed by the
+ * same path as after any other fault. */
 static bool was_interrupted(const conversion *c)
 {
     struct signalfd_siginfo info;
@@ -425,6 +448,7 @@ static bool convert(conversion *c)
 
 bool convert_run(const convert_wish *w, convert_made *made, json_fault *why)
 {
+    /* threads inherit the mask, so no thread of the team is interrupted either */
     conversion c = {.wish = w, .made = made, .why = why};
     sigset_t ends, before;
     bool converted;

@@ -1,4 +1,12 @@
-/* download.c - names of the hub: which URL they are, and which file. */
+/* download.c - names of the hub: which URL they are, and which file.
+ *
+ *   hf:OWNER/REPO:FILE   at   CACHE/models/OWNER/REPO/FILE             there: no network at all
+ *                        from HF_ENDPOINT/OWNER/REPO/resolve/main/FILE
+ *
+ * A name becomes a path below our folder and a part of a URL, and may come from a script that
+ * took it from elsewhere. So its words are checked before either is made, rather than either
+ * escaped until it is harmless. What is there is believed: fetch.c put it there whole and
+ * checked. */
 #include "server/convert/download.h"
 
 #include <stdbool.h>
@@ -84,7 +92,8 @@ static unsigned count_files(const char *file, size_t *at)
 
 /* --- places --- */
 
-/* FOLDER/models/OWNER/REPO/FILE, with the folders made. */
+/* FOLDER/models/OWNER/REPO/FILE, with the folders made. False: nowhere to put it, or too long.
+ */
 static bool find_place(const hub_name *h, char *path, size_t n)
 {
     char *folder = folders_cache(), *slash;
@@ -139,6 +148,7 @@ static const char *find_hub(void)
 
 /* --- the file --- */
 
+/* An empty file is no model, whoever left it. */
 static bool is_there(const char *path)
 {
     struct stat s;
@@ -157,6 +167,7 @@ static err get_file(const hub_name *h, char *path, size_t n, char *why, size_t w
         return ERR_DOWNLOAD;
     }
     if (is_there(path)) return ERR_OK;
+    /* libcurl would guess a scheme that is missing, and refuse file: in words about itself */
     if (strncasecmp(hub, "https://", 8) != 0 && strncasecmp(hub, "http://", 7) != 0) {
         snprintf(why, why_bytes, "HF_ENDPOINT is no http:// or https:// address");
         return ERR_DOWNLOAD;

@@ -1,4 +1,14 @@
-/* fetch.c - HTTP through libcurl into a file that grows. */
+/* fetch.c - HTTP through libcurl into a file that grows.
+ *
+ *   part opened and locked -> asked for what is missing -> bytes appended -> checked -> renamed
+ *
+ *   cut, or 5xx       asked again from where it stands; three times without a new byte end it
+ *   416               the part was whole already; else it is emptied and begun anew
+ *   other bytes       than asked for, 4xx, a full disk: refused, and the part stays
+ *   wrong sum, length the part is removed: it cannot become right
+ *
+ * The lock keeps a second process from appending to the same part. The sum is taken of what
+ * lies on the disk, for the bytes came in several answers, perhaps to several processes. */
 #include "server/convert/fetch.h"
 
 #include <ctype.h>
@@ -45,7 +55,8 @@ static int hex_digit(char c)
     return at ? (int)(at - digits) : -1;
 }
 
-/* "64 hex digits" within quotes: a SHA-256. Other tags are none. */
+/* "64 hex digits" within quotes: a SHA-256. Other tags are none: a hub's are one for large
+ * files alone, and a web server's may be anything. */
 static void read_tag(fetch *f, const char *tag)
 {
     unsigned char sha[SHA_BYTES];
@@ -76,6 +87,9 @@ static void read_range(fetch *f, const char *text)
     }
 }
 
+/* Headers of every answer on the way come by here: a redirect names the sum (X-Linked-Etag),
+ * the host it leads to the length. An ETag of the last host does not outweigh the first's name.
+ */
 static size_t on_header(char *data, size_t one, size_t n, void *arg)
 {
     char line[512], *colon, *value;
@@ -118,6 +132,7 @@ static bool begin_body(fetch *f)
            (errno != ENOSPC && errno != EFBIG);
 }
 
+/* Bytes go to the disk as they come. Anything but n ends the transfer as CURLE_WRITE_ERROR. */
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
     size_t done = 0;
@@ -158,6 +173,7 @@ static err refuse_errno(fetch *f, int code)
     return ERR_DOWNLOAD;
 }
 
+/* Appending needs no offset of ours: what is there is what we have. */
 static err open_part(fetch *f, const char *path)
 {
     struct stat s;
@@ -184,9 +200,10 @@ static void set_options(fetch *f, const char *url, const char *token)
     curl_easy_setopt(f->curl, CURLOPT_REDIR_PROTOCOLS_STR, safe ? "https" : "http,https");
     curl_easy_setopt(f->curl, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(f->curl, CURLOPT_MAXREDIRS, (long)REDIRECTS);
-    curl_easy_setopt(f->curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(f->curl, CURLOPT_FAILONERROR, 1L); /* or an error page is the model */
     curl_easy_setopt(f->curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's */
     curl_easy_setopt(f->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
+    /* no limit for the whole: a large model takes hours; only silence ends it */
     curl_easy_setopt(f->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(f->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
     curl_easy_setopt(f->curl, CURLOPT_ERRORBUFFER, f->said);
@@ -224,7 +241,8 @@ static err refuse_attempt(fetch *f, CURLcode code, long status)
     return ERR_DOWNLOAD;
 }
 
-/* A fault that another attempt may not have. */
+/* A fault that another attempt may not have. Names that do not resolve and certificates that do
+ * not hold are not among them: a person should hear of those at once. */
 static bool is_passing(CURLcode code, long status)
 {
     return code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
@@ -264,7 +282,7 @@ static err transfer(fetch *f)
         const int64_t had = f->have;
         bool again = false;
 
-        if (tries) sleep(1);
+        if (tries) sleep(1); /* a server that just restarts is not helped by haste */
         e = attempt(f, &again);
         if (e == ERR_OK || !again) break;
         if (f->have > had) tries = -1; /* bytes come: as often as it takes */
@@ -303,6 +321,7 @@ static err discard(fetch *f, const char *what)
     return refuse(f, what);
 }
 
+/* Only a sum that the server names can be checked; without one the length has to do. */
 static err check_part(fetch *f)
 {
     unsigned char sha[EVP_MAX_MD_SIZE];
@@ -328,6 +347,7 @@ static err run(fetch *f, const char *url, const char *token, const char *path)
     if (f->total >= 0 && f->have != f->total)
         return discard(f, "its length is not what the server said; it was removed");
     TRY(check_part(f));
+    /* the bytes before the name, or a power cut leaves a whole name on half a file */
     if (fsync(f->fd) != 0 || rename(f->part, path) != 0) return refuse_errno(f, errno);
     return ERR_OK;
 }

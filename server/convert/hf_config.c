@@ -1,4 +1,10 @@
-/* hf_config.c - reads config.json, and writes what it says as keys. */
+/* hf_config.c - reads config.json, and writes what it says as keys.
+ *
+ * A member of config.json is one of three: a number that becomes a key as it is (hf_keys.def);
+ * a size or a part of the rotary positions, which is read into hf_config; or something that
+ * loaders of GGUF take for granted, and that is refused by name where it is otherwise. What is
+ * in none of them does not change the numbers. The file has grown for years: the same thing has
+ * two or three names, and the newer one wins. */
 #include "server/convert/hf_config.h"
 
 #include <math.h>
@@ -29,7 +35,7 @@ static const class_row classes[] = {
 #undef HF_CLASS
 };
 
-typedef enum key_kind { COUNT, REAL } key_kind;
+typedef enum key_kind { COUNT, REAL } key_kind; /* what it is in the file: u32, f32 */
 
 typedef struct key_row {
     key_kind kind;
@@ -80,6 +86,8 @@ static bool check_ways(const hf_folder *f, const arch_row *a, json_fault *why)
 
 /* --- sizes --- */
 
+/* At least 1 and no larger than any real model, so that products of two sizes cannot overflow.
+ */
 static bool read_size(const hf_folder *f, const char *name, size_t otherwise, size_t *out,
                       json_fault *why)
 {
@@ -91,6 +99,7 @@ static bool read_size(const hf_folder *f, const char *name, size_t otherwise, si
     return true;
 }
 
+/* A file without num_key_value_heads is older than grouped heads: each has its own. */
 static bool read_heads(hf_config *c, const hf_folder *f, json_fault *why)
 {
     if (!read_size(f, "num_attention_heads", 0, &c->H, why) ||
@@ -117,6 +126,7 @@ static bool check_gemma(const hf_config *c, const hf_folder *f, json_fault *why)
     if (!json_get_number(f->config, "query_pre_attn_scalar", 1, 65536, &scale, why) ||
         !json_get_int(f->config, "sliding_window_pattern", 1, INT32_MAX, &pattern, why))
         return false;
+    /* the two that loaders know: by the head, and gemma2-27b's by the model */
     if (scale != (double)c->C && scale != (double)c->D / (double)c->H)
         return json_refuse(why, NULL, NULL, "query_pre_attn_scalar %g is not supported", scale);
     if (pattern != 6)
@@ -192,6 +202,8 @@ static bool read_llama3(hf_rope *r, const cJSON *rope, json_fault *why)
     return true;
 }
 
+/* phi3: divisors are given outright, one list within the original context and one beyond it;
+ * the softmax is sharpened by what its paper derives from the stretch. */
 static bool read_longrope(hf_rope *r, const cJSON *rope, double context, json_fault *why)
 {
     const double original = r->original_context;
@@ -205,6 +217,7 @@ static bool read_longrope(hf_rope *r, const cJSON *rope, double context, json_fa
     return true;
 }
 
+/* linear and yarn, whose other numbers loaders have as constants. */
 static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, double context,
                          json_fault *why)
 {
@@ -234,6 +247,7 @@ static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, js
         !read_size(f, "max_position_embeddings", 0, &context, why) ||
         !read_size(f, "original_max_position_embeddings", context, &original, why))
         return false;
+    /* phi3's loaders want the key whether positions are scaled or not */
     if (c->bit & HF_PHI3) c->rope.original_context = (uint32_t)original;
     if (strcmp(type, "default") == 0) return true;
     if (strcmp(type, "linear") == 0)
@@ -263,7 +277,7 @@ static bool read_rope(hf_config *c, const hf_folder *f, double theta, json_fault
         !json_get_number(f->config, "partial_rotary_factor", 0, 1, &share, why) ||
         !json_get_number(rope, "partial_rotary_factor", 0, 1, &share, why))
         return false;
-    if (c->bit & HF_GEMMA3) c->rope.local_base = 10000;
+    if (c->bit & HF_GEMMA3) c->rope.local_base = 10000; /* its class's default */
     if (!json_get_number(f->config, "rope_local_base_freq", 1, 1e12, &c->rope.local_base,
                          why) ||
         !json_get_number(local, "rope_theta", 1, 1e12, &c->rope.local_base, why))
@@ -292,6 +306,7 @@ static bool read_key(const key_row *k, const hf_folder *f, double *value, bool *
     return true;
 }
 
+/* All of them before anything is written, so that hf_config_write cannot fail. */
 static bool check_keys(const hf_config *c, const hf_folder *f, json_fault *why)
 {
     double value;
@@ -356,6 +371,7 @@ static void write_rope(const hf_config *c, gguf_writer *w)
     if (r->attn_factor > 0) write_real(c, w, "rope.scaling.attn_factor", r->attn_factor);
 }
 
+/* Called after hf_config_read has found nothing to refuse, on the same folder. */
 void hf_config_write(const hf_config *c, const hf_folder *f, gguf_writer *w)
 {
     json_fault none = {0};

@@ -1,4 +1,9 @@
-/* hf_folder.c - reads the files of a Hugging Face folder. */
+/* hf_folder.c - reads the files of a Hugging Face folder.
+ *
+ * JSON files are read whole, weights are mapped. An index of several weight files is checked in
+ * both directions, index to files and files to index: a folder of which one file is from
+ * another download would otherwise convert. File names in it are names within the folder and no
+ * paths. */
 #include "server/convert/hf_folder.h"
 
 #include <errno.h>
@@ -13,6 +18,7 @@
 static const char single[] = "model.safetensors";
 static const char many[] = "model.safetensors.index.json";
 
+/* Whoever reads a member does not know the file; the caller who does puts its name in front. */
 bool hf_folder_blame(json_fault *why, const char *file)
 {
     char said[sizeof why->message];
@@ -26,7 +32,7 @@ static bool no_memory(json_fault *why)
     return json_refuse(why, NULL, NULL, "out of memory");
 }
 
-/* FOLDER/file; the caller frees. NULL: out of memory. */
+/* FOLDER/file; the caller frees. NULL: out of memory. Paths of our own making, without "..". */
 static char *join(const hf_folder *f, const char *file)
 {
     char *path;
@@ -45,7 +51,7 @@ static bool read_text(const hf_folder *f, const char *file, bool must, char **te
     errno = 0;
     *text = document_read(path, &n);
     free(path);
-    if (*text && strlen(*text) == n) return true;
+    if (*text && strlen(*text) == n) return true; /* cJSON and templates are C strings */
     if (*text) {
         free(*text);
         *text = NULL;
@@ -92,6 +98,7 @@ static bool read_template(hf_folder *f, json_fault *why)
 
 /* --- weights --- */
 
+/* Files stay open until the folder is closed: tensors point into their mappings. */
 static bool open_shard(hf_folder *f, const char *file, json_fault *why)
 {
     char *path = join(f, file);
@@ -128,7 +135,7 @@ static bool list_files(const cJSON *map, const char **files, size_t *n, json_fau
                                item->string);
         files[count++] = item->valuestring;
     }
-    qsort(files, count, sizeof *files, by_text);
+    qsort(files, count, sizeof *files, by_text); /* equal ones side by side */
     for (size_t i = 0; i < count; i++)
         if (*n == 0 || strcmp(files[*n - 1], files[i]) != 0) files[(*n)++] = files[i];
     return true;
@@ -169,6 +176,7 @@ static bool open_files(hf_folder *f, const cJSON *map, const char **files, json_
     return check_map(f, map, files, why);
 }
 
+/* The index is needed for its map alone: what is in which file each file says itself. */
 static bool open_sharded(hf_folder *f, json_fault *why)
 {
     cJSON *index = NULL;
@@ -196,7 +204,7 @@ static bool open_weights(hf_folder *f, json_fault *why)
 
     if (!path || !index)
         opened = no_memory(why);
-    else if (access(path, F_OK) == 0)
+    else if (access(path, F_OK) == 0) /* the single file wins: an index may be a leftover */
         opened = open_shard(f, single, why);
     else if (access(index, F_OK) == 0)
         opened = open_sharded(f, why);

@@ -1,4 +1,9 @@
-/* hf_pretokenizer.c - spells the steps out, and finds the row that has them. */
+/* hf_pretokenizer.c - spells the steps out, and finds the row that has them.
+ *
+ * GGUF has one word for the way a vocabulary cuts text ("llama-bpe"), tokenizer.json a list of
+ * steps with their expressions. The steps are written as text, a line each, and compared with
+ * those of the rows: a vocabulary that cuts in almost the same way would give other tokens, so
+ * it is refused, with its steps in the sentence. */
 #include "server/convert/hf_pretokenizer.h"
 
 #include <stdlib.h>
@@ -6,6 +11,8 @@
 
 #include "server/text.h"
 
+/* What changes the cut is spelt out; a step of another type shows by its name alone, and then
+ * no row matches. */
 static void add_step(text_builder *t, const cJSON *step)
 {
     const cJSON *type = json_get(step, "type"), *pattern = json_get(step, "pattern");
@@ -91,6 +98,8 @@ static bool has_step(const cJSON *item, const char *member, const char *type)
     return false;
 }
 
+/* Three generations of saying it: a normalizer that prepends, Metaspace with a scheme, and
+ * before that with a flag that is true where it is absent. */
 bool hf_pretokenizer_adds_space(const hf_folder *f)
 {
     const cJSON *pre = json_get(f->tokenizer, "pre_tokenizer");

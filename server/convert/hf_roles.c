@@ -1,4 +1,8 @@
-/* hf_roles.c - finds the tokens that have a part to play, in the three files that name them. */
+/* hf_roles.c - finds the tokens that have a part to play, in the three files that name them.
+ *
+ * tokenizer_config.json names them by text, generation_config.json and config.json by number,
+ * and each may be absent or older than the others. The end of an answer is all that any of them
+ * names: a chat model ends its turn with one token and its text with another. */
 #include "server/convert/hf_roles.h"
 
 #include <string.h>
@@ -26,6 +30,7 @@ static int32_t id_at(const hf_vocab *v, const cJSON *file, const char *member, i
     return (int32_t)item->valuedouble;
 }
 
+/* Each id once. */
 static size_t add_end(int32_t id, int32_t *ends, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -1,4 +1,8 @@
-/* hf_tokens.c - writes a vocabulary as keys. */
+/* hf_tokens.c - writes a vocabulary as keys.
+ *
+ * Two kinds, told apart by byte_fallback: `gpt2` keeps its merges in order, `llama` has a score
+ * for each piece instead, and loaders merge what scores best. A score that is the negated rank
+ * of the first merge gives the same order. */
 #include "server/convert/hf_tokens.h"
 
 #include <stdio.h>
@@ -55,6 +59,8 @@ static bool write_tokens(const hf_vocab *v, gguf_writer *w, json_fault *why)
     for (size_t i = 0; i < v->V; i++) {
         char name[32];
 
+        /* the embedding may have more rows than there are tokens; each row needs a text of its
+         * own */
         if (!v->text[i]) snprintf(name, sizeof name, "[PAD%zu]", i);
         if (v->text[i] && v->type[i] == TOK_USER && v->bytes_fall_back)
             write_user_token(w, v->text[i], &t);
@@ -71,6 +77,7 @@ static bool write_tokens(const hf_vocab *v, gguf_writer *w, json_fault *why)
     return !failed || json_refuse(why, NULL, NULL, "out of memory");
 }
 
+/* What no merge makes, letters and bytes, is below all that one does. */
 static void write_scores(const hf_vocab *v, gguf_writer *w)
 {
     const float least = -(float)cJSON_GetArraySize(json_get(v->model, "merges"));
@@ -82,6 +89,7 @@ static void write_scores(const hf_vocab *v, gguf_writer *w)
     gguf_write_bool(w, "tokenizer.ggml.add_space_prefix", hf_pretokenizer_adds_space(v->f));
 }
 
+/* With one space between the parts, as the file has them, whichever form the folder had. */
 static void write_merges(const hf_vocab *v, gguf_writer *w, text_builder *t)
 {
     const cJSON *list = json_get(v->model, "merges"), *item;

@@ -1,4 +1,11 @@
-/* hf_vocab.c - reads tokens and merges, and finds tokens by their text. */
+/* hf_vocab.c - reads tokens and merges, and finds tokens by their text.
+ *
+ *   model.vocab -> text, type by number
+ *   added_tokens over them: those are found whole in text, and may steer
+ *   sorted by text -> unk_token, merges: all of their parts must be tokens
+ *
+ * The vocabulary is as large as the embedding has rows: numbers past that are an error in the
+ * vocabulary itself and left out of the added tokens, where padded tables are common. */
 #include "server/convert/hf_vocab.h"
 
 #include <stdio.h>
@@ -45,6 +52,7 @@ int32_t hf_vocab_find(const hf_vocab *v, const char *text, size_t n)
     return HF_NO_ID;
 }
 
+/* "<0x0A>". The character after the digits is read too, or "<0x0Ax" would be one. */
 static bool is_byte_token(const char *text)
 {
     unsigned byte;
@@ -121,6 +129,7 @@ static bool read_added(hf_vocab *v, size_t *beyond, json_fault *why)
     return true;
 }
 
+/* Only SentencePiece's kind marks it: of byte-level ones no text is unknown. */
 static bool read_unknown(hf_vocab *v, json_fault *why)
 {
     const char *unknown = NULL;
@@ -172,7 +181,7 @@ static bool rank_merge(hf_vocab *v, const cJSON *item, int32_t rank, text_builde
 
     if (!hf_vocab_read_merge(item, &left, &n, &right))
         return hf_vocab_refuse(why, "a merge is malformed", NULL);
-    made->n = 0;
+    made->n = 0; /* one buffer for all: there are hundreds of thousands */
     text_add(made, left, n);
     text_add_string(made, right);
     if (made->failed) return json_refuse(why, NULL, NULL, "out of memory");
@@ -184,6 +193,7 @@ static bool rank_merge(hf_vocab *v, const cJSON *item, int32_t rank, text_builde
     return true;
 }
 
+/* Of several merges that make one piece the first counts: it is what an encoder finds first. */
 static bool read_merges(hf_vocab *v, json_fault *why)
 {
     const cJSON *list = json_get(v->model, "merges"), *item;
@@ -202,6 +212,7 @@ static bool read_merges(hf_vocab *v, json_fault *why)
 
 /* --- all of it --- */
 
+/* WordPiece and Unigram have no merges, and no rank could stand for their scores. */
 static bool read_kind(hf_vocab *v, json_fault *why)
 {
     const char *type = "BPE";
@@ -233,7 +244,7 @@ bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, js
                     .order = malloc(V * sizeof *v->order)};
     if (!v->text || !v->type || !v->rank || !v->order)
         return json_refuse(why, NULL, NULL, "out of memory");
-    memset(v->rank, 0xff, V * sizeof *v->rank); /* HF_UNRANKED */
+    memset(v->rank, 0xff, V * sizeof *v->rank); /* HF_UNRANKED, -1 */
     return read_all(v, beyond, why);
 }
 

@@ -1,4 +1,11 @@
-/* safetensors.c - maps a file of weights, and checks all that its header claims. */
+/* safetensors.c - maps a file of weights, and checks all that its header claims.
+ *
+ *   | u64 n | JSON of n bytes: name -> dtype, shape, data_offsets | data: no hole, no overlap |
+ *
+ * The file comes from anywhere. A tensor's bytes follow from its type and shape with overflow
+ * checked, must be as many as its offsets say and lie inside the file; and all together cover
+ * the data exactly, as the format demands: a header that lies about one lies about a neighbour.
+ */
 #include "server/convert/safetensors.h"
 
 #include <errno.h>
@@ -9,9 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LENGTH = 8, HEADER_MAX = 100000000 };
+enum { LENGTH = 8, HEADER_MAX = 100000000 /* the reference implementation's limit */ };
 
-/* Types and the bytes of a value. */
+/* Types and the bytes of a value: also those that are not converted, for they must cover the
+ * file. */
 static const struct {
     const char *name;
     size_t bytes;
@@ -66,6 +74,7 @@ static bool read_shape(const cJSON *item, safetensor *t, size_t *bytes, json_fau
     return true;
 }
 
+/* Offsets are doubles in the tree; json_is_int takes only those that are exact. */
 static bool read_place(const safetensors *s, const cJSON *item, size_t data, safetensor *t,
                        json_fault *why)
 {
@@ -147,7 +156,8 @@ static bool read_tensors(safetensors *s, size_t data, json_fault *why)
         if (!read_tensor(s, item, data, &s->list[s->count], why)) return false;
         s->count++;
     }
-    qsort(s->list, s->count, sizeof *s->list, by_name);
+    qsort(s->list, s->count, sizeof *s->list,
+          by_name); /* for safetensors_find, and for twins */
     for (size_t i = 1; i < s->count; i++)
         if (by_name(&s->list[i - 1], &s->list[i]) == 0)
             return refuse(why, &s->list[i], "it appears twice");
@@ -160,7 +170,7 @@ static bool read_header(safetensors *s, size_t n, json_fault *why)
     bool parsed;
 
     if (!text) return json_refuse(why, NULL, NULL, "out of memory");
-    memcpy(text, s->bytes + LENGTH, n);
+    memcpy(text, s->bytes + LENGTH, n); /* the mapping has no NUL after the header */
     text[n] = '\0';
     parsed = json_parse_file(&s->header, text, n, "its header", why);
     free(text);
@@ -180,6 +190,7 @@ static bool parse(safetensors *s, json_fault *why)
     return read_header(s, (size_t)n, why);
 }
 
+/* What tests and the fuzzer call: the file without the file system. */
 bool safetensors_open_memory(safetensors **out, const void *data, size_t n, json_fault *why)
 {
     safetensors *s = calloc(1, sizeof *s);
@@ -213,7 +224,7 @@ static bool map_file(const char *path, void **data, size_t *n, json_fault *why)
         *data = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
         if (*data == MAP_FAILED) failed = errno;
     }
-    close(fd);
+    close(fd); /* the mapping stays */
     return !failed || json_refuse(why, NULL, NULL, "%s", strerror(failed));
 }
 
