@@ -129,8 +129,8 @@ static void model_hold(scene *s, pool_block b)
     s->holds[s->n_holds++] = b;
 }
 
-/* What nobody holds any more. */
-static void model_settle(scene *s, pool_block b)
+/* Nobody holds it any more: it rests, if something finds it. */
+static void model_rest(scene *s, pool_block b)
 {
     if (s->refs[b] || s->pins[b]) return;
     if (s->found[b])
@@ -270,7 +270,7 @@ static void drop_one(scene *s)
     if (!s->n_holds) return;
     b = take_hold(s, draw(s, (uint32_t)s->n_holds));
     ledger_drop(s->ledger, b);
-    model_settle(s, b);
+    model_rest(s, b);
 }
 
 /* Some that are held, no two equal, are let go of and as many reserved. */
@@ -290,7 +290,7 @@ static void give_back(scene *s)
         else
             blocks[n++] = take_hold(&after, i);
     }
-    for (size_t i = n; i--;) model_settle(&after, blocks[i]);
+    for (size_t i = n; i--;) model_rest(&after, blocks[i]);
     after.reserved += n;
     CHECK(ledger_return(s->ledger, blocks, n) == (is_allowed(&after) ? ERR_OK : ERR_BUSY));
     if (is_allowed(&after))
@@ -341,7 +341,7 @@ static void unpin_one(scene *s)
     if (!s->n_pinned) return;
     b = s->pinned[--s->n_pinned];
     ledger_unpin(s->ledger, &b, 1);
-    if (--s->pins[b] == 0) model_settle(s, b);
+    if (--s->pins[b] == 0) model_rest(s, b);
 }
 
 static void free_some(scene *s)
