@@ -63,7 +63,7 @@ typedef struct context_ops {
      *
      *   out  k with rotary positions applied. Owned by c; valid until that slot's release
      *
-     * Returns n, the tokens in the block, 1 .. block_tokens. Cannot fail. Cost: a look-up,
+     * Returns n, the tokens in the block, 1 .. block_tokens. Cannot fail. Cost: a lookup,
      * or at most 4*D*G*C flop a token. Source: arXiv:2508.10395, section 3.1. */
     size_t (*tile)(context *c, int layer, size_t b, int slot, kv_tile *out);
 

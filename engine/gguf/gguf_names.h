@@ -1,4 +1,4 @@
-/* gguf_names.h - the names of keys or tensors, sorted: for look-up, and to find doubles.
+/* gguf_names.h - the names of keys or tensors, sorted: for lookup, and to find doubles.
  * Internal to gguf. */
 #ifndef ENGINE_GGUF_GGUF_NAMES_H
 #define ENGINE_GGUF_GGUF_NAMES_H

@@ -255,7 +255,7 @@ void kern_add_squares_avx2(const float *x, size_t n, float *sum)
 /* table[at % 2^bits], a table of 2^bits floats; reads 16 where it has fewer. Tables of up to
  * 16 floats are looked up in registers; longer ones, of 5 bits and more, are
  * gathered. */
-INLINE __m256 look_up(const float *table, int bits, __m256i at)
+INLINE __m256 lookup(const float *table, int bits, __m256i at)
 {
     __m256 low, high;
 
@@ -276,7 +276,7 @@ INLINE __m256i descend(const kern_book *book, __m256 z)
 
     for (int depth = 0; depth < book->bits; depth++) {
         const __m256 m = depth < 3 ? _mm256_permutevar8x32_ps(top, node)
-                                   : look_up(book->tree + (1 << depth), depth, node);
+                                   : lookup(book->tree + (1 << depth), depth, node);
         const __m256i above = _mm256_castps_si256(_mm256_cmp_ps(z, m, _CMP_GT_OQ));
 
         node = _mm256_sub_epi32(_mm256_add_epi32(node, node), above); /* above is 0 or -1 */
@@ -310,7 +310,7 @@ void kern_lloyd_decode_avx2(const uint8_t *values, const float *scale, size_t n,
     for (; t + 8 <= n; t += 8)
         _mm256_storeu_ps(x + t,
                          _mm256_mul_ps(_mm256_loadu_ps(scale + t),
-                                       look_up(book->level, book->bits, load8(values + t))));
+                                       lookup(book->level, book->bits, load8(values + t))));
     kern_lloyd_decode_ref(values + t, scale + t, n - t, book, x + t);
 }
 

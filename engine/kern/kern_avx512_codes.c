@@ -216,7 +216,7 @@ void kern_add_squares_avx512(const float *x, size_t n, float *sum)
 
 /* table[at % 2^bits], a table of 2^bits floats; reads 16 where it has fewer. Two registers
  * hold 32 floats; beyond 5 bits they are gathered. */
-INLINE __m512 look_up(const float *table, int bits, __m512i at)
+INLINE __m512 lookup(const float *table, int bits, __m512i at)
 {
     const __m512i last = _mm512_set1_epi32((1 << bits) - 1);
     const __m512 low = _mm512_loadu_ps(table);
@@ -235,7 +235,7 @@ INLINE __m512i descend(const kern_book *book, __m512 z)
 
     for (int depth = 0; depth < book->bits; depth++) {
         const __m512 m = depth < 4 ? _mm512_permutexvar_ps(node, top)
-                                   : look_up(book->tree + (1 << depth), depth, node);
+                                   : lookup(book->tree + (1 << depth), depth, node);
 
         node = _mm512_add_epi32(node, node);
         node = _mm512_mask_add_epi32(node, _mm512_cmp_ps_mask(z, m, _CMP_GT_OQ), node, one);
@@ -261,7 +261,7 @@ void kern_lloyd_decode_avx512(const uint8_t *values, const float *scale, size_t 
 {
     for (size_t t = 0; t < n; t += 16) {
         const __mmask16 live = below16(n - t);
-        const __m512 level = look_up(book->level, book->bits, load_codes(values + t, live));
+        const __m512 level = lookup(book->level, book->bits, load_codes(values + t, live));
 
         _mm512_mask_storeu_ps(x + t, live,
                               _mm512_mul_ps(_mm512_maskz_loadu_ps(live, scale + t), level));

@@ -72,7 +72,7 @@ INLINE cut make_cut(int bits, int first)
 }
 
 /* 8 codes; `skip` bytes of v come before the first. A byte past the end is 0 and no code's.
- * A table look-up gives 0 for a byte past the end, so the last loads need no mask. */
+ * A table lookup gives 0 for a byte past the end, so the last loads need no mask. */
 INLINE uint8x8_t apply_cut(uint8x16_t v, cut c, size_t skip, int bits)
 {
     const uint8x16_t at = vaddq_u8(c.bytes, vdupq_n_u8((uint8_t)skip));
@@ -205,7 +205,7 @@ INLINE uint8x16x4_t load_table(const float *table)
 }
 
 /* table[at], at 0 .. 15. */
-INLINE float32x4_t look_up(uint8x16x4_t table, uint32x4_t at)
+INLINE float32x4_t lookup(uint8x16x4_t table, uint32x4_t at)
 {
     const uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100), at, 0x04040404);
 
@@ -227,7 +227,7 @@ INLINE uint16x4_t descend(const kern_book *book, uint8x16x4_t top, float32x4_t z
     uint32x4_t node = vdupq_n_u32(1);
 
     for (int depth = 0; depth < book->bits; depth++) {
-        const float32x4_t m = depth < 4 ? look_up(top, node) : gather(book->tree, node);
+        const float32x4_t m = depth < 4 ? lookup(top, node) : gather(book->tree, node);
 
         node = vsubq_u32(vaddq_u32(node, node), vcgtq_f32(z, m)); /* above is 0 or -1 */
     }
@@ -258,8 +258,8 @@ void kern_lloyd_decode_neon(const uint8_t *values, const float *scale, size_t n,
 
     for (; book->bits <= 4 && t + 8 <= n; t += 8) { /* wider ones are not in registers */
         const uint16x8_t v = vmovl_u8(vld1_u8(values + t));
-        const float32x4_t a = look_up(low, vmovl_u16(vget_low_u16(v)));
-        const float32x4_t b = look_up(low, vmovl_high_u16(v));
+        const float32x4_t a = lookup(low, vmovl_u16(vget_low_u16(v)));
+        const float32x4_t b = lookup(low, vmovl_high_u16(v));
 
         vst1q_f32(x + t, vmulq_f32(vld1q_f32(scale + t), a));
         vst1q_f32(x + t + 4, vmulq_f32(vld1q_f32(scale + t + 4), b));
