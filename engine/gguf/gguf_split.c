@@ -1,8 +1,8 @@
 /* gguf_split.c - NAME-00001-of-00003.gguf, and the keys split.no, split.count,
  * split.tensors.count.
  *
- * Names and keys are both checked: a file that was renamed, or one of another upload with the
- * same name, would otherwise give a model of mixed weights that loads and talks nonsense. */
+ * Names and keys are both checked: a file that was renamed would otherwise give its tensors
+ * twice, or in the place of another. */
 #include "engine/gguf/gguf_split.h"
 
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * of 4 columns.
  *
  * Registers (32): of 8 rows y, the block's sum and its minima's = 24, 8 dots of a group in turn
- * with them, unpacked codes and masks. Codes are unpacked once for all rows: at 8 rows that is
- * an eighth of a row's work, at one row the larger part of it.
+ * with them, unpacked codes and masks. Codes are unpacked once for all rows, so a single row
+ * pays for that alone.
  *
  * dpbusd adds four products of a byte to 32 bits at once, unsigned codes by signed ones of x,
  * and cannot saturate. The number that a code stands for is code - zero; zero times the sums of

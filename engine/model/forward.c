@@ -14,8 +14,7 @@
  * What half a layer makes is not added to h where it is made: a task there has some columns of
  * every row, and a norm needs whole rows. The addition is deferred to the next half, whose pass
  * over rows adds, norms and codes a row while it is in the core's cache (residual_add_norm):
- * one barrier and one walk through h less in each half. At one row a layer's barriers cost
- * about as much as its arithmetic.
+ * one barrier and one walk through h less in each half.
  *
  * A product's tasks are runs of panels of a matrix, not rows: a weight is then read by one
  * core, once a step, whatever the number of rows. attention.c has what lies between q, k, v and

@@ -113,7 +113,8 @@ static err read_vector(loader *o, const char *name, size_t n, float **out)
 }
 
 /* A table with offsets, since all are read alike. A bias that the file has counts even where
- * the architecture does not ask for one: Qwen 2 files of other names have it. */
+ * the architecture does not ask for one: there are files of llama's architecture with biases.
+ */
 static err read_vectors(loader *o)
 {
     const model *m = o->m;

@@ -91,7 +91,7 @@ typedef struct fit {
 
 /* The codes next to x, and what they are off by, squared and summed. The hottest of all: a
  * block asks for it some 500 times. A cast of at + 0.5 instead of lrintf lets the compiler
- * do eight at once. */
+ * vectorize the loop. */
 static float find_codes(const float *x, fit f, uint8_t *q)
 {
     const float inverse = f.scale > 0 ? 1 / f.scale : 0;

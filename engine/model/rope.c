@@ -1,5 +1,5 @@
-/* rope.c - the table of angles, computed once in double precision: an angle at position 100,000
- * in floats is off by a hundredth of a turn. Each value stands twice, with the sign that its
+/* rope.c - the table of angles, computed once in double precision: near position 100,000 a
+ * float angle is off by up to 1/256 radian. Each value stands twice, with the sign that its
  * place needs, so that a kernel rotates by one product and one fma, without a shuffle of the
  * table. */
 #include "engine/model/rope.h"

@@ -199,7 +199,7 @@ double sample_log_sum(const float *logits, size_t V)
     return best + log(sum);
 }
 
-/* Insertion into a short list: k is at most 20, and nearly every logit is below its last. */
+/* Insertion into a short list: nearly every logit is below its last. */
 void sample_best(const float *logits, size_t V, size_t k, sample_top *best)
 {
     const double all = k ? sample_log_sum(logits, V) : 0;

@@ -1,6 +1,5 @@
 /* detok.c - the streaming detokenizer: bytes in, whole characters out. Byte by byte, since a
- * token is a few bytes and four held ones are the whole state, which a fork copies by
- * assignment. */
+ * token is a few bytes and four held ones are the whole state. */
 #include "engine/tokenizer/detok.h"
 
 #include <string.h>
@@ -47,6 +46,8 @@ size_t detok_push(detok *d, const char *bytes, size_t n, char *out)
     return written;
 }
 
+/* At most 3 bytes are held, and all of them begin one character: one U+FFFD, as a browser
+ * would show. */
 size_t detok_end(detok *d, char *out)
 {
     if (d->n == 0) return 0;

@@ -150,7 +150,7 @@ static err write_form(writer *w, const char *text, size_t n)
     return ERR_OK;
 }
 
-/* Jinja's trim, which is Python's strip over ASCII. */
+/* Jinja's trim, for the white space that people type. */
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');

@@ -471,7 +471,7 @@ bool tokenizer_adds_bos(const tokenizer *t)
     return t->adds_bos;
 }
 
-/* A few ids in a row: a bit a token would be 100 KB for ten of them. */
+/* A few dozen ids in a row, walked once for each token of an answer. */
 bool tokenizer_is_end(const tokenizer *t, int32_t id)
 {
     for (int i = 0; i < END_KEYS + MARKERS; i++)
