@@ -1,9 +1,10 @@
 /* json.c - checks what cJSON does not, and reads typed values from its tree.
  *
  * cJSON parses by recursion, takes 64 bytes a value, ends a string at \u0000 and replaces what
- * is no UTF-8. A body comes from anybody, so one pass over its bytes settles these before a
- * tree is built: no NUL, valid UTF-8, no more levels and values than the header says, whole
- * escapes. It need not know the grammar: cJSON refuses the rest. */
+ * is no UTF-8; it takes control characters in strings, and numbers as strtod does (01, 1.). A
+ * body comes from anybody, so one pass over its bytes settles these before a tree is built: no
+ * NUL, valid UTF-8, no more levels and values than the header says, whole escapes, strings and
+ * numbers of RFC 8259. It need not know the rest of the grammar: cJSON refuses it. */
 #include "server/json.h"
 
 #include <ctype.h>
@@ -41,16 +42,38 @@ static bool is_escape_safe(const char *at)
     return memcmp(at, zero, 4) != 0;
 }
 
-/* One past the closing quote of the string whose first byte is at, or NULL: no end, or an
- * escape that cJSON would read as an end of string. */
+/* One past the closing quote of the string whose first byte is at, or NULL: no end, a control
+ * character, or an escape that cJSON would read as an end of string. */
 static const char *skip_string(const char *at)
 {
-    for (; *at && *at != '"'; at++) {
+    for (; *at != '"'; at++) {
+        if ((unsigned char)*at < ' ') return NULL; /* and at the end of the text */
         if (*at != '\\') continue;
         if (at[1] == '\0' || (at[1] == 'u' && !is_escape_safe(at + 2))) return NULL;
         at++;
     }
-    return *at ? at + 1 : NULL;
+    return at + 1;
+}
+
+static const char *skip_digits(const char *at)
+{
+    return at + strspn(at, "0123456789");
+}
+
+/* One past the number that begins at `at`, or NULL. */
+static const char *skip_number(const char *at)
+{
+    const char *from = at += *at == '-';
+
+    at = skip_digits(at);
+    if (at == from || (*from == '0' && at > from + 1)) return NULL;
+    if (*at == '.' && skip_digits(at + 1) == at + 1) return NULL;
+    if (*at == '.') at = skip_digits(at + 1);
+    if (*at != 'e' && *at != 'E') return at;
+    at++;
+    from = at += *at == '-' || *at == '+';
+    at = skip_digits(at);
+    return at == from ? NULL : at;
 }
 
 /* What a text is called in a sentence about it, and how many values it may have. */
@@ -59,7 +82,7 @@ typedef struct source {
     size_t values;
 } source;
 
-/* Depth, count of values, and escapes: what must be known before a tree is built. */
+/* Depth, count of values, strings and numbers: what must be known before a tree is built. */
 static bool scan(const char *text, const source *s, json_fault *why)
 {
     size_t depth = 0, values = 1;
@@ -69,8 +92,11 @@ static bool scan(const char *text, const source *s, json_fault *why)
 
         if (c == '"' && !(at = skip_string(at)))
             return json_refuse(why, NULL, NULL,
-                               "%s has an unterminated string or a \\u escape that is "
-                               "malformed or NUL.",
+                               "%s has an unterminated string, a control character in one, or "
+                               "a \\u escape that is malformed or NUL.",
+                               s->name);
+        if ((c == '-' || isdigit((unsigned char)c)) && !(at = skip_number(at - 1)))
+            return json_refuse(why, NULL, NULL, "%s has a number that is not valid JSON.",
                                s->name);
         /* commas and brackets bound the values from above: that is enough for a limit */
         if (c == '{' || c == '[') depth++, values++;

@@ -69,6 +69,31 @@ TEST(json_refuses_malformed_escapes)
     CHECK(!parses("\"\\ud83d\""));
 }
 
+TEST(json_refuses_numbers_that_only_c_knows)
+{
+    static const char *const bad[] = {"01",   "-01", "1.",   "-",   ".5",  "1e",  "1e+",
+                                      "1.e3", "+1",  "0x10", "1-1", "--1", "NaN", "Infinity"};
+    static const char *const good[] = {"0", "-0", "0.5", "1e3", "1E-3", "1e+09", "-12.50e0"};
+    char text[32];
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "{\"a\":%s}", bad[i]);
+        CHECK(!parses(text));
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(text, sizeof text, "[%s,7]", good[i]);
+        CHECK(parses(text) && parses(good[i]));
+    }
+}
+
+TEST(json_refuses_control_characters_in_strings)
+{
+    CHECK(!parses("{\"a\":\"x\ny\"}"));
+    CHECK(!parses("{\"a\":\"x\ty\"}"));
+    CHECK(!parses("{\"a\x01\":1}"));
+    CHECK(parses("{\"a\":\"x\\ny\x7f\"}"));
+}
+
 TEST(json_refuses_invalid_utf8)
 {
     CHECK(!parses("{\"a\":\"\xff\"}"));
