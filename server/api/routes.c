@@ -64,9 +64,12 @@ static void answer_unmatched(http_request *r, unsigned listener)
 
     http_set_route(r, "other");
     list_allowed(http_path(r), listener, allow);
+    if (strcmp(http_path(r), "*") == 0) /* OPTIONS of the server itself: RFC 9110, 9.3.7 */
+        snprintf(allow, sizeof allow, "GET, HEAD, POST, DELETE, OPTIONS");
     if (!allow[0]) {
         answer_error(r, 404, "invalid_request_error", "unknown_url", NULL,
-                     "There is nothing at this URL; GET /v1/models is a good start.");
+                     "There is nothing at this URL. The base URL of a client ends in /v1; "
+                     "GET /v1/models is a good start.");
         return;
     }
     http_add_header(r, "Allow", allow);
