@@ -5,12 +5,17 @@
  * and cuts a value at a NUL: with a proxy in front that is request smuggling. Such requests
  * are answered 400 and the connection closes.
  *
- * Line ends are judged from where the headers lie: 0.9.75 parses them in place and writes a NUL
- * over each byte of a line's end, so that in its buffer a value, two NULs, and the next name
- * follow each other. One NUL was a bare LF: who ends every line so may (RFC 9112, 2.2),
- * one among others is refused. Anything else is a NUL within the value or a folded line, which
- * is put together elsewhere and which RFC 9112, 5.2 lets a server refuse. Other versions keep
- * headers elsewhere, and refuse this themselves. */
+ * Lines are judged from where they lie: 0.9.75 parses them in place and writes a NUL over each
+ * byte of a line's end, so that its buffer holds
+ *
+ *   method 0 target 0 version 0 0 name 0 blanks value 0 0 name 0 blanks value 0 0 0 0
+ *                             gap                       gap                   end of the head
+ *
+ * One NUL was a bare LF: who ends every line so may (RFC 9112, 2.2), one among others is
+ * refused. Anything else is a NUL within the value, a line that begins with a NUL or a colon,
+ * which 0.9.75 takes for the end of the head, or a folded line, which is put together elsewhere
+ * and which RFC 9112, 5.2 lets a server refuse. Other versions keep headers elsewhere, and
+ * refuse this themselves. */
 #include <string.h>
 #include <strings.h>
 
@@ -20,6 +25,8 @@ static const http_refusal framing = {400, NULL, "The request's length or host is
                                      true};
 static const http_refusal no_host = {400, NULL, "The request has no Host header.", true};
 static const http_refusal header_name = {400, NULL, "A header's name is not valid.", true};
+static const http_refusal first_line = {400, NULL, "The request's first line is not valid.",
+                                        true};
 static const http_refusal zero_byte = {400, NULL, "The URL contains a NUL character.", false};
 static const http_refusal encoding = {
     415, NULL, "A request body with a Content-Encoding is not supported.", false};
@@ -38,7 +45,7 @@ typedef struct headers_seen {
     ptrdiff_t gap;   /* bytes that end a line; 0: not yet seen */
 } headers_seen;
 
-static bool parses_in_place(void)
+bool http_parses_in_place(void)
 {
     return strcmp(MHD_get_version(), "0.9.75") == 0;
 }
@@ -78,6 +85,12 @@ static void judge_line(headers_seen *seen, const char *name, const char *value)
     seen->end = value + strlen(value);
 }
 
+/* A name or an address, and a port: nothing that would end it in a URL. */
+static bool is_host(const char *value)
+{
+    return value[strcspn(value, " \t\"#/<>?@\\^`{|}")] == '\0';
+}
+
 static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name,
                             size_t name_bytes, const char *value, size_t value_bytes)
 {
@@ -88,7 +101,7 @@ static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name
     if (seen->end) judge_line(seen, name, value);
     if (strpbrk(name, "\r\n") || strpbrk(value, "\r\n")) seen->bad_line = true;
     if (!is_token(name, name_bytes)) seen->bad_name = true;
-    if (strcasecmp(name, "Host") == 0) seen->hosts++;
+    if (strcasecmp(name, "Host") == 0) seen->hosts += is_host(value) ? 1 : 2;
     if (strcasecmp(name, "Content-Length") == 0) {
         seen->lengths++;
         seen->length = parse_length(value);
@@ -102,15 +115,36 @@ static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name
     return MHD_YES;
 }
 
-const http_refusal *http_check_headers(struct MHD_Connection *c, const char *version,
+/* Its parts follow each other, with one byte between them. */
+static bool is_line_whole(const http_line *line)
+{
+    return line->method + strlen(line->method) + 1 == line->target &&
+           line->target + line->target_bytes + 1 == line->version;
+}
+
+/* After the last value come its own line end and that of an empty line, and no more. */
+static bool is_end_of_head(struct MHD_Connection *c, const http_line *line,
+                           const headers_seen *seen)
+{
+    const size_t head =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+    const ptrdiff_t left = line->method + head - seen->end;
+
+    return seen->gap ? left == 2 * seen->gap : left == 2 || left == 4;
+}
+
+const http_refusal *http_check_headers(struct MHD_Connection *c, const http_line *line,
                                        size_t max_body_bytes, bool *chunked)
 {
-    headers_seen seen = {.end = parses_in_place() ? version + strlen(version) : NULL};
-    const bool modern = strcmp(version, "HTTP/1.0") != 0;
+    const bool in_place = http_parses_in_place();
+    headers_seen seen = {.end = in_place ? line->version + strlen(line->version) : NULL};
+    const bool modern = strcmp(line->version, "HTTP/1.0") != 0;
 
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, note, &seen);
     *chunked = seen.chunked;
-    if (seen.bad_line) return &line_end;
+    if (!is_token(line->method, strlen(line->method))) return &first_line;
+    if (in_place && !is_line_whole(line)) return &first_line;
+    if (seen.bad_line || (in_place && !is_end_of_head(c, line, &seen))) return &line_end;
     if (seen.bad_name) return &header_name;
     if (seen.hosts > 1 || seen.lengths > 1 || seen.codings > 1) return &framing;
     if (seen.codings && (seen.lengths || !seen.chunked || !modern)) return &framing;
@@ -122,5 +156,5 @@ const http_refusal *http_check_headers(struct MHD_Connection *c, const char *ver
 /* The handler would see the path cut at a decoded NUL. */
 const http_refusal *http_check_uri(const char *raw)
 {
-    return strstr(raw, "%00") ? &zero_byte : strpbrk(raw, "\r\n") ? &line_end : NULL;
+    return strpbrk(raw, " \r\n") ? &first_line : strstr(raw, "%00") ? &zero_byte : NULL;
 }

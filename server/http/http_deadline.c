@@ -3,12 +3,17 @@
  *   connected, or idle ....... must begin a request, else it is closed without a word
  *   request coming in ........ must be complete by --read-timeout: 408
  *   chunked upload stuck ..... the library's buffer is full and it makes nothing of it: 400
+ *   client closed meanwhile .. closed, where the library has not noticed
  *   held by its handler ...... must be answered by --request-timeout: 504
  *   event stream silent ...... gets a comment every ten seconds, so that no proxy cuts it
  *
  * The third is the library's: 0.9.75 wants the whole line before a chunk in its buffer, and
  * where the line is longer it neither reads nor fails but asks to be run again, at once, for
- * ever. What it has read is known from the socket, what it has passed on from us. */
+ * ever. What it has read is known from the socket, what it has passed on from us. The fourth
+ * too: it waits for edges, and where a client's end came together with its last bytes there is
+ * no other one. */
+#include <sys/socket.h>
+
 #include "server/http/http_state.h"
 #include "server/http/received.h"
 
@@ -20,7 +25,8 @@ static const uint64_t ping_ns = 10000000000u;
 
 static const http_refusal too_slow = {408, "request_timeout",
                                       "The request was not complete in time.", true};
-static const http_refusal bad_chunk = {400, NULL, "A chunk's first line is too long.", true};
+static const http_refusal bad_chunk = {400, NULL,
+                                       "A chunk's first line or a trailer is too long.", true};
 
 void http_upload_progress(http_connection *c)
 {
@@ -53,6 +59,14 @@ void http_drop_stuck(http *h)
         if (is_stuck(c)) give_up_reading(c, &bad_chunk);
 }
 
+/* Between two requests or in the middle of one, when all that came has been read. */
+static bool has_left(const http_connection *c)
+{
+    char byte;
+
+    return c->deadline_ns && !c->shut && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void tick_connection(http *h, http_connection *c, uint64_t now_ns)
 {
     http_request *r = c->request;
@@ -62,6 +76,7 @@ static void tick_connection(http *h, http_connection *c, uint64_t now_ns)
         give_up_reading(c, &too_slow);
         return;
     }
+    if (has_left(c)) http_connection_shut(c);
     if (!r || !r->held || http_is_gone(r)) return;
     if (limit_ns && now_ns >= r->arrived_ns + limit_ns)
         http_request_expire(r);

@@ -3,9 +3,13 @@
  * What is no HTTP (a line without a version, headers larger than their memory, a length that is
  * no number) never reaches a handler: the library answers, with HTML, and 0.9.75 has no hook
  * for it. But it does so through its own public MHD_queue_response, found like any symbol of a
- * shared library: the one below stands before it and swaps the page. Answers of ours go past
- * it, to the library's. Where a build resolves the call otherwise, its pages stay HTML and
- * nothing else changes. */
+ * shared library: the one below stands before it. Answers of ours go past it, to the library's.
+ * Where a build resolves the call otherwise, its pages stay HTML and nothing else changes.
+ *
+ * The page itself goes past the library where the socket is plain: after some errors (a length
+ * that is no number, a cookie of too many parts) 0.9.75 goes on as if nothing had been queued,
+ * makes the head of its page a second time and sends both. What it sends then fails, because
+ * our side of the socket is shut. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,16 +77,14 @@ void http_page_send(int fd, const http_refusal *why, const char *header)
     free(body);
 }
 
-/* Called by the library, for an error page. */
-enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
-                                   struct MHD_Response *page)
+/* Within TLS only the library can send. */
+static enum MHD_Result queue_as_json(struct MHD_Connection *c, unsigned status,
+                                     struct MHD_Response *page)
 {
-    http_connection *connection = http_connection_of(c);
     char *body = body_of((int)status, NULL, sentence_of(status));
     struct MHD_Response *ours = NULL;
     enum MHD_Result queued;
 
-    if (connection) connection->lingers = true;
     if (body) ours = MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE);
     if (!ours) {
         free(body);
@@ -93,4 +95,18 @@ enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
     queued = http_page_queue(c, status, ours);
     MHD_destroy_response(ours);
     return queued;
+}
+
+/* Called by the library, for an error page. */
+enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
+                                   struct MHD_Response *page)
+{
+    http_connection *connection = http_connection_of(c);
+    const http_refusal why = {(int)status, NULL, sentence_of(status), true};
+
+    if (connection) connection->lingers = true;
+    if (!connection || connection->http->options.tls) return queue_as_json(c, status, page);
+    http_page_send(connection->fd, &why, "");
+    shutdown(connection->fd, SHUT_WR);
+    return http_page_queue(c, status, page);
 }

@@ -144,16 +144,29 @@ static void choose_id(http_request *r)
         random_id(r->id, "req_");
 }
 
-/* Is `close` one of the words of a Connection header? */
-static bool says_close(const char *list)
+/* Is `close` one of the words of the Connection headers? */
+static enum MHD_Result note_close(void *cls, enum MHD_ValueKind kind, const char *name,
+                                  const char *list)
 {
+    bool *closes = cls;
+
+    (void)kind;
+    if (strcasecmp(name, "Connection") != 0) return MHD_YES;
     while (list && *(list += strspn(list, " \t,"))) {
         const size_t n = strcspn(list, " \t,");
 
-        if (n == 5 && strncasecmp(list, "close", 5) == 0) return true;
+        *closes |= n == 5 && strncasecmp(list, "close", 5) == 0;
         list += n;
     }
-    return false;
+    return MHD_YES;
+}
+
+static bool says_close(struct MHD_Connection *mhd)
+{
+    bool closes = false;
+
+    MHD_get_connection_values(mhd, MHD_HEADER_KIND, note_close, &closes);
+    return closes;
 }
 
 /* A client of a proxy may name the whole URL; what is before the path says nothing that the
@@ -173,7 +186,7 @@ bool http_request_begin(http_request *r, const char *method, const char *path, b
     r->path = strdup(path_of(path));
     if (!r->method || !r->path) return false;
     choose_id(r);
-    r->keeps_alive = modern && !says_close(http_header(r, "Connection"));
+    r->keeps_alive = modern && !says_close(r->mhd);
     return true;
 }
 

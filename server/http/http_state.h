@@ -68,6 +68,7 @@ struct http_request {
     const http_refusal *refused;
 
     char *method, *path;
+    size_t target_bytes; /* of the first line's target, not decoded */
     char id[HTTP_ID_BYTES + 1];
     const char *route;
     uint64_t arrived_ns;
@@ -89,11 +90,18 @@ struct http_request {
     uint64_t written_ns;
 };
 
+/* A request's first line, where the library has it. */
+typedef struct http_line {
+    const char *method, *target, *version;
+    size_t target_bytes; /* before it was decoded in place */
+} http_line;
+
 /* http_check.c: is this a request we can frame? Returns what is wrong with it, or NULL.
  * chunked: has the body no length? */
 const http_refusal *http_check_uri(const char *raw);
-const http_refusal *http_check_headers(struct MHD_Connection *c, const char *version,
+const http_refusal *http_check_headers(struct MHD_Connection *c, const http_line *line,
                                        size_t max_body_bytes, bool *chunked);
+bool http_parses_in_place(void); /* does the library, in the buffer it reads into? */
 extern const http_refusal http_refuse_too_large, http_refuse_memory;
 
 /* http_deadline.c: an upload has gone on; those that MHD makes nothing of are refused. */
