@@ -1,0 +1,204 @@
+// abuse.test.mjs - every case of cases.mjs against the real daemon, a probe beside each.
+//
+// What must hold of all of them: the answers are those expected and nothing else comes, errors
+// are JSON of OpenAI's shape, a connection that goes on is in step (it answers the next request,
+// and that one only), and a completion of another client is right and in time. After the last
+// one the daemon holds nothing, rests, and ends by itself.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+
+import { ask, complete, metrics, series, startDaemon, until } from "../daemon.mjs";
+import { closes } from "./answers.mjs";
+import cases from "./cases.mjs";
+import { answersOf, connect, play, servedBy, waitFor } from "./client.mjs";
+import { H } from "./say.mjs";
+
+const READ_SECONDS = 4; // a request that is not complete by then is answered 408
+const CASE_MS = 20000;
+const MARGIN_MS = 5000; // a freeze is longer, the noise of a busy machine is not
+const DRAIN_SECONDS = 10;
+const AT_ONCE = 8; // cases
+
+let daemon, alone;
+
+// --- the others ---
+
+const probe = () => complete(daemon, { prompt: "The city of Paris is", max_tokens: 4, temperature: 0 });
+
+async function timeProbe() {
+    const start = performance.now();
+    const answer = await probe();
+
+    assert.equal(answer.status, 200, answer.text);
+    return { ms: performance.now() - start, text: answer.json.choices[0].text };
+}
+
+let prober; // the probe under way
+
+async function checkProbe() {
+    const { ms, text } = await timeProbe();
+
+    assert.equal(text, alone.text, "another client's answer");
+    assert.ok(ms <= 2 * alone.ms + MARGIN_MS, `another client waited ${Math.round(ms)} ms`);
+}
+
+// Probes, one after the other, until `over`; at least one that begins now or later. Cases that
+// run at the same time share them.
+async function probeUntil(over) {
+    let go = true;
+
+    over.finally(() => (go = false)).catch(() => {});
+    await prober?.catch(() => {});
+    do {
+        prober ??= checkProbe().finally(() => (prober = undefined));
+        await prober;
+    } while (go);
+}
+
+// --- the case itself ---
+
+function checkError(answer) {
+    const shape = { message: "string", type: "string", param: "string", code: "string" };
+    const { error, ...more } = JSON.parse(Buffer.from(answer.body, "latin1").toString());
+
+    assert.equal(answer.headers.get("content-type"), "application/json");
+    assert.deepEqual(more, {});
+    assert.deepEqual(Object.keys(error), Object.keys(shape));
+    assert.match(error.message, /^\S.{10,}$/s);
+    assert.match(error.type, /^[a-z_]+_error$/);
+    for (const key of ["param", "code"])
+        assert.ok(error[key] === null || typeof error[key] === shape[key], key);
+}
+
+const expectedOf = (expected) => (Array.isArray(expected) ? expected : [expected])
+    .map((e) => (typeof e === "object" ? e : { status: e, closing: false, ends: false }));
+
+function checkAnswers(c, expected) {
+    const { answers, fault } = answersOf(c);
+
+    assert.equal(fault, undefined);
+    assert.deepEqual(answers.map((a) => a.status), expected.map((e) => e.status));
+    answers.forEach((answer, i) => {
+        assert.ok(answer.whole, "half an answer");
+        if (answer.status >= 400 && !c.bodiless) checkError(answer);
+        assert.equal(closes(answer), expected[i].closing, `closes after answer ${i + 1}`);
+        assert.ok(!(closes(answer) && answer.headers.has("keep-alive")), "closes and keeps alive");
+    });
+    return answers;
+}
+
+// The connection is in step: one more request gets one answer, its own.
+async function checkInStep(c, n) {
+    if (c.bodiless) return;
+    await play(c, [`GET /livez HTTP/1.1\r\n${H}X-Request-ID: in-step\r\n\r\n`], CASE_MS);
+    await waitFor(c, () => servedBy(c) > n, CASE_MS, "the answer to one more request");
+    const { answers, fault } = answersOf(c);
+    assert.equal(fault, undefined);
+    assert.equal(answers.length, n + 1);
+    assert.equal(answers[n].status, 200);
+    assert.equal(answers[n].headers.get("x-request-id"), "in-step");
+}
+
+async function runCase({ script, expected: expect, holds }, c) {
+    const expected = expectedOf(expect);
+    const last = expected.at(-1);
+
+    await play(c, script, CASE_MS);
+    if (expect === "left") return;
+    if (expect === "closed") {
+        await waitFor(c, () => c.ended, CASE_MS, "the end");
+        assert.equal(c.got, "");
+        return;
+    }
+    await waitFor(c, () => servedBy(c) >= expected.length, CASE_MS, `${expected.length} answers`);
+    checkAnswers(c, expected); // before the end is waited for, which may never come
+    if (last.ends) await waitFor(c, () => c.ended, CASE_MS, "the end");
+    const answers = checkAnswers(c, expected);
+    if (holds instanceof RegExp) assert.match(answers.at(-1).body, holds);
+    else if (holds) assert.ok(holds(answers.at(-1), answers), JSON.stringify(answers.at(-1)));
+    if (!last.ends) await checkInStep(c, answers.length);
+}
+
+async function runClient(one) {
+    const bodiless = one.script.some((p) => typeof p === "string" && p.startsWith("HEAD "));
+    const c = connect(daemon.port, bodiless);
+
+    try {
+        await runCase(one, c);
+    } finally {
+        c.socket.destroy();
+    }
+}
+
+const runOne = (one) => Promise.all(Array.from({ length: one.clients }, () => runClient(one)));
+
+// --- all of it ---
+
+before(async () => {
+    daemon = await startDaemon("--read-timeout", String(READ_SECONDS),
+        "--shutdown-timeout", String(DRAIN_SECONDS));
+    await timeProbe();
+    alone = await timeProbe();
+});
+after(() => daemon?.child.kill("SIGKILL"));
+
+test("the table has 150 cases or more, each with a name of its own", () => {
+    assert.ok(cases.length >= 150);
+    assert.equal(new Set(cases.map(({ name }) => name)).size, cases.length);
+});
+
+const checked = (one) => async () => {
+    const over = runOne(one);
+
+    await Promise.all([over, probeUntil(over)]);
+};
+
+describe("abuse", { concurrency: AT_ONCE }, () => {
+    for (const one of cases.filter(({ slow }) => !slow)) test(one.name, checked(one));
+});
+
+// Each takes as long as the read timeout.
+describe("abuse, slowly", { concurrency: true }, () => {
+    for (const one of cases.filter(({ slow }) => slow)) test(one.name, checked(one));
+});
+
+// --- afterwards ---
+
+const value = async (name) => series(await metrics(daemon), name);
+
+// Seconds that the daemon has computed, from the kernel.
+function cpuSeconds() {
+    const fields = readFileSync(`/proc/${daemon.child.pid}/stat`, "utf8").split(") ")[1].split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+test("afterwards the daemon is healthy and holds nothing", async () => {
+    assert.equal((await ask(daemon, "GET", "/health")).status, 200);
+    for (const name of ["xquantd_requests_running", "xquantd_requests_waiting"])
+        await until(async () => (await value(name)) === 0, CASE_MS, name);
+    await until(async () => (await value("xquantd_http_connections")) <= 2, CASE_MS, "connections");
+});
+
+test("afterwards it rests", async () => {
+    const before = cpuSeconds();
+
+    await new Promise((go) => setTimeout(go, 1000));
+    assert.ok(cpuSeconds() - before < 0.5, "a core is busy with nothing");
+});
+
+test("no case was an error of the server's", async () => {
+    const samples = await metrics(daemon);
+    const failed = Object.keys(samples).filter((key) => /^xquantd_http_requests_total.*code="5/.test(key));
+
+    assert.deepEqual(failed, []);
+    const grave = daemon.log.split("\n").filter((line) => /"level":"(error|fatal)"|panic/.test(line));
+    assert.deepEqual(grave, []);
+});
+
+test("SIGTERM ends it in time, and its pool is whole", async () => {
+    const start = performance.now();
+
+    assert.deepEqual(await daemon.stop(), { code: 0, signal: null }); // it recounts its pool
+    assert.ok(performance.now() - start < DRAIN_SECONDS * 1000 + MARGIN_MS);
+});
