@@ -1,4 +1,8 @@
-/* api_chat.c - POST /v1/chat/completions: answer a conversation. */
+/* api_chat.c - POST /v1/chat/completions: answer a conversation.
+ *
+ * Both directions of one wire format: messages in, as the model's template wants them; an
+ * answer or a stream of deltas out. What the two endpoints share is in request.c and reply.c.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +21,7 @@ typedef struct conversation {
 } conversation;
 
 /* The name under which the model knows a role; NULL: nobody does. */
+/* Templates know four roles; the others are newer or older names of these. */
 static const char *model_role(const char *role)
 {
     static const char *const known[][2] = {
@@ -36,6 +41,7 @@ static const char *path_to(char path[64], size_t i, const char *member)
     return path;
 }
 
+/* Images and sounds are refused by name: leaving one out would answer another question. */
 static bool add_part(text_builder *t, const cJSON *part, size_t i, json_fault *why)
 {
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type");
@@ -68,6 +74,7 @@ static bool join_parts(conversation *c, const cJSON *parts, size_t i, json_fault
     return c->joined[i] != NULL;
 }
 
+/* Null is allowed for an assistant only: a turn that called tools had no text. */
 static bool read_content(conversation *c, const cJSON *message, size_t i, json_fault *why,
                          err *e)
 {
@@ -110,6 +117,7 @@ static bool read_message(conversation *c, const cJSON *message, size_t i, json_f
     return read_content(c, message, i, why, e);
 }
 
+/* c->n counts before each is read, so that conversation_free sees what a failure leaves. */
 static bool read_messages(conversation *c, const cJSON *list, json_fault *why, err *e)
 {
     const cJSON *message;
@@ -127,6 +135,7 @@ static bool read_messages(conversation *c, const cJSON *list, json_fault *why, e
     return true;
 }
 
+/* Contents that came as one string belong to the document. */
 static void conversation_free(conversation *c)
 {
     for (size_t i = 0; i < c->n; i++) free(c->joined[i]);
@@ -134,6 +143,8 @@ static void conversation_free(conversation *c)
     free(c->messages);
 }
 
+/* Roles are checked before the template runs: what it would say of an unknown one is not a
+ * sentence for a client. */
 static bool read_prompt(request *q, const cJSON *body, const request_env *env, json_fault *why,
                         err *e)
 {
@@ -185,6 +196,7 @@ static void open_entry(text_builder *t, const reply *a, int32_t id, float logpro
     add_bytes(t, a, id);
 }
 
+/* The sampled token and, beside it, the best: it need not be among them. */
 static void add_entry(text_builder *t, const reply *a, size_t i)
 {
     const generation *g = a->generation;
@@ -202,6 +214,7 @@ static void add_entry(text_builder *t, const reply *a, size_t i)
     text_add_string(t, "]}");
 }
 
+/* Null where the slice has no token: the event of the role, and an end that brings no text. */
 static void add_logprobs(text_builder *t, const reply *a, const reply_slice *s)
 {
     if (a->generation->in.top < 0 || s->token_from == s->token_to) {
@@ -226,6 +239,7 @@ static void open_answer(text_builder *t, const reply *a)
     reply_add_prompt_ids(t, a);
 }
 
+/* `refusal` is always null: the model does not say when it refuses. */
 static void write_choice(text_builder *t, reply *a, const reply_slice *s)
 {
     text_addf(t, "{\"index\":%zu,\"message\":{\"role\":\"assistant\",\"content\":", a->index);

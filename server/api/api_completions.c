@@ -1,4 +1,7 @@
-/* api_completions.c - POST /v1/completions: continue a prompt, as text or token ids. */
+/* api_completions.c - POST /v1/completions: continue a prompt, as text or token ids.
+ *
+ * The older wire format: an event has the form of a whole answer, so one function writes both.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +22,8 @@ static request_prompt *add_prompt(request *q, size_t n, err *e)
     return p->ids ? p : NULL;
 }
 
+/* Room for the worst case of the tokenizer is taken first; what is not touched costs nothing.
+ */
 static bool read_text(request *q, const char *text, const request_env *env, err *e)
 {
     const bool bos = tokenizer_adds_bos(env->tokens);
@@ -33,6 +38,7 @@ static bool read_text(request *q, const char *text, const request_env *env, err 
     return true;
 }
 
+/* Ids are taken as they are: whoever sends them has placed BOS where it belongs. */
 static bool read_ids(request *q, const cJSON *list, const request_env *env, json_fault *why,
                      err *e)
 {
@@ -118,6 +124,8 @@ static void add_best(text_builder *t, const reply *a, size_t i)
     text_add_string(t, "}");
 }
 
+/* text_offset counts characters over the whole answer, so a stream carries the sum from event
+ * to event in the reply. */
 static void add_logprobs(text_builder *t, reply *a, const reply_slice *s)
 {
     const generation_token *tokens = a->generation->out.tokens;

@@ -3,6 +3,7 @@
 #include "server/api/server.h"
 #include "server/http/answer.h"
 
+/* Both listeners count as one: to the process they share file descriptors. */
 void api_metrics(http_request *r)
 {
     const server *s = http_server(r);

@@ -7,6 +7,7 @@
 #include "server/http/answer.h"
 #include "server/text.h"
 
+/* max_model_len is what vLLM's clients look for, meta.n_ctx_train what llama.cpp's do. */
 static void add_model(text_builder *t, const server *s)
 {
     const runtime *r = s->runtime;
@@ -20,6 +21,7 @@ static void add_model(text_builder *t, const server *s)
               r->ctx_size, r->weights->ctx_train);
 }
 
+/* A list, though it has one entry: that is what clients parse. */
 void api_models(http_request *r)
 {
     text_builder t = {0};
@@ -30,6 +32,7 @@ void api_models(http_request *r)
     answer_json(r, &t);
 }
 
+/* One model is loaded, so a name is either its own or nobody's. */
 void api_model(http_request *r)
 {
     static const char prefix[] = "/v1/models/";

@@ -34,7 +34,7 @@ static void add_mode(text_builder *t, const cache_stats *c, const session_seen *
               any ? c->degraded_mode : "");
 }
 
-/* Of so many blocks, so many of them degraded. */
+/* Of so many blocks, so many of them degraded: those have half the size. */
 static size_t bytes_of(const cache_stats *c, size_t blocks, size_t degraded)
 {
     return blocks * c->block_bytes - degraded * (c->block_bytes / 2);
@@ -66,6 +66,7 @@ static void add_session(text_builder *t, const server *s, const session *of)
               of->pinned ? "true" : "false");
 }
 
+/* The same for another tenant's session: whether it exists is nobody else's business. */
 static void send_missing(http_request *r)
 {
     answer_error(r, 404, "invalid_request_error", "session_not_found", "id",
@@ -135,6 +136,8 @@ static void on_visited(void *user, err e)
     free(v);
 }
 
+/* Even what only reads goes to the scheduler's thread: what is cached changes between two
+ * steps, and is its own. */
 static void visit(visitor *v, session_act act, session *of)
 {
     err e;
@@ -147,7 +150,8 @@ static void visit(visitor *v, session_act act, session *of)
 
 /* --- who asks for which --- */
 
-/* The name in the path: what stands between the prefix and the suffix. */
+/* A name that is too long stays empty, and is found by nobody. The name in the path: what
+ * stands between the prefix and the suffix. */
 static void read_name(visitor *v, const char *suffix)
 {
     const char *path = http_path(v->http) + strlen(prefix);
@@ -174,6 +178,7 @@ static visitor *visitor_new(http_request *r)
 }
 
 /* The session of the path, or NULL: it has been answered, v is freed. */
+/* Looked up here, on the loop: only the loop changes the table. */
 static session *subject_of(visitor *v, const char *suffix)
 {
     session *s;
@@ -224,6 +229,7 @@ void api_session_unpin(http_request *r)
 }
 
 /* {"id": NAME}, or nothing: then a name is made. */
+/* Without a body, or without an id in it, the name is one that nobody has. */
 static bool read_fork(visitor *v, json_fault *why)
 {
     size_t n = 0;
@@ -246,6 +252,7 @@ static bool read_fork(visitor *v, json_fault *why)
     return good;
 }
 
+/* The name of the new session is read into the visitor: from then on it is the subject. */
 static void fork_it(visitor *v, session *of)
 {
     http_request *r = v->http;

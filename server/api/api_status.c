@@ -6,6 +6,8 @@
 #include "server/api/server.h"
 #include "server/http/answer.h"
 
+/* 503 before the model is there and from the first signal on: a balancer stops sending while
+ * what runs still ends. */
 static void answer_ready(http_request *r)
 {
     const server *s = http_server(r);
@@ -29,6 +31,8 @@ void api_readyz(http_request *r)
     answer_ready(r);
 }
 
+/* That it is answered says it all: the loop turns. It never asks the scheduler, whose step may
+ * be long. */
 void api_livez(http_request *r)
 {
     http_answer(r, 200, NULL, NULL, 0);

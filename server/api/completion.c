@@ -1,4 +1,13 @@
-/* completion.c - from a held request to its admission, or its refusal. */
+/* completion.c - from a held request to its admission, or its refusal.
+ *
+ *   completion_start  loop    held; body read by a worker, since it may have megabytes
+ *   read_body         worker  JSON, checks, template, tokenizer
+ *   attach            loop    its session's history, if any, is held for the worker
+ *   resume            worker  the ids that were computed replace those that text gave
+ *   admit             loop    delivery takes over, or the request is refused
+ *
+ * One owner at a time (job.h): while a worker has it the loop only sets job.cancel. Each path
+ * ends in admit, refuse or fail, which free c and leave the request its one answer. */
 #include "server/api/completion.h"
 
 #include <stdio.h>
@@ -28,7 +37,7 @@ typedef struct completion {
 
 static void completion_free(completion *c)
 {
-    session_history_drop(c->history);
+    sessions_history_drop(c->history);
     request_free(&c->request);
     free(c);
 }
@@ -52,6 +61,7 @@ static void fail(completion *c, err e)
 
 /* --- refusals --- */
 
+/* Only what was turned away for load or size; a malformed body is the client's business. */
 static void count_rejected(const completion *c, err e)
 {
     metrics *m = c->server->metrics;
@@ -118,6 +128,7 @@ static void admit(completion *c)
 
 /* --- the worker's part --- */
 
+/* The client may have left while this waited. */
 static err read_body(job *j)
 {
     completion *c = (completion *)j;
@@ -159,7 +170,7 @@ static void attach(completion *c)
         admit(c);
         return;
     }
-    c->history = session_history_hold(s->history);
+    c->history = sessions_history_hold(s->history);
     c->job.work = resume;
     c->job.done = on_resumed;
     e = workers_submit(c->server->workers, &c->job);
@@ -186,6 +197,7 @@ static void on_read(job *j, err e)
 
 /* --- the start --- */
 
+/* The loop's only word to a worker that has c. */
 static void on_gone(http_request *r)
 {
     completion *c = http_user(r);
@@ -225,7 +237,7 @@ void completion_start(http_request *r, const completion_kind *kind)
         answer_err(r, ERR_NOMEM);
         return;
     }
-    http_hold(r, on_gone, c);
+    http_hold(r, on_gone, c); /* before: a fast worker must find it held */
     e = workers_submit(c->server->workers, &c->job);
     if (e == ERR_OK) return;
     count_rejected(c, e);

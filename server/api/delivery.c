@@ -1,4 +1,17 @@
-/* delivery.c - from generations to one HTTP answer. */
+/* delivery.c - from generations to one HTTP answer.
+ *
+ *   delivery_start  choices made and grouped, submitted all or none
+ *   on_progress     by choice: the first opens the stream (200), others write events
+ *   on_done         by choice: its last events; the last one of all ends the answer
+ *
+ * A stream's 200 waits until one choice runs, whose worst case is reserved: what is refused
+ * late (a deadline in the queue, a drain) still gets a status. After it an error can only be an
+ * event.
+ *
+ * The delivery lives until every generation was handed back, also when the client left: cancel
+ * only asks. So callbacks never meet a freed one, and http_is_gone decides what is still
+ * written. Events are made on the loop from what the scheduler published, and cost it nothing.
+ */
 #include "server/api/delivery.h"
 
 #include <stdlib.h>
@@ -55,6 +68,7 @@ void delivery_fail(http_request *r, err e)
 }
 
 /* Nobody wants any of it. */
+/* The scheduler looks between two steps; done comes for each all the same. */
 static void cancel(delivery *d)
 {
     for (size_t i = 0; i < d->n; i++) atomic_store(&d->choices[i].generation->cancel, true);
@@ -62,7 +76,8 @@ static void cancel(delivery *d)
 
 /* --- events --- */
 
-/* Takes what t has. A client that left, or reads too slowly, stops it all. */
+/* Takes what t has. A client that left, or reads too slowly, stops it all: what it does not
+ * read would grow in our memory. */
 static void send_events(delivery *d, text_builder *t)
 {
     size_t n = 0;
@@ -100,6 +115,7 @@ static void write_tokens(choice *c, text_builder *t, size_t published)
     }
 }
 
+/* Tokens that came in one wake-up share the time since the last one. */
 static void observe_tokens(choice *c, size_t published, uint64_t now_ns)
 {
     const size_t n = published - c->observed;
@@ -135,6 +151,7 @@ static void on_progress(generation *g)
 
 /* --- the end of all --- */
 
+/* A prompt counts once, whatever n: it was computed once. */
 static reply_usage sum_usage(const delivery *d)
 {
     reply_usage sum = {0};
@@ -228,6 +245,7 @@ static void end_whole(delivery *d)
         delivery_fail(r, e);
 }
 
+/* Whole and streamed answers part here; an error before the headers is a whole answer. */
 static void end_all(delivery *d)
 {
     http_request *r = d->http;
@@ -277,6 +295,8 @@ static void end_choice(choice *c)
     send_events(c->of, &t);
 }
 
+/* One that fails ends all: half of the choices is no answer to n. Its own cancel comes back as
+ * CANCELED, which is no second failure. */
 static void on_done(generation *g, err e)
 {
     choice *c = g->user;
@@ -362,6 +382,7 @@ static err make_choices(delivery *d, const request_env *env, const reply *common
     return ERR_OK;
 }
 
+/* All choices have one id and one creation time: they are one answer. */
 static err submit(delivery *d, const request_env *env, groups *l, delivery_refusal *why)
 {
     sched *to = d->server->sched;

@@ -1,4 +1,10 @@
-/* metrics.c - counters, histograms and their exposition, all made from metrics.def. */
+/* metrics.c - counters, histograms and their exposition, all made from metrics.def.
+ *
+ * The table is included three times: for the numbers of histograms, to open them, and to write
+ * the text, in its own order. What is counted elsewhere (cache, batch, process) is read when
+ * somebody asks, not kept twice. Nothing here needs a lock: the loop counts and the loop
+ * writes.
+ */
 #include "server/api/metrics.h"
 
 #include <assert.h>
@@ -77,6 +83,7 @@ static double process_resident_bytes(void)
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+/* /proc rather than counting opens: libraries open files too. */
 static double process_open_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -189,6 +196,7 @@ static double attention_seconds(const sched_stats *st)
 
 /* --- histograms --- */
 
+/* The bounds end at the first zero, so that a list needs no length beside it. */
 static void histogram_init(histogram *h, const double *bounds)
 {
     h->bounds = bounds;
@@ -205,6 +213,8 @@ static void histogram_add(histogram *h, double x, uint64_t n)
     h->sum += x * (double)n;
 }
 
+/* Counts are kept by bucket and summed here: an observation touches one, and scrapes are rare.
+ */
 static void add_histogram(text_builder *t, const metrics *m, const char *name,
                           const char *labels, const histogram *h)
 {
@@ -251,6 +261,8 @@ static void make_token_bounds(double bounds[MAX_BOUNDS], size_t ctx_size)
 
 /* --- making it --- */
 
+/* A model's name comes from a file: cut where it stops being UTF-8, and escaped as the format
+ * wants it. */
 static void add_label(text_builder *t, const char *name, const char *value)
 {
     const size_t n = value ? utf8_prefix(value, strlen(value)) : 0;
@@ -265,6 +277,7 @@ static void add_label(text_builder *t, const char *name, const char *value)
     text_add_string(t, "\"");
 }
 
+/* Once: they never change, and a scrape does not allocate for them. */
 static err make_labels(metrics *m, const metrics_info *info)
 {
     text_builder build = {0}, loaded = {0}, name = {0};
@@ -289,7 +302,8 @@ static err make_labels(metrics *m, const metrics_info *info)
     return m->build_labels && m->model_labels && m->model ? ERR_OK : ERR_NOMEM;
 }
 
-/* The row of the counter, made at need; NULL where the table is full. */
+/* The row of the counter, made at need; NULL where the table is full. Routes and methods are
+ * constants of ours, so what clients send cannot grow it. */
 static http_row *http_row_of(metrics *m, const char *route, const char *method, int status)
 {
     for (size_t i = 0; i < m->n_http; i++)
@@ -354,6 +368,7 @@ void metrics_count_rejected(metrics *m, metrics_reject why)
     m->rejected[why]++;
 }
 
+/* n observations of the mean, so that the count is that of tokens. */
 void metrics_observe_tokens(metrics *m, size_t n, double seconds)
 {
     if (n == 0) return;
@@ -361,7 +376,8 @@ void metrics_observe_tokens(metrics *m, size_t n, double seconds)
                   n);
 }
 
-/* A span of two times, either of which may never have come. */
+/* A span of two times, either of which may never have come: a canceled request has no first
+ * token, and must not count as one of 0 s. */
 static void observe_span(histogram *h, uint64_t from_ns, uint64_t to_ns)
 {
     if (from_ns && to_ns >= from_ns) histogram_add(h, clock_seconds_between(from_ns, to_ns), 1);

@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* Failing is silent: without systemd there is nobody to tell, and with it the unit's own
+ * timeout speaks. */
 void notify_send(const char *what)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};

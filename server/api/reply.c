@@ -1,4 +1,8 @@
-/* reply.c - the words that both generation endpoints use. */
+/* reply.c - the words that both generation endpoints use.
+ *
+ * Written by hand, not as a cJSON tree: an event is made for every token, and a tree would be a
+ * dozen allocations each. Numbers and our own words need no escaping; the rest goes through
+ * text_add_json. */
 #include "server/api/reply.h"
 
 #include <string.h>
@@ -20,6 +24,8 @@ void reply_open_event(text_builder *t, const reply *a, const char *object)
     text_add_string(t, ",\"choices\":[");
 }
 
+/* With include_usage every event has the member, and the last one its value: as the original
+ * does. */
 void reply_close_event(text_builder *t, const reply *a)
 {
     text_add_string(t, a->request->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
@@ -72,11 +78,14 @@ void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s)
     text_add_json_string(t, s->last ? generation_finish_name(a->generation->out.finish) : NULL);
 }
 
+/* A text_end never cuts a character, so each slice is valid UTF-8 by itself. */
 void reply_add_text(text_builder *t, const reply *a, const reply_slice *s)
 {
     text_add_json(t, a->generation->out.text + s->text_from, s->text_to - s->text_from);
 }
 
+/* Byte tokens are half characters. The escaped form is the original's, for clients that put
+ * them together again. */
 void reply_add_token(text_builder *t, const reply *a, int32_t id)
 {
     const gguf_text piece = tokenizer_piece(a->generation->tokenizer, id, true);

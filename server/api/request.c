@@ -16,6 +16,7 @@ static const char unsupported[] = "unsupported_parameter";
 
 /* --- model, n, and what is not offered --- */
 
+/* No name means ours: there is only one. */
 static bool read_model(const cJSON *body, const request_env *env, json_fault *why)
 {
     const char *name = env->model_name;
@@ -50,6 +51,8 @@ static bool is_truthy(const cJSON *item)
     return true;
 }
 
+/* What would change the answer and is not there is refused by name: an answer that ignores it
+ * would be wrong in silence. */
 static bool refuse_unsupported(const cJSON *body, json_fault *why)
 {
     static const char *const names[] = {"echo", "suffix", "tools", "functions"};
@@ -76,6 +79,7 @@ static bool refuse_unsupported(const cJSON *body, json_fault *why)
 typedef double field_NUM;
 typedef int64_t field_INT;
 
+/* Plain numbers are rows of a table: a new one is a line there, and nothing here. */
 static bool read_fields(sample_params *sample, const cJSON *body, json_fault *why)
 {
     *sample = (sample_params){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
@@ -92,6 +96,7 @@ static bool read_fields(sample_params *sample, const cJSON *body, json_fault *wh
     return true;
 }
 
+/* cJSON keeps doubles, which lose digits beyond 2^53; a seed may have 64 bits. */
 static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, json_fault *why)
 {
     int64_t given = 0;
@@ -119,6 +124,7 @@ static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *b
 
 /* --- logprobs: a flag and a count for chat, a count alone for completions --- */
 
+/* -1: none; 0: of the sampled token alone. */
 static bool read_chat_logprobs(int *top, const cJSON *body, json_fault *why)
 {
     bool wanted = false;
@@ -179,6 +185,7 @@ static bool read_stop(generation_in *in, const cJSON *body, json_fault *why, err
     return true;
 }
 
+/* Keys of a JSON object are texts; the ids in them are ours to check. */
 static bool read_bias_row(sample_bias *row, const cJSON *item, size_t V, json_fault *why)
 {
     char *end;
@@ -219,6 +226,7 @@ static bool read_bias(generation_in *in, const cJSON *body, size_t V, json_fault
 
 /* --- whose it is, and how urgent --- */
 
+/* Any int: it is compared with the tenant's own only (queue.h). */
 static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
 {
     int64_t priority = 0;
@@ -228,6 +236,7 @@ static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
     return true;
 }
 
+/* A salt is hashed at once and never kept. */
 static bool read_tenant(request *q, const cJSON *body, const request_env *env, json_fault *why)
 {
     const char *salt = "";
@@ -264,6 +273,7 @@ static bool read_session(request *q, const cJSON *body, const request_env *env, 
 
 /* --- stream --- */
 
+/* include_usage without a stream is no error: libraries send it with every request. */
 static bool read_stream(request *q, const cJSON *body, json_fault *why)
 {
     const cJSON *options = json_get(body, "stream_options");
@@ -278,6 +288,7 @@ static bool read_stream(request *q, const cJSON *body, json_fault *why)
     return true;
 }
 
+/* Before the prompts are tokenized: refusing is cheap, 128 tokenized prompts are not. */
 bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e)
 {
     if (n_prompts > REQUEST_MAX_CHOICES / q->n)
@@ -290,6 +301,7 @@ bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e)
     return q->prompts != NULL;
 }
 
+/* The prompt last: it costs most, and whatever else is wrong is said first. */
 static bool read_body(request *q, const request_kind *kind, const request_env *env,
                       const cJSON *body, const char *text, json_fault *why, err *e)
 {
@@ -327,6 +339,7 @@ bool request_read(request *q, const request_kind *kind, const request_env *env,
     return good;
 }
 
+/* Safe after a failed read: everything that was taken is counted before it is filled. */
 void request_free(request *q)
 {
     for (size_t i = 0; i < q->n_prompts; i++) free(q->prompts[i].ids);
@@ -337,6 +350,8 @@ void request_free(request *q)
 
 /* --- what generations are made of --- */
 
+/* A number that was asked for is kept even if it does not fit: then the request is refused with
+ * the sum, instead of an answer that is cut short. */
 size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p)
 {
     const size_t left = p->n < env->ctx_size ? env->ctx_size - p->n : 0;
@@ -354,6 +369,7 @@ static void *copy(const void *from, size_t n, size_t size)
     return to;
 }
 
+/* Each generation owns its ids and lists: they end one by one, in any order. */
 static err copy_owned(const request *q, const request_prompt *p, generation_in *out)
 {
     out->ids = copy(p->ids, p->n, sizeof *p->ids);
@@ -369,6 +385,7 @@ static err copy_owned(const request *q, const request_prompt *p, generation_in *
     return ERR_OK;
 }
 
+/* Seeds follow each other, so answer i of n is the one that seed + i gives alone. */
 err request_choice(const request *q, const request_env *env, size_t i, generation_in *out)
 {
     const request_prompt *p = &q->prompts[i / q->n];
@@ -386,6 +403,8 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
 
 /* --- the ids of its session --- */
 
+/* The old ids may be more than the new text gives: they must not push out what was asked for.
+ */
 static bool fits(const request *q, const request_env *env, size_t n_ids)
 {
     const size_t more = q->wants_tokens ? q->in.max_tokens : 1;

@@ -1,4 +1,11 @@
-/* resume.c - two rows of ids side by side, byte by byte. */
+/* resume.c - two rows of ids side by side, byte by byte.
+ *
+ *   computed  | The| qu|ick| fox|<end>|          ids of the last turn
+ *   new text  | The| quick| foxes| ...           the same text, tokenized anew
+ *                          ^ here bytes differ: `keep` ends at the last boundary of an old
+ * token before it where the new row can be cut, and the rest of the new row's text is tokenized
+ * from there
+ */
 #include "server/api/resume.h"
 
 #include <stdbool.h>
@@ -37,6 +44,7 @@ static gguf_text rest(const row *r)
     return piece;
 }
 
+/* Past the token's end the place is the next one's beginning: one form for each place. */
 static void skip(row *r, size_t bytes)
 {
     r->now.at += bytes;
@@ -72,7 +80,8 @@ static bool can_cut(const row *r)
     return !r->now.at || ((unsigned char)rest(r).at[0] & 0xc0) != 0x80;
 }
 
-/* How many of the old ids may stay, and where the new ones go on. */
+/* How many of the old ids may stay, and where the new ones go on. Each byte is compared once.
+ */
 static size_t agree(row *old, row *fresh, place *from)
 {
     size_t keep = 0;
@@ -112,7 +121,8 @@ static char *text_from(const row *r, place from, size_t *bytes, size_t *next)
     return text;
 }
 
-/* keep old ids, then what follows `from`. */
+/* keep old ids, then what follows `from`. Only the text up to the next control token is
+ * tokenized again: beyond it the new ids are what they would be anyway. */
 static err join(const row *old, size_t keep, const row *fresh, place from, int32_t **ids,
                 size_t *n)
 {
@@ -143,6 +153,7 @@ static err join(const row *old, size_t keep, const row *fresh, place from, int32
     return ERR_OK;
 }
 
+/* Mostly the ids agree from the first to the last, so those are compared as ids first. */
 err resume_ids(const tokenizer *t, const int32_t *old, size_t n_old, int32_t **ids, size_t *n)
 {
     row before = {t, old, n_old, {0, 0}}, fresh = {t, *ids, *n, {0, 0}};

@@ -1,4 +1,6 @@
-/* routes.c - from a request to its handler. */
+/* routes.c - from a request to its handler.
+ *
+ * A walk over a table of some fifteen rows: a hash would be more to read and no faster. */
 #include "server/api/routes.h"
 
 #include <stdbool.h>
@@ -23,6 +25,7 @@ const route *routes_table(size_t *n)
     return table;
 }
 
+/* {id} may hold slashes, so it is what prefix and suffix leave. */
 static bool path_matches(const char *pattern, const char *path)
 {
     static const char mark[] = "{id}";
@@ -37,6 +40,7 @@ static bool path_matches(const char *pattern, const char *path)
            strcmp(path + bytes - after, suffix) == 0;
 }
 
+/* libmicrohttpd leaves out the body of a HEAD itself. */
 static bool method_matches(const char *route_method, const char *method)
 {
     if (strcmp(route_method, "GET") == 0 && strcmp(method, "HEAD") == 0) return true;
@@ -44,6 +48,7 @@ static bool method_matches(const char *route_method, const char *method)
 }
 
 /* "GET, HEAD, OPTIONS": what this path can do on this listener; empty: no such path. */
+/* Per listener: what the admin one does not serve is unknown there. */
 static void list_allowed(const char *path, unsigned listener, char allow[ALLOW_BYTES])
 {
     bool get = false, post = false, delete = false;
@@ -58,6 +63,7 @@ static void list_allowed(const char *path, unsigned listener, char allow[ALLOW_B
              delete ? "DELETE, " : "", get || post || delete ? "OPTIONS" : "");
 }
 
+/* 404 and 405 differ: a known path with a wrong method says which ones it takes. */
 static void answer_unmatched(http_request *r, unsigned listener)
 {
     char allow[ALLOW_BYTES];
@@ -80,6 +86,7 @@ static void answer_unmatched(http_request *r, unsigned listener)
                      "This URL does not take that method; see the Allow header.");
 }
 
+/* Here and not in each handler: a drain must not miss one. Reading goes on until the end. */
 static void call(const route *to, http_request *r)
 {
     const server *s = http_server(r);
@@ -93,6 +100,7 @@ static void call(const route *to, http_request *r)
     }
 }
 
+/* The first row that matches counts: with {id} several may. */
 static void dispatch(http_request *r, unsigned listener)
 {
     for (size_t i = 0; i < ROUTES; i++) {

@@ -53,12 +53,16 @@ static const char *method_label(const char *method)
     return "other";
 }
 
+/* Probes come every second: they are worth a line only to who debugs. 503 is ours on purpose.
+ */
 static log_level level_of(const http_request *r, int status)
 {
     if (status >= 500 && status != 503) return LOG_WARN;
     return strncmp(http_path(r), "/v1/", 4) == 0 ? LOG_INFO : LOG_DEBUG;
 }
 
+/* Every request ends here, once, whoever answered it. 499 is nginx's word for a client that
+ * left. */
 static void on_finished(http_request *r)
 {
     const server *s = http_server(r);
@@ -77,6 +81,7 @@ static void on_finished(http_request *r)
 
 /* --- the end --- */
 
+/* Only what serve opened: a start that failed has none of them. */
 static void close_handles(daemon_state *d)
 {
     if (!d->serving) return;
@@ -100,6 +105,8 @@ static void stop(daemon_state *d)
     sessions_close(s->sessions);
 }
 
+/* Twice bounded: until --shutdown-timeout for answers, then two seconds for the last bytes of
+ * those that were canceled. */
 static void drain_further(daemon_state *d, uint64_t now_ns)
 {
     const unsigned left = http_requests(d->s.api);
@@ -133,6 +140,8 @@ static void look_at_sessions(daemon_state *d)
     d->looking = sessions_act(d->s.sessions, SESSION_LOOK, NULL, on_looked, d) == ERR_OK;
 }
 
+/* One timer for all deadlines: a second's precision, and none to stop. A drain ticks faster,
+ * for it ends with the last request. */
 static void on_tick(uv_timer_t *t)
 {
     daemon_state *d = t->data;
@@ -162,6 +171,7 @@ static void begin_drain(daemon_state *d, int signum)
     uv_timer_start(&d->tick, on_tick, 0, DRAIN_TICK_MS);
 }
 
+/* A second signal is a person who does not want to wait. */
 static void on_stop_signal(uv_signal_t *h, int signum)
 {
     daemon_state *d = h->data;
@@ -181,6 +191,7 @@ static void on_hangup(uv_signal_t *h, int signum)
 
 /* --- the beginning --- */
 
+/* A connection is a descriptor; the soft limit is for programs that use select. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -196,6 +207,7 @@ static int complain(const char *what, const char *which, const char *why)
     return 1;
 }
 
+/* After the scheduler: the mode that "auto" became is the cache's to say. */
 static err open_metrics(server *s)
 {
     const runtime *r = s->runtime;
@@ -258,6 +270,8 @@ static int open_listeners(daemon_state *d)
     return listen_on(d, &d->s.admin, "admin", admin);
 }
 
+/* After the listeners, so that a signal during a slow start ends the process as it always does.
+ */
 static void open_handles(daemon_state *d)
 {
     uv_signal_init(&d->loop, &d->term);
@@ -283,6 +297,7 @@ static err open_sessions(server *s)
 }
 
 /* What failed has been said; returns the exit code. */
+/* Listeners last: nobody connects to what cannot answer. */
 static int open_all(daemon_state *d)
 {
     server *s = &d->s;
@@ -296,6 +311,7 @@ static int open_all(daemon_state *d)
     return open_listeners(d);
 }
 
+/* What was configured and what became of it, in one line. */
 static void log_ready(const server *s)
 {
     const runtime *r = s->runtime;

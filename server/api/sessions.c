@@ -1,4 +1,9 @@
-/* sessions.c - a tree by name, a list by use, and visits to the scheduler's thread. */
+/* sessions.c - a tree by name, a list by use, and visits to the scheduler's thread.
+ *
+ * The table is the loop's, blocks are the scheduler's. A visit carries a copy of what it needs
+ * from one to the other and back (sched_ask): it holds each session and its history, looks up
+ * every session's blocks, acts on one of them, and brings home what it has seen. `links->pin`
+ * is the scheduler's thread's alone, while there is one. */
 #include "server/api/sessions.h"
 
 #include <assert.h>
@@ -34,17 +39,18 @@ struct sessions {
 
 /* --- histories --- */
 
-session_history *session_history_hold(session_history *h)
+session_history *sessions_history_hold(session_history *h)
 {
     if (h) h->refs++;
     return h;
 }
 
-void session_history_drop(session_history *h)
+void sessions_history_drop(session_history *h)
 {
     if (h && --h->refs == 0) free(h);
 }
 
+/* One allocation, ids behind the head. Never changed once made: a worker may be reading it. */
 static session_history *new_history(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
 {
     session_history *h = malloc(sizeof *h + (n_a + n_b) * sizeof *h->ids);
@@ -64,6 +70,7 @@ static size_t length(const session *s)
 
 /* --- one session --- */
 
+/* Of one tenant first: the same name of two tenants is two sessions. */
 static int by_name(const void *a, const void *b)
 {
     const session *x = a, *y = b;
@@ -72,11 +79,12 @@ static int by_name(const void *a, const void *b)
     return order ? order : strcmp(x->name, y->name);
 }
 
+/* A visit may hold one that the table has forgotten. */
 static void session_unref(session *s)
 {
     if (--s->links->refs) return;
     assert(!s->links->pin.n);
-    session_history_drop(s->history);
+    sessions_history_drop(s->history);
     free(s->links->pin.blocks);
     free(s->links);
     free((char *)s->name);
@@ -128,6 +136,7 @@ static void unlink_used(sessions *t, session *s)
         t->newest = older;
 }
 
+/* The list is in the order of use, so the one to forget is found without looking. */
 static void use(sessions *t, session *s)
 {
     s->last_used_unix = (uint64_t)time(NULL);
@@ -191,10 +200,11 @@ static err add_session(sessions *t, const tenant *who, const char *name, session
 }
 
 /* Takes h. */
+/* Counted before room is made, so that the limit holds at any time but inside this call. */
 static void set_history(sessions *t, session *s, session_history *h)
 {
     t->ids += h->n - length(s);
-    session_history_drop(s->history);
+    sessions_history_drop(s->history);
     s->history = h;
     make_room(t);
 }
@@ -215,6 +225,7 @@ err sessions_open(sessions **out, sched *s, size_t limit_ids)
     return ERR_OK;
 }
 
+/* The scheduler is closed by then: no visit is left, and no pin needs to be undone. */
 void sessions_close(sessions *t)
 {
     if (!t) return;
@@ -233,6 +244,7 @@ session *sessions_find(const sessions *t, const tenant *who, const char *name)
     return found ? *found : NULL;
 }
 
+/* Linear in the sessions used since: lists are asked for by people. */
 static session *from_here(session *s, const tenant *who)
 {
     while (s && memcmp(&s->who, who, sizeof *who) != 0) s = s->links->older;
@@ -249,6 +261,7 @@ session *sessions_next(const session *s)
     return from_here(s->links->older, &s->who);
 }
 
+/* As they were when last looked at: the loop cannot ask the cache. */
 size_t sessions_count(const sessions *t, size_t *hot)
 {
     *hot = 0;
@@ -263,6 +276,8 @@ static void ignore(void *user, err e)
     (void)user, (void)e;
 }
 
+/* A pinned session's new blocks are pinned by a visit of their own; who sent the turn does not
+ * wait for it. */
 err sessions_note(sessions *t, const tenant *who, const char *name, const int32_t *prompt,
                   size_t n_prompt, const int32_t *answer, size_t n_answer)
 {
@@ -272,7 +287,7 @@ err sessions_note(sessions *t, const tenant *who, const char *name, const int32_
 
     if (e == ERR_OK && !s) e = add_session(t, who, name, &s);
     if (e != ERR_OK) {
-        session_history_drop(h);
+        sessions_history_drop(h);
         return e;
     }
     use(t, s);
@@ -280,12 +295,13 @@ err sessions_note(sessions *t, const tenant *who, const char *name, const int32_
     return s->links->wants_pin ? sessions_act(t, SESSION_PIN, s, ignore, NULL) : ERR_OK;
 }
 
+/* Shares the history: it is immutable, and a fork costs no ids. */
 err sessions_fork(sessions *t, const session *of, const char *name, session **out)
 {
     if (sessions_find(t, &of->who, name)) return ERR_BUSY;
     TRY(add_session(t, &of->who, name, out));
     (*out)->seen = of->seen;
-    if (of->history) set_history(t, *out, session_history_hold(of->history));
+    if (of->history) set_history(t, *out, sessions_history_hold(of->history));
     return ERR_OK;
 }
 
@@ -312,6 +328,7 @@ typedef struct visit {
     void *user;
 } visit;
 
+/* Lookups hold nothing: numbers stand for these blocks until this call of the thread ends. */
 static void look(visit *v, cache *c)
 {
     for (size_t i = 0; i < v->n_rows; i++) {
@@ -326,6 +343,7 @@ static void look(visit *v, cache *c)
     }
 }
 
+/* After the act: what a pin or a delete has changed shows in what is answered. */
 static void judge(visit *v, const cache *c)
 {
     for (size_t i = 0; i < v->n_rows; i++) {
@@ -344,6 +362,7 @@ static void judge(visit *v, const cache *c)
     }
 }
 
+/* What was pinned with the session, not what is cached of it now: those may differ. */
 static void let_go(visit_row *r, cache *c)
 {
     pin *p = &r->session->links->pin;
@@ -382,6 +401,8 @@ static void forget(visit_row *r, const visit *v, cache *c)
     r->seen = (session_seen){0};
 }
 
+/* Scheduler's thread, between two steps. Linear in the ids of all sessions: a block is shared
+ * if another session has it, and only the cache knows who has which. */
 static void work(sched_call *call, cache *c)
 {
     visit *v = (visit *)call;
@@ -394,10 +415,11 @@ static void work(sched_call *call, cache *c)
     judge(v, c);
 }
 
+/* Also of a visit that was never filled. */
 static void free_visit(visit *v)
 {
     for (size_t i = 0; i < v->n_rows && v->rows; i++) {
-        session_history_drop(v->rows[i].history);
+        sessions_history_drop(v->rows[i].history);
         if (v->rows[i].session) session_unref(v->rows[i].session);
     }
     free(v->rows);
@@ -406,6 +428,7 @@ static void free_visit(visit *v)
     free(v);
 }
 
+/* Loop again: sessions are its own, so what was seen is written here. */
 static void done(sched_call *call)
 {
     visit *v = (visit *)call;
@@ -432,6 +455,7 @@ static err allocate(visit *v, const sessions *t)
     return v->rows && v->blocks && v->holders ? ERR_OK : ERR_NOMEM;
 }
 
+/* Holds every session and its history, for both may go while the scheduler's thread reads. */
 static void fill(visit *v, const sessions *t, const session *of)
 {
     uint32_t *blocks = v->blocks;
@@ -442,7 +466,7 @@ static void fill(visit *v, const sessions *t, const session *of)
         if (s == of) v->of = v->n_rows;
         v->n_rows++;
         s->links->refs++;
-        *r = (visit_row){.session = s, .history = session_history_hold(s->history)};
+        *r = (visit_row){.session = s, .history = sessions_history_hold(s->history)};
         r->blocks = blocks;
         blocks += length(s) / t->block_tokens;
     }
@@ -466,9 +490,10 @@ err sessions_act(sessions *t, session_act act, session *of, void (*then)(void *u
         return ERR_NOMEM;
     }
     fill(v, t, of);
-    if (act == SESSION_PIN) of->links->wants_pin = true;
+    if (act == SESSION_PIN)
+        of->links->wants_pin = true; /* now: may_pin counts those on the way */
     if (act == SESSION_UNPIN) of->links->wants_pin = false;
-    if (act == SESSION_DELETE) remove_session(t, of);
+    if (act == SESSION_DELETE) remove_session(t, of); /* the visit holds it */
     sched_ask(t->sched, &v->call);
     return ERR_OK;
 }

@@ -82,8 +82,8 @@ err sessions_act(sessions *t, session_act act, session *of, void (*then)(void *u
                  void *user);
 
 /* Take part in a history that may be replaced meanwhile. */
-session_history *session_history_hold(session_history *h);
-void session_history_drop(session_history *h); /* NULL allowed */
+session_history *sessions_history_hold(session_history *h);
+void sessions_history_drop(session_history *h); /* NULL allowed */
 
 /* How many there are, and how many of them were hot when last looked at. */
 size_t sessions_count(const sessions *t, size_t *hot);

@@ -27,6 +27,7 @@ static void add_text(XXH3_state_t *hash, const char *text)
     XXH3_128bits_update(hash, text, n);
 }
 
+/* 0 means nobody, so a key that hashes to it is 1. */
 tenant tenant_make(const char *authorization, const char *salt, bool share_prefixes)
 {
     const char *key = key_of(authorization);

@@ -1,28 +1,46 @@
-/* batch.c - who takes part in a step, and with how many rows. */
+/* batch.c - who takes part in a step, with how many rows, and how its time is shared out.
+ *
+ * With D = what a step of decoding alone lately took (decode_seconds), a step that also serves
+ * others is to last at most STRETCH * D, so that a stream slows down by about that factor:
+ *
+ *   |<-- D -->|<------------- (STRETCH - 1) * D ------------->|
+ *   | decode  | seal     | rebuild     | prefill    | degrade |
+ *
+ * Each takes from what the one before has left: sealing first, because a run whose block is
+ * full waits for it; then pages that a context lacks; then prefill, the oldest request first;
+ * and degrading, which nobody waits for, last. None starves: sealing and rebuilding go on by a
+ * layer at least, and prefill by LEAST_ROWS rows where nothing was sealed. While nobody decodes
+ * there is nobody to slow down, and each takes all it can use.
+ *
+ * How much fits is asked of the past: seconds a layer or a row, averages that follow the
+ * machine (a change has half its weight after three steps). Those of layers are measured beside
+ * decoding rows only, where the cut matters. Cutting changes no results: rows are computed
+ * alike in any company. */
 #include "server/sched/batch.h"
-#include "engine/clock.h"
-#include "xcache/degrade.h"
-#include "xcache/seal.h"
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/clock.h"
+#include "xcache/degrade.h"
+#include "xcache/seal.h"
+
 enum { LEAST_ROWS = 8 };
 
-#define STRETCH 2.5 /* a step with prompts, against one of decoding alone */
+#define STRETCH 2.5 /* a step with prefill, against one of decoding alone */
 #define LATELY  0.2 /* weight of the newest of what is averaged */
 
 err batch_open(batch *b, runtime *r, size_t most)
 {
     *b = (batch){.runtime = r, .most = most};
     b->runs = calloc(most, sizeof(run *));
-    b->of = calloc(most, sizeof(run *));
+    b->owners = calloc(most, sizeof(run *));
     b->sealing = calloc(most, sizeof(context *));
-    b->pieces = calloc(most, sizeof *b->pieces);
+    b->chunks = calloc(most, sizeof *b->chunks);
     b->news = calloc(most, sizeof(generation *));
-    if (b->runs && b->of && b->sealing && b->pieces && b->news) return ERR_OK;
+    if (b->runs && b->owners && b->sealing && b->chunks && b->news) return ERR_OK;
     batch_close(b);
     return ERR_NOMEM;
 }
@@ -30,9 +48,9 @@ err batch_open(batch *b, runtime *r, size_t most)
 void batch_close(batch *b)
 {
     free(b->runs);
-    free(b->of);
+    free(b->owners);
     free(b->sealing);
-    free(b->pieces);
+    free(b->chunks);
     free(b->news);
     *b = (batch){0};
 }
@@ -77,7 +95,7 @@ generation *batch_take(batch *b)
     for (size_t i = 0; i < b->n; i++) {
         generation *g = b->runs[i]->generation;
 
-        if (!run_is_through(b->runs[i])) continue;
+        if (!run_is_finished(b->runs[i])) continue;
         close_run(b, i);
         return g;
     }
@@ -91,9 +109,10 @@ static void average(double *lately, double seconds)
     *lately = *lately > 0 ? *lately + LATELY * (seconds - *lately) : seconds;
 }
 
-/* Rows of prompts that a step may take in so many seconds beside rows that decode; when it has
- * done nothing for prompts yet, a few in any case. */
-static size_t prompt_rows(const batch *b, size_t decoding, double left, bool idle)
+/* Rows of prefill that a step may take in so many seconds beside rows that decode; when it has
+ * done nothing for prefills yet, a few in any case. The buffers have room for a row of each run
+ * that decodes besides. */
+static size_t prefill_rows(const batch *b, size_t decoding, double left, bool idle)
 {
     const size_t most = forward_max_rows(b->runtime->forward) - b->most;
     const size_t least = idle ? LEAST_ROWS : 0;
@@ -104,15 +123,16 @@ static size_t prompt_rows(const batch *b, size_t decoding, double left, bool idl
     return rows < (double)least ? least : rows > (double)most ? most : (size_t)rows;
 }
 
-/* The piece of x is number *n of the step. */
-static void bring(batch *b, run *x, size_t max_rows, size_t *n)
+/* The chunk of x is number *n of the step. */
+static void add_chunk(batch *b, run *x, size_t max_rows, size_t *n)
 {
-    b->pieces[*n] = run_piece(x, max_rows);
-    b->of[(*n)++] = x;
+    b->chunks[*n] = run_next_chunk(x, max_rows);
+    b->owners[(*n)++] = x;
 }
 
-/* Cancel who is to be, warm who is cold, and list the rows of those that decode. */
-static size_t bring_decoding(batch *b)
+/* The rows of those that decode come first; compute relies on it. Canceled runs end here,
+ * before they cost another row. */
+static size_t schedule_decode(batch *b)
 {
     size_t n = 0;
 
@@ -121,8 +141,8 @@ static size_t bring_decoding(batch *b)
 
         if (atomic_load(&x->generation->cancel))
             run_cancel(x);
-        else if (run_is_ready(x) && run_decodes(x))
-            bring(b, x, 1, &n);
+        else if (run_is_ready(x) && run_is_decoding(x))
+            add_chunk(b, x, 1, &n);
     }
     return n;
 }
@@ -136,20 +156,20 @@ static int count_layers(double left, double layer_seconds, bool alone)
 }
 
 /* Rebuild some of the pages x lacks, beside rows that decode as much as fits the time. */
-static bool warm(batch *b, run *x, bool alone, double left)
+static bool rebuild(batch *b, run *x, bool alone, double left)
 {
-    const int layers = count_layers(left, b->warm_seconds, alone);
+    const int layers = count_layers(left, b->rebuild_seconds, alone);
     const double start = clock_seconds();
 
-    if (alone) return run_warm(x);
-    if (run_warm_layers(x, layers)) return true;
-    average(&b->warm_seconds, (clock_seconds() - start) / layers);
+    if (alone) return run_rebuild(x);
+    if (run_rebuild_layers(x, layers)) return true;
+    average(&b->rebuild_seconds, (clock_seconds() - start) / layers);
     return false;
 }
 
-/* Then pieces of prompts, the oldest first, as long as rows are left. While others decode,
- * the pages of only one context are rebuilt in a step. */
-static size_t bring_prompts(batch *b, size_t n, size_t rows, double left)
+/* Then chunks of prefills, the oldest first, as long as rows are left. While others decode, the
+ * pages of only one context are rebuilt in a step: who came first is complete first. */
+static size_t schedule_prefill(batch *b, size_t n, size_t rows, double left)
 {
     const bool alone = n == 0;
     size_t taken = 0;
@@ -157,18 +177,18 @@ static size_t bring_prompts(batch *b, size_t n, size_t rows, double left)
     for (size_t i = 0; i < b->n && taken < rows; i++) {
         run *x = b->runs[i];
 
-        if (!run_is_ready(x) || run_decodes(x)) continue;
-        if (!warm(b, x, alone, left)) {
+        if (!run_is_ready(x) || run_is_decoding(x)) continue;
+        if (!rebuild(b, x, alone, left)) {
             if (alone) continue;
             break;
         }
-        bring(b, x, rows - taken, &n);
-        taken += b->pieces[n - 1].T;
+        add_chunk(b, x, rows - taken, &n);
+        taken += b->chunks[n - 1].T;
     }
     return n;
 }
 
-/* x may have chosen a token. */
+/* x may have sampled a token. A prompt that is only to be cached (max_tokens 0) has none. */
 static void note_news(batch *b, run *x, double sampled_before)
 {
     b->stats.sample_seconds += x->sample_seconds - sampled_before;
@@ -177,26 +197,28 @@ static void note_news(batch *b, run *x, double sampled_before)
     b->news[b->n_news++] = x->generation;
 }
 
-static void take(batch *b, size_t decoding)
+static void commit(batch *b, size_t decoding)
 {
-    for (size_t i = 0; i < b->stepped; i++) {
-        run *x = b->of[i];
+    for (size_t i = 0; i < b->n_chunks; i++) {
+        run *x = b->owners[i];
         const double sampled = x->sample_seconds;
 
-        run_take(x, &b->pieces[i]);
-        if (b->pieces[i].wanted) note_news(b, x, sampled);
-        if (i >= decoding) b->stats.prompt_tokens += b->pieces[i].T;
+        run_commit(x, &b->chunks[i]);
+        if (b->chunks[i].wanted) note_news(b, x, sampled);
+        if (i >= decoding) b->stats.prompt_tokens += b->chunks[i].T;
     }
 }
 
-/* Copies whose leader has read its prompt part from it. */
+/* Copies whose leader's prefill is done part from it. After the step, so that they decode in
+ * the next one beside their leader. */
 static void fork_copies(batch *b)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->runs[i]->leader && run_fork(b->runs[i])) note_news(b, b->runs[i], 0);
 }
 
-/* What a step of so many rows took says how to size the next ones. */
+/* What a step of so many rows of prefill took says how to size the next ones. A step that was
+ * faster than decoding alone lately (noise) says nothing of its rows. */
 static void learn(batch *b, size_t decoding, size_t rows, double seconds)
 {
     if (!rows)
@@ -253,28 +275,28 @@ static void degrade(batch *b, size_t decoding, double left)
     if (done && decoding) average(&b->degrade_seconds, (clock_seconds() - start) / done);
 }
 
-/* Compute the pieces: those that decode first, then those of prompts. */
+/* Compute the chunks: those that decode first, then those of prefills. */
 static void compute(batch *b, size_t decoding, double start)
 {
     size_t rows = 0;
 
-    for (size_t i = decoding; i < b->stepped; i++) rows += b->pieces[i].T;
+    for (size_t i = decoding; i < b->n_chunks; i++) rows += b->chunks[i].T;
     count_size(b, decoding + rows);
-    forward_step(b->runtime->forward, b->pieces, b->stepped);
+    forward_step(b->runtime->forward, b->chunks, b->n_chunks);
     learn(b, decoding, rows, clock_seconds() - start);
-    take(b, decoding);
+    commit(b, decoding);
 }
 
 void batch_step(batch *b)
 {
     const double begun = clock_seconds(), left = (STRETCH - 1) * b->decode_seconds;
-    const size_t decoding = bring_decoding(b);
+    const size_t decoding = schedule_decode(b);
     const bool sealed = seal(b, decoding, left);
     const double start = clock_seconds(), rest = left - (start - begun);
 
     b->n_news = 0;
-    b->stepped = bring_prompts(b, decoding, prompt_rows(b, decoding, rest, !sealed), rest);
-    if (b->stepped) compute(b, decoding, start);
+    b->n_chunks = schedule_prefill(b, decoding, prefill_rows(b, decoding, rest, !sealed), rest);
+    if (b->n_chunks) compute(b, decoding, start);
     fork_copies(b);
     degrade(b, decoding, left - (clock_seconds() - begun - b->decode_seconds));
 }

@@ -1,12 +1,8 @@
 /* batch.h - the generations that run, and the steps they share.
  *
- * One step reads the weights once for everybody: a row of each that decodes, and pieces of
- * prompts. While somebody decodes, pieces are sized by time: a step is to last at most 2.5
- * times what decoding alone lately took, yet brings prompts forward by at least 8 rows;
- * while nobody does, a step takes as many rows as it may. Sealing counts as step time, and is
- * cut by layers to fit it; a generation whose block is being sealed sits out until that is
- * done. Pages to be rebuilt and blocks to be degraded are cut by layers likewise. Nobody's
- * tokens depend on the company (row purity). */
+ * A step reads the weights once for everybody: a row of each that decodes, and chunks of
+ * prefills. How its time is shared out is in batch.c. Nobody's tokens depend on the company
+ * (row purity). The scheduler's thread only, or the only one. */
 #ifndef SERVER_SCHED_BATCH_H
 #define SERVER_SCHED_BATCH_H
 
@@ -31,17 +27,16 @@ typedef struct batch {
     runtime *runtime;
     run **runs; /* [n] in the order they were added */
     size_t n, most;
-    forward_chunk *pieces; /* [most] */
-    run **of;              /* [most] whose piece it is */
+    forward_chunk *chunks; /* [most] of the last step, n_chunks of them */
+    run **owners;          /* [most] whose chunk it is */
     generation **news;     /* [most] who got a token in the last step, n_news of them */
-    size_t n_news;
+    size_t n_news, n_chunks;
     context **sealing;      /* [most] */
     double decode_seconds;  /* of a step of decoding alone, lately; 0: not known */
-    double row_seconds;     /* of a prompt's row in a step */
+    double row_seconds;     /* of a row of prefill in a step */
     double layer_seconds;   /* of sealing one layer of a few contexts at once */
-    double warm_seconds;    /* of rebuilding one layer of a few blocks at once */
+    double rebuild_seconds; /* of rebuilding one layer of a few blocks at once */
     double degrade_seconds; /* of degrading one layer of a few blocks at once */
-    size_t stepped;         /* pieces of the last step */
     batch_stats stats;
 } batch;
 

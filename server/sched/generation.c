@@ -34,6 +34,7 @@ const char *generation_finish_name(generation_finish f)
     return name[f];
 }
 
+/* Linear in the string, and once a request: so a stop string may be long. */
 static err stop_init(stop_string *s, const char *at)
 {
     size_t border = 0;
@@ -51,7 +52,8 @@ static err stop_init(stop_string *s, const char *at)
     return ERR_OK;
 }
 
-/* Add one byte of text; true if the stop string ends with it. */
+/* Add one byte of text; true if the stop string ends with it. Amortized constant, however often
+ * the string nearly matches; comparing anew at each byte would be quadratic. */
 static bool stop_step(stop_string *s, char byte)
 {
     if (s->seen == s->n) s->seen = s->next_best[s->n - 1];
@@ -60,6 +62,8 @@ static bool stop_step(stop_string *s, char byte)
     return s->seen == s->n;
 }
 
+/* The worst case at once: tokens that are all the longest of the vocabulary, each grown by the
+ * detokenizer. So no decode step allocates; pages that are not touched cost nothing. */
 static err make_arrays(generation *g)
 {
     const size_t n = g->in.max_tokens;
@@ -77,6 +81,7 @@ static err make_arrays(generation *g)
     return g->out.top ? ERR_OK : ERR_NOMEM;
 }
 
+/* A vocabulary may be smaller than the number of best that was asked for. */
 static err make_state(generation *g)
 {
     g->state = calloc(1, sizeof *g->state);
@@ -96,6 +101,7 @@ void generation_in_free(generation_in *in)
     *in = (generation_in){0};
 }
 
+/* `in` is taken on failure too: the caller has one thing to free in either case. */
 err generation_new(generation **out, const tokenizer *t, generation_in *in)
 {
     generation *g = calloc(1, sizeof *g);
@@ -232,10 +238,11 @@ bool generation_add(generation *g, int32_t id, const float *logits)
 
     assert(!g->state->ended && i < g->in.max_tokens);
     token->id = id;
-    token->text_end = i ? g->out.tokens[i - 1].text_end : 0;
+    token->text_end = i ? g->out.tokens[i - 1].text_end : 0; /* an end token shows no text */
     if (top >= 0) token->logprob = sample_logprob(logits, g->state->V, id);
     if (top > 0) sample_best(logits, g->state->V, (size_t)top, &g->out.top[i * (size_t)top]);
     if (!ends) stopped = add_text(g, i, &token->text_end);
+    /* the release: whoever reads `published` sees the token and the text it counts */
     atomic_store_explicit(&g->out.published, i + 1, memory_order_release);
 
     if (!ends && !stopped && i + 1 < g->in.max_tokens) return false;
@@ -244,6 +251,7 @@ bool generation_add(generation *g, int32_t id, const float *logits)
     return true;
 }
 
+/* Idempotent, for a run may have ended it before the scheduler learns that it failed. */
 void generation_end(generation *g, generation_finish f)
 {
     if (g->state->ended) return;
@@ -251,6 +259,7 @@ void generation_end(generation *g, generation_finish f)
     end_text(g, false);
 }
 
+/* Relaxed: the scheduler reads its own count. */
 size_t generation_tokens(const generation *g)
 {
     return atomic_load_explicit(&g->out.published, memory_order_relaxed);

@@ -107,6 +107,7 @@ void outbox_deliver(outbox *o)
     }
 }
 
+/* libuv merges sends that come before this runs: one may stand for many. */
 static void on_wake(uv_async_t *a)
 {
     outbox_deliver(a->data);

@@ -1,4 +1,25 @@
-/* run.c - the rows that one generation brings to a step, and what it takes from it. */
+/* run.c - the rows of one generation in a step, and what it takes from it.
+ *
+ * A run is a state machine; its state is in what it holds, so there is no field that could
+ * disagree with it:
+ *
+ *   run_open      -> REBUILD   the workspace lacks pages of the cached prefix
+ *                      |  run_rebuild: true
+ *                    PREFILL   prefilled < n_ids: a chunk of the prompt a step
+ *                      |  the last chunk is in, its logits sampled
+ *                    DECODE    prefilled == n_ids: the last token, a row a step
+ *                      |  an end token, a stop string, max_tokens, cancel
+ *                    OVER      -> run_is_finished -> run_close
+ *
+ *   run_open_copy -> FOLLOW    leader set, no context
+ *                      |  run_fork: the leader's prefill is done     | its leader is canceled
+ *                    DECODE                                        OVER
+ *
+ * Beside it, SEALING: a block became full in the last step. From PREFILL, DECODE and OVER
+ * alike; the run takes part in no step until batch has had it sealed (run_is_ready). A leader
+ * whose copies still follow waits at the end of PREFILL, since they must find the prompt and
+ * nothing else in its context. A canceled run drops a half-sealed block; one that ended well
+ * does not, for the next turn will look it up. */
 #include "server/sched/run.h"
 
 #include <assert.h>
@@ -8,7 +29,8 @@
 #include "engine/clock.h"
 #include "xcache/rebuild.h"
 
-/* Tokens whose layer inputs are computed: the last one sampled is not. */
+/* Tokens whose layer inputs are computed: the last one sampled is not, since nothing is asked
+ * after it. */
 static size_t computed_tokens(size_t prompt_tokens, size_t max_tokens)
 {
     return prompt_tokens + (max_tokens ? max_tokens - 1 : 0);
@@ -27,6 +49,7 @@ err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t 
     return answers <= r->max_running ? cache_check(r->cache, &wanted) : ERR_NOROOM;
 }
 
+/* Before the first step, since a step does not allocate. Penalties count the prompt too. */
 static err open_sampler(run *x)
 {
     const generation_in *in = &x->generation->in;
@@ -58,7 +81,7 @@ err run_open(run *x, runtime *r, generation *g, size_t copies)
         run_close(x);
         return e;
     }
-    x->read = g->out.cached_tokens = cache_context_tokens(x->context);
+    x->prefilled = g->out.cached_tokens = cache_context_tokens(x->context);
     return ERR_OK;
 }
 
@@ -77,12 +100,12 @@ err run_open_copy(run *x, run *leader, generation *g)
     return ERR_OK;
 }
 
-bool run_warm(run *x)
+bool run_rebuild(run *x)
 {
     return rebuild_pages(x->context, (size_t)x->runtime->team->slots) == 0;
 }
 
-bool run_warm_layers(run *x, int layers)
+bool run_rebuild_layers(run *x, int layers)
 {
     return rebuild_layers(x->context, layers);
 }
@@ -94,18 +117,19 @@ bool run_is_sealing(const run *x)
 
 bool run_is_ready(const run *x)
 {
-    return !x->over && x->context && !run_is_sealing(x) && !(x->copies && run_decodes(x));
+    return !x->over && x->context && !run_is_sealing(x) && !(x->copies && run_is_decoding(x));
 }
 
-bool run_is_through(const run *x)
+/* A run that others follow stays until they have forked, even when it has ended itself. */
+bool run_is_finished(const run *x)
 {
     return x->over && !x->copies &&
            (!run_is_sealing(x) || x->generation->out.finish == FINISH_ABORT);
 }
 
-bool run_decodes(const run *x)
+bool run_is_decoding(const run *x)
 {
-    return x->read == x->generation->in.n_ids;
+    return x->prefilled == x->generation->in.n_ids;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -113,28 +137,30 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-forward_chunk run_piece(run *x, size_t max_rows)
+forward_chunk run_next_chunk(run *x, size_t max_rows)
 {
     const generation *g = x->generation;
-    const size_t B = x->context->block_tokens, left = g->in.n_ids - x->read;
-    forward_chunk p = {.context = x->context, .pos = cache_context_tokens(x->context)};
+    const size_t B = x->context->block_tokens, left = g->in.n_ids - x->prefilled;
+    forward_chunk c = {.context = x->context, .pos = cache_context_tokens(x->context)};
 
-    if (run_decodes(x)) {
-        p.ids = &g->out.tokens[generation_tokens(g) - 1].id;
-        p.T = 1;
-        p.wanted = 1;
+    if (run_is_decoding(x)) {
+        c.ids = &g->out.tokens[generation_tokens(g) - 1].id;
+        c.T = 1;
+        c.wanted = 1;
     } else {
-        p.ids = g->in.ids + x->read;
-        p.T = smaller(max_rows, smaller(B - x->read % B, left));
-        p.wanted = p.T == left && g->in.max_tokens;
+        c.ids = g->in.ids + x->prefilled;
+        /* within a block: it must be sealed before the next one begins */
+        c.T = smaller(max_rows, smaller(B - x->prefilled % B, left));
+        c.wanted = c.T == left && g->in.max_tokens;
     }
-    p.logits = p.wanted ? x->logits : NULL;
-    cache_push(x->context, p.ids, p.T);
-    return p;
+    c.logits = c.wanted ? x->logits : NULL;
+    cache_push(x->context, c.ids, c.T);
+    return c;
 }
 
-/* Choose the next token. */
-static void choose(run *x)
+/* Choose the next token. The sampler changes the logits it is given, and logprobs are of those
+ * before any rule: so it gets a copy, in the second half. */
+static void sample(run *x)
 {
     const size_t V = x->runtime->weights->V;
     generation *g = x->generation;
@@ -149,25 +175,25 @@ static void choose(run *x)
     x->sample_seconds += clock_seconds_between(start, clock_ns());
 }
 
-/* Its prompt is read. */
+/* Its prefill is done, or it decoded one more row. max_tokens 0 only fills the cache. */
 static void answer(run *x)
 {
     if (x->generation->in.max_tokens) {
-        choose(x);
+        sample(x);
     } else {
         generation_end(x->generation, FINISH_LENGTH);
         x->over = true;
     }
 }
 
-void run_take(run *x, const forward_chunk *p)
+void run_commit(run *x, const forward_chunk *c)
 {
     cache_commit_later(x->context);
-    if (!run_decodes(x)) x->read += p->T;
-    if (run_decodes(x)) answer(x);
+    if (!run_is_decoding(x)) x->prefilled += c->T;
+    if (run_is_decoding(x)) answer(x);
 }
 
-/* It waits for its leader no longer. */
+/* It follows its leader no longer. */
 static void leave(run *x)
 {
     if (x->leader) x->leader->copies--;
@@ -178,16 +204,19 @@ bool run_fork(run *x)
 {
     run *leader = x->leader;
 
-    if (!run_decodes(leader) && leader->over) run_cancel(x);
-    if (!x->leader || !run_decodes(leader) || run_is_sealing(leader)) return false;
-    if (cache_fork(leader->context, &x->context) != ERR_OK) return false; /* next time */
+    if (!run_is_decoding(leader) && leader->over) run_cancel(x);
+    if (!x->leader || !run_is_decoding(leader) || run_is_sealing(leader)) return false;
+    if (cache_fork(leader->context, &x->context) != ERR_OK)
+        return false; /* no memory: the next
+                       step tries again */
     memcpy(x->logits, leader->logits, x->runtime->weights->V * sizeof *x->logits);
-    x->read = x->generation->out.cached_tokens = leader->read;
+    x->prefilled = x->generation->out.cached_tokens = leader->prefilled;
     leave(x);
     answer(x);
     return true;
 }
 
+/* What was reserved for a copy is the leader's until it forks, so it is given back there. */
 void run_cancel(run *x)
 {
     if (x->leader) cache_drop_copy(x->leader->context);

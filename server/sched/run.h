@@ -1,8 +1,8 @@
-/* run.h - a generation at work: its context, its sampler, and how far it has read.
+/* run.h - a generation at work: its context, its sampler, and how far its prefill is.
  *
- * A run takes part in steps: before one it says which rows it brings, after it takes what
- * came out. `batch` steps many together. A copy has no context until its leader, which has the
- * same prompt, has read it; then it goes on from there as if it had read it itself. */
+ * A run takes part in steps: before one it gives the chunk of rows to compute, after it commits
+ * what came out. `batch` steps many together. A copy has no context until its leader, which has
+ * the same prompt, has prefilled it; then it goes on from there as if it had done so itself. */
 #ifndef SERVER_SCHED_RUN_H
 #define SERVER_SCHED_RUN_H
 
@@ -21,10 +21,10 @@ typedef struct run {
     context *context;
     sampler *sampler;
     float *logits;      /* [2,V]: as computed, and what the sampler may change */
-    size_t read;        /* tokens of the prompt that are in the context */
+    size_t prefilled;   /* tokens of the prompt that are in the context */
     bool over;          /* the generation has ended */
     struct run *leader; /* whose prompt it waits for; NULL: nobody's */
-    size_t copies;      /* runs that wait for its prompt */
+    size_t copies;      /* runs that wait for its prefill */
     double sample_seconds;
 } run;
 
@@ -36,19 +36,19 @@ err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t 
  * The caller closes. */
 err run_open(run *x, runtime *r, generation *g, size_t copies);
 
-/* A copy of a leader that has read nothing yet. ERR_NOMEM. */
+/* A copy of a leader that has computed nothing yet. ERR_NOMEM. */
 err run_open_copy(run *x, run *leader, generation *g);
 
-/* Take over what the leader has read, once it has read its prompt and sealed it, and choose the
- * first token. False: not yet. A copy whose leader will never read it is over. */
+/* Fork the leader's context once its prefill is done and sealed, and sample the first token.
+ * False: not yet. A copy whose leader will never get there is over. */
 bool run_fork(run *x);
 
 /* Rebuild some of the pages that the context lacks. False while it lacks more: until then it
  * takes part in no step. */
-bool run_warm(run *x);
+bool run_rebuild(run *x);
 
 /* The same, but so many layers of a few pages only. */
-bool run_warm_layers(run *x, int layers);
+bool run_rebuild_layers(run *x, int layers);
 
 /* Is its newest block being sealed? Then, when it is over, and while it waits for a leader or
  * its copies for it, it is not ready for a step. */
@@ -57,17 +57,17 @@ bool run_is_ready(const run *x);
 
 /* Is it over, what it has computed sealed (what was canceled need not be), and nobody waiting
  * for it? */
-bool run_is_through(const run *x);
+bool run_is_finished(const run *x);
 
-/* Is its prompt read, so that it brings one row a step? */
-bool run_decodes(const run *x);
+/* Is its prefill done, so that it computes one row a step? */
+bool run_is_decoding(const run *x);
 
-/* What it brings to the next step: the last token, or up to max_rows of the prompt inside one
- * block. It then takes part in that step. */
-forward_chunk run_piece(run *x, size_t max_rows);
+/* Its rows of the next step: the last token, or up to max_rows of the prompt inside one block.
+ * It then takes part in that step. */
+forward_chunk run_next_chunk(run *x, size_t max_rows);
 
-/* After the step: keep what was computed, and choose a token if the prompt is read. */
-void run_take(run *x, const forward_chunk *p);
+/* After the step: keep what was computed, and sample a token if the prefill is done. */
+void run_commit(run *x, const forward_chunk *c);
 
 /* End it early. */
 void run_cancel(run *x);

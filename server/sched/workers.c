@@ -1,4 +1,9 @@
-/* workers.c - threads that run jobs for a loop: a bounded queue in, one list out. */
+/* workers.c - threads that run jobs for a loop: a bounded queue in, one list out.
+ *
+ *   loop: submit -> waiting (at most `limit`) -> a thread: work -> finished -> loop: done
+ *
+ * Not libuv's own pool: that is global, of four threads, unbounded, and shared with file calls
+ * and name lookups, which would wait behind a megabyte that is tokenized. */
 #include "server/sched/workers.h"
 
 #include <assert.h>
@@ -29,6 +34,7 @@ static void list_clear(job_list *l)
     l->last = &l->first;
 }
 
+/* `last` points at a pointer, so the empty list is no special case. */
 static void list_add(job_list *l, job *j)
 {
     j->next = NULL;
@@ -54,6 +60,8 @@ static job *next_job(workers *w)
     return list_take(&w->waiting);
 }
 
+/* The lock is given back while a job runs. A job that was canceled while it waited is not
+ * begun; one that runs looks itself. */
 static void work(void *arg)
 {
     workers *w = arg;
@@ -70,6 +78,7 @@ static void work(void *arg)
     uv_mutex_unlock(&w->lock);
 }
 
+/* Unlocked: a callback may submit the next job. */
 static void deliver(job *j)
 {
     while (j) {
@@ -105,6 +114,7 @@ static int start_threads(workers *w, int n)
     return w->n_threads;
 }
 
+/* Labels undo in reverse order; once the handle is the loop's, workers_close does it all. */
 err workers_open(workers **out, uv_loop_t *loop, int n, int limit)
 {
     workers *w = calloc(1, sizeof *w + (size_t)n * sizeof w->threads[0]);
@@ -146,7 +156,7 @@ err workers_submit(workers *w, job *j)
         w->n_waiting++;
     }
     uv_mutex_unlock(&w->lock);
-    if (!e) uv_cond_signal(&w->more);
+    if (!e) uv_cond_signal(&w->more); /* unlocked: who wakes need not wait for us */
     return e;
 }
 
@@ -159,6 +169,8 @@ static void on_closed(uv_handle_t *wake)
     free(w);
 }
 
+/* What waits is delivered as canceled, what runs is waited for: every job that was taken comes
+ * back exactly once, so its owner needs no other way to free it. */
 void workers_close(workers *w)
 {
     if (!w) return;
