@@ -1,4 +1,12 @@
-/* bench.c - times steps and rebuilds, and fills pools. */
+/* bench.c - times steps and rebuilds, and fills pools.
+ *
+ * A case: contexts read `depth` tokens, unmeasured; then again and again `tokens` more, after
+ * being cut back to depth. A rebuild: one context's pages are dropped and rebuilt, taking turns
+ * with bare products of the same shape, which are its ceiling. A fill: blocks are sealed under
+ * ids of their own until none is free.
+ *
+ * Contexts of a crowd read different parts of the text, or they would seal the same blocks over
+ * and over. The first run warms caches and clock and is not counted. */
 #include "server/cmd/bench.h"
 
 #include <assert.h>
@@ -21,6 +29,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The middle, not the mean: one run that another process met should not show. */
 static bench_time summarize(double *seconds, int n)
 {
     double middle;
@@ -90,7 +99,8 @@ static void read_text(crowd *w, size_t first, size_t n, size_t from, size_t to, 
     reader_run(w->b->runtime->forward, w->chunks + first, n, to - from, most);
 }
 
-/* Back to `depth` tokens, and nothing left to be found again. */
+/* Back to `depth` tokens, and nothing left to be found again: a run that found its blocks
+ * cached would be timed without its work. */
 static err rewind_all(crowd *w, size_t depth)
 {
     for (size_t i = 0; i < w->n; i++) TRY(cache_truncate(w->contexts[i], depth));
@@ -170,6 +180,8 @@ static double product_flop(const products *p)
     return 2.0 * (double)p->rows * (double)p->inputs * (double)p->outputs;
 }
 
+/* As many products as take a tenth of a second, so that the clock and the start do not count.
+ */
 static err open_products(products *p, const bench *b, size_t inputs)
 {
     const int slots = b->runtime->team->slots;
@@ -376,7 +388,8 @@ static err fill_all(const bench *b, cache *c, const stage *s)
     return e;
 }
 
-/* What a server with a pool of 1 GiB would reserve, and hold. */
+/* What a server with a pool of 1 GiB would reserve, and hold. Opened and not filled: a pool is
+ * mapped lazily, so this costs no gigabyte. */
 static err count_server(const bench *b, const reader_mode *mode, bench_fill *out)
 {
     const runtime *r = b->runtime;
@@ -441,6 +454,8 @@ err bench_fill_pool(const bench *b, const reader_mode *mode, uint64_t pool_bytes
     return e;
 }
 
+/* An open block is in a page and not in the pool, so the tokens after the last whole block take
+ * nothing of it. */
 bench_capacity bench_count(const bench_fill *f, size_t tokens)
 {
     const size_t each = tokens / f->block_tokens;

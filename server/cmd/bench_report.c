@@ -1,4 +1,7 @@
-/* bench_report.c - figures of a bench as tables, or as one JSON object. */
+/* bench_report.c - figures of a bench as tables, or as one JSON object.
+ *
+ * Both are built when all is measured: a figure that fails leaves no half of a document behind.
+ * The CPU's name stands in front, since no figure here means anything without it. */
 #include "server/cmd/bench_report.h"
 
 #include <stdio.h>
@@ -24,6 +27,7 @@ static void name_cpu(char *out, size_t n)
     uv_free_cpu_info(info, count);
 }
 
+/* As llama-bench calls them: prompt processing, text generation. */
 static const char *case_word(const bench_case *k)
 {
     return k->step > 1 ? "pp" : "tg";
@@ -35,11 +39,13 @@ static double case_rate(const bench_case *k, const bench_time *t)
     return (double)(k->tokens * k->batch) / t->seconds;
 }
 
+/* kv16 and others read what they store: there is nothing to rebuild, and no row. */
 static bool has_pages(const bench_subject *of, unsigned test)
 {
     return of->tests & test && of->attach.rebuilds;
 }
 
+/* JSON has no infinity; what was not measured is 0. */
 static double share(double part, double whole)
 {
     return whole > 0 ? part / whole : 0;
@@ -81,6 +87,7 @@ static void add_attach(text_builder *t, const bench_report *r, const bench_subje
               share(a->gflops, a->ceiling_gflops), a->time.seconds / r->prefill.seconds);
 }
 
+/* Two lengths: one that fills its blocks to the last token, and one as conversations are. */
 static void add_contexts(text_builder *t, const bench_report *r, const bench_subject *of)
 {
     (void)r;
@@ -104,12 +111,14 @@ static void add_list(text_builder *t, const bench_report *r, const char *name, a
 
     for (size_t i = 0; i < r->n; i++) add(&rows, r, &r->subjects[i]);
     text_add_string(&rows, "");
-    text = text_take(&rows, NULL);
+    text = text_take(&rows,
+                     NULL); /* every row begins with a comma, and the first is left out */
     text_addf(t, ",\"%s\":[%s]", name, text && *text ? text + 1 : "");
     t->failed |= !text;
     free(text);
 }
 
+/* One object, whose lists have a name for each kind of test whether it ran or not. */
 bool bench_report_json(const bench_report *r)
 {
     text_builder t = {0};

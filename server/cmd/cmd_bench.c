@@ -1,4 +1,9 @@
-/* cmd_bench.c - `xquantd bench`: speed, re-attach time and capacity of cache modes. */
+/* cmd_bench.c - `xquantd bench`: speed, re-attach time and capacity of cache modes.
+ *
+ *   options -> subjects: a mode, and what is asked of it -> plans -> each in turn -> report
+ *
+ * Nothing is measured side by side: figures of one machine under two loads say nothing. Work is
+ * guessed beforehand in tokens of prefill, for the bar alone. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +30,8 @@ enum {
 
 static const reader_mode yardstick = {"kv16", NULL}; /* whose prefill a rebuild replaces */
 
-/* What the command holds while it runs, and what is at fault if it fails. */
+/* What the command holds while it runs, and what is at fault if it fails. One struct, closed in
+ * one place whatever was reached. */
 typedef struct session {
     const config *c;
     runtime runtime;
@@ -127,6 +133,7 @@ static err list_modes(session *s)
     return ERR_OK;
 }
 
+/* All of them first: one that must be made takes minutes. */
 static err open_plans(session *s)
 {
     const plan_predictor form = plan_default_predictor(s->runtime.weights->D);
@@ -185,6 +192,7 @@ static void list_cases(session *s)
 
 /* --- how long it may take, in tokens of prefill --- */
 
+/* A step costs what its rows do, and about five rows more for going through the weights. */
 static double case_work(const session *s, const bench_case *k)
 {
     const double steps = (double)(k->tokens / k->step * (1 + s->bench.repeat));
@@ -290,7 +298,8 @@ static err measure(session *s)
 
 /* --- the run --- */
 
-/* Prints only when all is well. */
+/* Prints only when all is well. ERR_SYSTEM of the last line is a write that failed: errno may
+ * have been left by anything, so it is set to what a failed stdout means. */
 static err run_session(session *s)
 {
     TRY(command_open_model(&s->runtime, s->c, s->about, sizeof s->about));

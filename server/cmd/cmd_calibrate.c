@@ -1,4 +1,7 @@
-/* cmd_calibrate.c - `xquantd calibrate`: makes the plan of a klt mode for a model. */
+/* cmd_calibrate.c - `xquantd calibrate`: makes the plan of a klt mode for a model.
+ *
+ * Making takes minutes, so all that can go wrong at its end is tried at its beginning: the
+ * folder that the plan goes to, the predictor, the length of the text. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +24,8 @@ typedef struct outcome {
     char about[4352], why[128];
 } outcome;
 
-/* The ratio as its mode's name writes it, so that both are the same number. */
+/* The ratio as its mode's name writes it, so that both are the same number: --ratio 7.5000001
+ * would make a plan that no --cache can name. */
 static double name_ratio(double ratio)
 {
     char text[32];
@@ -105,7 +109,7 @@ static err check_path(const config *c, const runtime *r, const plan_maker_wish *
 static void explain_failure(const runtime *r, const plan_maker_wish *w, err e, outcome *o)
 {
     const char *text = w->text ? w->text : "the text that ships";
-    const char *system = strerror(errno);
+    const char *system = strerror(errno); /* before anything below may change it */
 
     *o->why = '\0';
     if (e == ERR_READ || e == ERR_EMPTY || e == ERR_UTF8)

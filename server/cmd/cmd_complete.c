@@ -1,4 +1,7 @@
-/* cmd_complete.c - one prompt on the command line, to stdout. */
+/* cmd_complete.c - one prompt on the command line, to stdout.
+ *
+ * The same runtime, batch and generation as the daemon's, so that a prompt gives the tokens
+ * here that it gives there: what this prints is a way to test the others. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +24,7 @@ typedef struct complaint {
 /* "0,17,4" -> ids, each below V. */
 static bool parse_ids(const char *list, size_t V, generation_in *in)
 {
+    /* an id and its comma take two letters at least */
     in->ids = malloc((strlen(list) / 2 + 1) * sizeof *in->ids);
     if (!in->ids) return false;
     for (const char *at = list; *at;) {
@@ -35,9 +39,22 @@ static bool parse_ids(const char *list, size_t V, generation_in *in)
     return true;
 }
 
+/* The prompt's text, for the caller to free; NULL: why says what failed. */
+static char *read_text(const config *c, size_t *n, complaint *why)
+{
+    char *text = *c->prompt_file ? document_read(c->prompt_file, n) : strdup(c->prompt);
+
+    if (text && !*c->prompt_file) *n = strlen(text);
+    if (text) return text;
+    snprintf(why->about, sizeof why->about, "%.4000s", c->prompt_file);
+    why->text = strerror(errno ? errno : ENOMEM);
+    return NULL;
+}
+
+/* --prompt-ids, --prompt-file, --prompt: the most exact one that is given. */
 static bool read_prompt(const config *c, const runtime *r, generation_in *in, complaint *why)
 {
-    char *text = NULL;
+    char *text;
     size_t n = 0;
     err e;
 
@@ -46,18 +63,9 @@ static bool read_prompt(const config *c, const runtime *r, generation_in *in, co
         why->text = "--prompt-ids wants token ids below the vocabulary's size: 0,17,4";
         return parse_ids(c->prompt_ids, r->weights->V, in);
     }
-    if (*c->prompt_file) {
-        text = document_read(c->prompt_file, &n);
-        if (!text) {
-            snprintf(why->about, sizeof why->about, "%.4000s", c->prompt_file);
-            why->text = strerror(errno ? errno : ENOMEM);
-            return false;
-        }
-    } else {
-        n = strlen(c->prompt);
-    }
-    e = document_encode(r->tokens, text ? text : c->prompt, n, TOKENIZER_SPECIALS, &in->ids,
-                        &in->n_ids);
+    text = read_text(c, &n, why);
+    if (!text) return false;
+    e = document_encode(r->tokens, text, n, TOKENIZER_SPECIALS, &in->ids, &in->n_ids);
     free(text);
     why->text = err_text(e);
     return e == ERR_OK;
@@ -101,6 +109,7 @@ static void add_top(text_builder *t, const generation *g)
     text_add_string(t, "]");
 }
 
+/* The first token ends the prefill, so decode has one token less than the answer. */
 static void add_timings(text_builder *t, const generation *g)
 {
     const generation_out *o = &g->out;
@@ -151,7 +160,8 @@ static size_t show(const generation *g, bool over, size_t shown)
     return until;
 }
 
-/* Step to the end; unless `quiet`, text goes out as it comes. */
+/* The scheduler's own batch, stepped by this thread: one generation, no queue. Step to the end;
+ * unless `quiet`, text goes out as it comes. */
 static err generate(runtime *r, generation *g, bool quiet)
 {
     size_t shown = 0;
@@ -180,6 +190,7 @@ static err complete(const config *c, runtime *r, generation_in *in, complaint *w
     cache_stats stats;
     err e;
 
+    /* the answer gives way, but a prompt that is too long is an error of run_check */
     if (in->max_tokens > room) in->max_tokens = room;
     snprintf(why->about, sizeof why->about, "prompt of %zu tokens, context of %zu", in->n_ids,
              r->ctx_size);

@@ -10,6 +10,7 @@
 #include "server/text.h"
 #include "server/threads.h"
 
+/* The option's words are the types' own names, so the loop ends. */
 static gguf_type read_type(const char *word)
 {
     static const gguf_type types[] = {GGUF_F16, GGUF_BF16, GGUF_Q8_0, GGUF_Q4_K};
@@ -27,7 +28,7 @@ static void print_notes(const convert_made *m, gguf_type type)
                 "xquantd: %zu of %zu matrices are %s: their rows fill no blocks of %s\n",
                 m->other, m->matrices, type == GGUF_Q4_K ? "Q8_0 or F16" : "F16",
                 gguf_type_name(type, NULL, NULL));
-    if (m->window)
+    if (m->window) /* beyond the window answers are computed from more than was trained */
         fprintf(stderr, "xquantd: the sliding window of %zu tokens is not kept\n", m->window);
     if (m->tokens.beyond)
         fprintf(stderr,
@@ -61,19 +62,25 @@ static bool print_text(const convert_made *m, const char *type, double seconds)
     return fflush(stdout) == 0;
 }
 
+static convert_wish read_wish(const config *c)
+{
+    return (convert_wish){.folder = c->argument,
+                          .out = *c->out ? c->out : NULL,
+                          .type = read_type(c->type),
+                          .threads = c->threads > 0 ? (int)c->threads : threads_usable_cores()};
+}
+
+/* Notes go to stderr: the file is good, and what it cannot keep is for the person to weigh. */
 static int run(config *c)
 {
     const uint64_t start = clock_ns();
-    const convert_wish w = {.folder = c->argument,
-                            .out = *c->out ? c->out : NULL,
-                            .type = read_type(c->type),
-                            .threads = c->threads > 0 ? (int)c->threads
-                                                      : threads_usable_cores()};
+    const convert_wish w = read_wish(c);
     convert_made made;
     json_fault why = {0};
     double seconds;
 
-    if (!w.folder) {
+    if (!w.folder) { /* --help shows DIR, but the table of options has no row that must be given
+                      */
         fputs("xquantd: convert needs a folder: xquantd convert DIR\n", stderr);
         return 2;
     }

@@ -1,4 +1,8 @@
-/* cmd_inspect.c - `xquantd inspect`: what is in a model file. */
+/* cmd_inspect.c - `xquantd inspect`: what is in a model file.
+ *
+ * The header and the keys alone are read, no weight. A model that cannot be served is shown all
+ * the same, for that is when a person looks. Everything in the file is somebody else's text: it
+ * is written so that no terminal acts on it, and in JSON so that it stays JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +106,7 @@ static void json_text(text_builder *t, gguf_text bytes)
         text_add_json(t, bytes.at, bytes.n);
         return;
     }
+    /* by the decoder of answers, which replaces what is no character in the same way */
     valid = malloc(DETOK_GROWTH * (bytes.n + 4));
     if (!valid) {
         t->failed = true;
@@ -127,7 +132,7 @@ static bool find_text(const gguf *g, size_t i, gguf_text *out)
 /* Numbers and bools as such, texts whole, lists as a person reads them. */
 static void json_value(text_builder *t, const gguf *g, size_t i)
 {
-    enum { LIST = 9 };
+    enum { LIST = 9 }; /* GGUF's number of the type */
     char value[VALUE_BYTES];
     gguf_text text;
     uint32_t type;
@@ -187,6 +192,7 @@ static void describe_json(text_builder *t, const gguf *g, const char *path)
 
 /* --- the command --- */
 
+/* Built whole and written at once: `inspect | head` then ends in one write that fails. */
 static err print(const gguf *g, const char *path, bool json)
 {
     text_builder t = {0};

@@ -1,4 +1,10 @@
-/* cmd_perplexity.c - `xquantd perplexity`: the quality of cache modes on a text. */
+/* cmd_perplexity.c - `xquantd perplexity`: the quality of cache modes on a text.
+ *
+ *   model -> text, long enough? -> modes, tuning -> plans -> evaluate_modes -> table or JSON
+ *
+ * A figure that is not what was asked for is worse than none: a text that is too short, an
+ * option that no mode looks at and a mode that this model cannot have are errors before
+ * anything runs. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,21 +85,29 @@ static const char *workspace_word(const config *c)
     return strcmp(c->window, "served") == 0 ? c->workspace_format : "fp32";
 }
 
-static bool print_json(const session *s)
+/* All that a figure depends on, so that two files of results can be compared. */
+static void add_conditions(text_builder *t, const session *s)
 {
-    text_builder t = {0};
-    char name[32], *text;
+    char name[32];
 
-    text_add_string(&t, "{\"model\":");
-    text_add_json_string(&t, s->runtime.model_name);
-    text_add_string(&t, ",\"file\":");
-    text_add_json_string(&t, s->c->file);
-    text_addf(&t,
+    text_add_string(t, "{\"model\":");
+    text_add_json_string(t, s->runtime.model_name);
+    text_add_string(t, ",\"file\":");
+    text_add_json_string(t, s->c->file);
+    text_addf(t,
               ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"block_tokens\":%zu,"
               "\"workspace\":\"%s\",\"predict\":\"%s\",\"tuning\":",
               (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window, s->runtime.block_tokens,
               workspace_word(s->c), plans_predictor_name(s->predictor, name));
-    tuning_add_json(&t, &s->tuning);
+    tuning_add_json(t, &s->tuning);
+}
+
+static bool print_json(const session *s)
+{
+    text_builder t = {0};
+    char *text;
+
+    add_conditions(&t, s);
     text_add_string(&t, ",\"results\":[");
     for (size_t i = 0; i <= s->n; i++) {
         if (i) text_add_string(&t, ",");
@@ -144,7 +158,8 @@ static bool is_listed(const session *s, const char *name)
     return strcmp(name, "kv32") == 0; /* a row in any case */
 }
 
-/* "kivi4,xq4" -> modes, each once. */
+/* "kivi4,xq4" -> modes, each once. There are no more names than letters, so rooms need no
+ * count. */
 static err split_modes(session *s)
 {
     const size_t most = strlen(s->c->cache) + 1;
@@ -180,6 +195,8 @@ static err check_tuning(session *s)
     return ERR_RANGE;
 }
 
+/* A plan that is missing is made, for a table with a hole would be read as a mode that fails.
+ */
 static err open_plans(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
@@ -194,6 +211,7 @@ static err open_plans(session *s)
     return ERR_OK;
 }
 
+/* ERR_SYSTEM leaves errno to `fail`; a stream that failed may not have set it. */
 static err read_file(session *s)
 {
     size_t n = 0;
@@ -259,6 +277,8 @@ static err measure(session *s)
     return e;
 }
 
+/* In blocks of the usual length, whatever --block-tokens says: layer inputs are exact and need
+ * no blocks. */
 static err compare_layers(session *s)
 {
     const runtime *r = &s->runtime;
@@ -270,7 +290,8 @@ static err compare_layers(session *s)
     return s->alike ? similarity_measure(&parts, &text, s->alike) : ERR_NOMEM;
 }
 
-/* Prints only when all is well. */
+/* Prints only when all is well. The cheap checks come first: a text that is too short should
+ * not show after a plan was made. */
 static err run_session(session *s)
 {
     TRY(command_open_model(&s->runtime, s->c, s->about, sizeof s->about));

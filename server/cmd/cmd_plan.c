@@ -12,6 +12,7 @@
 #include "server/runtime.h"
 #include "server/text.h"
 
+/* kv16, xq4, cl3, and the plans there are. */
 enum { MODES = 3 + PLANS_LISTED, COMMAND_BYTES = 4600 };
 
 typedef struct session {
@@ -57,6 +58,7 @@ static err add_plan(session *s, const plan *p)
     return add_mode(s, mode, p, a.kl);
 }
 
+/* The exact one as the measure, then what every model has without a plan. */
 static err add_modes(session *s)
 {
     TRY(add_mode(s, "kv16", NULL, SIZING_EXACT));
@@ -66,6 +68,7 @@ static err add_modes(session *s)
     return ERR_OK;
 }
 
+/* As cache_open resolves it: a plan within --max-kl, else by the model's heads. */
 static void name_auto(const session *s, char mode[16])
 {
     if (s->best)
@@ -74,6 +77,8 @@ static void name_auto(const session *s, char mode[16])
         snprintf(mode, 16, "%s", model_is_mha(s->runtime.weights) ? "cl3" : "xq4");
 }
 
+/* Ready to be pasted, with the sizes spelt out: `auto` would divide what is free at that
+ * moment. */
 static void write_command(session *s)
 {
     const sizing_mode *m = s->choice;
@@ -87,6 +92,7 @@ static void write_command(session *s)
         (int)s->runtime.max_running);
 }
 
+/* All that a name of --cache could find, and what `auto` would take of them. */
 static err find_plans(session *s)
 {
     const runtime *r = &s->runtime;
@@ -96,6 +102,8 @@ static err find_plans(session *s)
     return plans_best(r->model_path, r->file, max_kl, &s->best);
 }
 
+/* Weights are packed although only their size is wanted: probe_attach needs those of K and V.
+ */
 static err open_model(session *s)
 {
     const size_t asked = (size_t)s->c->tokens;
@@ -148,6 +156,7 @@ static void print_choice(const session *s)
     printf("\n  %s\n", s->command);
 }
 
+/* The mode that `auto` takes is marked: it goes by KL alone and knows nothing of users. */
 static bool print_table(const session *s)
 {
     char weights[24], ram[24], users[32], tokens[24], by_auto[16];

@@ -1,4 +1,5 @@
-/* cmd_serve.c - `xquantd serve`: the daemon. */
+/* cmd_serve.c - `xquantd serve`: the daemon. It logs what memory it will take before it takes
+ * it, so that a process which is killed while it starts has said why. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static int serve(const config *c)
     return code;
 }
 
+/* Not through command_run: --print-config and --healthcheck open no model, and need no log. */
 int cmd_serve(int argc, char **argv)
 {
     config c;

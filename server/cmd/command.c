@@ -1,4 +1,8 @@
-/* command.c - from a command line to a subcommand's own work. */
+/* command.c - from a command line to a subcommand's own work.
+ *
+ * Two things that every command would otherwise do in its own way: options into a config, and
+ * the name of a model into a file. Exit codes: 2 for what a person wrote wrong, 1 for what
+ * failed. */
 #include "server/cmd/command.h"
 
 #include <stdio.h>

@@ -1,4 +1,13 @@
-/* evaluate.c - reads a text in every mode at once and compares what comes out. */
+/* evaluate.c - reads a text in every mode at once and compares what comes out.
+ *
+ *   rows      the text teacher forced, all modes side by side (xcache/calibrate/comparison):
+ *             perplexity, KL, top-1; then the caches' own figures, while they hold the last row
+ *   answers   greedy, a mode at a time: kv32's are kept, each mode's set beside them
+ *
+ * Rows say how far a distribution is off where every mode has read the same; answers, how soon
+ * a conversation goes another way, which a small KL at the wrong token decides. Both share the
+ * bar by the tokens they read. Caches of the rows are closed before the first answer, so what
+ * is resident at once is one of the two. */
 #include "server/cmd/evaluate.h"
 
 #include <assert.h>
@@ -28,6 +37,8 @@ typedef struct evaluation {
 
 /* --- rows of text --- */
 
+/* Bytes a token and the ratio are by what the pool really holds: whole blocks, with their
+ * scales, ids and rounding. The open block of the row is in none of them. */
 static void fill_result(const evaluation *x, const comparison *c, size_t i,
                         evaluate_result *out)
 {
@@ -75,6 +86,7 @@ typedef struct answers {
     size_t n;
 } answers;
 
+/* Counted over all modes, for the bar of the whole part. */
 static void advance(evaluation *x, size_t tokens)
 {
     const size_t modes = 1 + x->in->n_modes;

@@ -81,6 +81,7 @@ static void print_command_help(const command *c)
     config_print_help(stdout, c->where);
 }
 
+/* By its whole name: an abbreviation would mean another command once there is one more. */
 static const command *find_command(const char *name)
 {
     for (const command *c = commands; c < commands + N_COMMANDS; c++)
@@ -135,6 +136,7 @@ int main(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
+    /* options without a command are the daemon's, as in a container's arguments */
     if (argv[1][0] == '-') return run(find_command("serve"), argc - 1, argv + 1);
     c = find_command(argv[1]);
     return c ? run(c, argc - 2, argv + 2) : refuse_command(argv[1]);

@@ -1,4 +1,9 @@
-/* plan_maker.c - calibrates a loaded model on a text, with a bar. */
+/* plan_maker.c - calibrates a loaded model on a text, with a bar.
+ *
+ *   text   |<---- learn: 16,384 tokens in rows ---->|<- held: 2 rows ->|  the rest is not read
+ *
+ * Plans are made for blocks of CACHE_BLOCK_TOKENS whatever the runtime's are: what is learned
+ * does not depend on them, and a plan would record another KL for each. */
 #include "server/cmd/plan_maker.h"
 
 #include <stdlib.h>
@@ -38,6 +43,7 @@ static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32
                          plan **out, size_t *memory)
 {
     const reader_model parts = {r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS};
+    /* share of the time, for the bar: a search makes several plans after one reading */
     const double opening = w->max_kl > 0 ? 0.05 : 0.25;
     progress bar = {0};
     const stage all = {show, &bar, 0, 1}, first = stage_part(&all, 0, opening),

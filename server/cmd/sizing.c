@@ -1,4 +1,8 @@
-/* sizing.c - divides memory between a pool and what it needs beside it. */
+/* sizing.c - divides memory between a pool and what it needs beside it.
+ *
+ *   ram = weights + step buffers + plan + scratch + workspace + pool
+ *
+ * and of the last three each depends on the pool; measured as cache_open would have them. */
 #include "server/cmd/sizing.h"
 
 #include "server/plans.h"
@@ -53,7 +57,9 @@ static bool may_be_taken(const sizing_mode *m, const sizing_wish *w)
     return m->kl <= (w->max_kl > 0 ? w->max_kl : PLANS_MAX_KL);
 }
 
-/* Is a to be taken rather than b, both of which may be? */
+/* Is a to be taken rather than b, both of which may be? One that holds all users; then the one
+ * nearest to exact, since what is left over is of no use to anybody. A KL that is known counts
+ * more than one that is not. */
 static bool is_better(const sizing_mode *a, const sizing_mode *b, const sizing_wish *w)
 {
     const bool a_fits = a->contexts >= w->users, b_fits = b->contexts >= w->users;

@@ -1,4 +1,7 @@
-/* tuning.c - options to a codec_tuning and back. */
+/* tuning.c - options to a codec_tuning and back.
+ *
+ * An option that no mode in the list looks at is refused: its figures would be those of the
+ * default, and be read as if the option did not matter. */
 #include "server/cmd/tuning.h"
 
 #include <stdlib.h>
