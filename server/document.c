@@ -14,6 +14,7 @@ static char *read_all(FILE *f, size_t *n)
     text_builder all = {0};
     char part[65536];
 
+    /* ends at the end or at a fault, which are told apart below */
     for (size_t got; (got = fread(part, 1, sizeof part, f)) > 0;) text_add(&all, part, got);
     text_add(&all, "", 0);
     if (ferror(f)) {

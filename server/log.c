@@ -69,6 +69,7 @@ void log_setup(const char *format, const char *level)
         if (strcmp(level, level_names[i]) == 0) state.level = (log_level)i;
 }
 
+/* Appending, so that a program that rotates logs may cut the file under us. */
 static int open_file(const char *path)
 {
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
@@ -160,6 +161,7 @@ static void put_quoted(line *l, const char *text)
     put(l, "\"", 1);
 }
 
+/* A text that a shell's tools split off as one word needs no quotes. */
 static bool is_plain(const char *text)
 {
     size_t n = 0;
@@ -243,7 +245,9 @@ static uint64_t hash(const char *bytes, size_t n)
     return h;
 }
 
-/* May this line be written? *dropped: how many like it were not, since the last one. */
+/* A client that errs a thousand times a second should not fill the disk: after a burst equal
+ * lines are counted, and the next one written says how many. May this line be written?
+ * *dropped: how many like it were not, since the last one. */
 static bool admit(const line *l, int64_t now, unsigned *dropped)
 {
     const uint64_t h = hash(l->text, l->n);

@@ -15,7 +15,8 @@ void progress_show(progress *p, double done)
     const uint64_t now = clock_ns();
     unsigned left;
 
-    if (!isatty(STDERR_FILENO)) return;   /* a log should not hold a thousand bars */
+    if (!isatty(STDERR_FILENO)) return; /* a log should not hold a thousand bars */
+    /* shares are guesses, and a part may be shorter than its share */
     if (done < p->shown) done = p->shown; /* a bar never runs backwards */
     if (!p->started_ns) p->started_ns = now;
     if (p->shown_ns && now - p->shown_ns < PAUSE_NS) return;

@@ -23,7 +23,7 @@ static bool make_room(text_builder *t, size_t n)
     if (t->cap - t->n > n) return true;
     while (cap - t->n <= n) cap *= 2;
     at = realloc(t->at, cap);
-    if (!at) {
+    if (!at) { /* what is there stays, for text_free */
         t->failed = true;
         return false;
     }
@@ -92,6 +92,7 @@ static const char *escape_at(const char *bytes, size_t n, char code[8], size_t *
     return code;
 }
 
+/* A model's answer may end in half a character, and JSON must be UTF-8 all the same. */
 void text_add_json(text_builder *t, const char *bytes, size_t n)
 {
     size_t from = 0, length; /* what is copied as it is goes in runs */
@@ -127,6 +128,7 @@ void text_add_float(text_builder *t, float x)
         text_addf(t, "%.9g", (double)x);
 }
 
+/* The one place where a writer learns that memory ran out. */
 char *text_take(text_builder *t, size_t *n)
 {
     char *at;

@@ -1,4 +1,5 @@
-/* cmd_convert.c - `xquantd convert`: a Hugging Face folder becomes a model file. */
+/* cmd_convert.c - `xquantd convert`: a Hugging Face folder becomes a model file. It says what
+ * the file does not keep: the person may want another one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -138,6 +138,7 @@ static void print_mode(const session *s, const sizing_mode *m, const char *chose
            attach, strcmp(m->mode, chosen_by_auto) == 0 ? "  <- auto" : "");
 }
 
+/* In whole sentences: this is the answer, the table only its reason. */
 static void print_choice(const session *s)
 {
     char count[32], users[32], bytes[24];
