@@ -68,7 +68,7 @@ TEST_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 HELP_SRC   := $(filter-out $(TEST_SRC),$(wildcard tests/*.c tests/unit/*.c tests/golden/*.c))
 KERN_SRC   := $(wildcard tests/kern/*.c)
 # The check of the twins with nothing but libc: what can be built for another architecture.
-BARE_SRC   := $(KERN_SRC) tests/test_main.c $(wildcard tests/kern/bare/*.c) engine/kern/cpu.c \
+BARE_SRC   := $(KERN_SRC) tests/test_main.c tests/rungs.c $(wildcard tests/kern/bare/*.c) engine/kern/cpu.c \
               $(filter-out $(OTHER_ARCH),$(wildcard engine/kern/kern*.c))
 TOOL_SRC   := $(wildcard tests/tools/*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
