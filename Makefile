@@ -91,6 +91,9 @@ SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j
 .DELETE_ON_ERROR:
 .SECONDARY:
 
+# make alone builds.
+.DEFAULT_GOAL := all
+
 help: ## this list
 	@sed -n 's/^\([a-z0-9_-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo '  variables:          CC=clang V=1 WERROR=1 DEBUG=1 SAN=address,undefined PREFIX= DESTDIR= ARGS='
@@ -114,7 +117,7 @@ install: all ## into PREFIX=/usr/local: program, models, sample configuration, u
 test: ## every test; the last line counts them
 	@deploy/deps.sh build test
 	@$(SUB) programs
-	@tests/run.sh $(BUILD)
+	@JOBS=$(JOBS) tests/run.sh $(BUILD)
 
 check-kern: ## the faster twins of the hot loops against their definition
 	@$(SUB) $(BUILD)/tests/kern/check_all
