@@ -86,7 +86,7 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 # A make of our own, parallel unless the caller chose otherwise.
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help all run install test check-kern check-arm64 check-all lint fmt bench asan ubsan tsan fuzz \
+.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan fuzz \
         bench-sessions bench-returning bench-scale soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -129,9 +129,15 @@ check-arm64: ## the same for arm64: cross-built by gcc and clang, emulated by qe
 	@$(SUB) bare CC='clang --target=aarch64-linux-gnu' SAN= DEBUG=
 	@tests/kern/arm64.sh build/aarch64-linux-gnu-gcc build/clang-aarch64-linux-gnu
 
-check-all: ## all there is: gcc, clang, arm64, sanitizers, fuzzing, lint, image
+check-haswell: ## kernels, purity and start-up on emulated CPUs without AVX-512, and without AVX2
+	@deploy/deps.sh haswell || { echo 'check-haswell: the emulator cannot be had here' >&2; exit 1; }
+	@$(SUB) all $(BUILD)/tests/kern/check_all $(BUILD)/tests/golden/test_purity
+	@JOBS=$(JOBS) tests/kern/x86_64.sh $(BUILD)
+
+check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, lint, image
 	@$(SUB) test CC=gcc WERROR=1
 	@$(SUB) test CC=clang WERROR=1
+	@$(SUB) check-haswell WERROR=1
 	@$(SUB) check-arm64 WERROR=1
 	@$(SUB) asan
 	@$(SUB) tsan

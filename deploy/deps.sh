@@ -21,6 +21,7 @@ packages() {
     figures) echo gnuplot-nox=gnuplot jq=jq ;;
     arm64) echo gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc libc6-dev-arm64-cross clang=clang \
       qemu-user=qemu-aarch64 ;;
+    haswell) echo qemu-user=qemu-x86_64 ;;
     image) echo buildah=buildah debootstrap=debootstrap curl=curl jq=jq ;;
     runtime) echo libmicrohttpd12 libcjson1 libuv1 libopenblas0-pthread libpcre2-8-0 \
       libxxhash0 libinih1 libcurl4 libssl3 libgnutls30 ca-certificates ;;
