@@ -72,6 +72,111 @@ rule_includes() { # part 2 of the design: who may know whom
   done
 }
 
+# The quoted includes of a wing's files, "file line header".
+wing_includes() {
+  of "^$1/[^/]*\.[ch]$" | xargs -r grep -nHE '^[ \t]*# *include "' |
+    sed -nE 's/^([^:]*):([0-9]+):.*"([^"]*)".*/\1 \2 \3/p'
+}
+
+rule_wings() { # wing, and the other wings of its layer that it may include
+  local wing allowed f line header to
+  while read -r wing allowed; do
+    while read -r f line header; do
+      to=${header%/*}
+      [[ ${to%%/*} != "${wing%%/*}" || " $wing $allowed " == *" $to "* ]] ||
+        echo "$f:$line: $wing/ may not include \"$header\""
+    done < <(wing_includes "$wing")
+  done <<'TABLE'
+engine
+engine/kern engine
+engine/gguf engine
+engine/tokenizer engine engine/gguf
+engine/model engine engine/gguf engine/kern
+xcache/codec
+xcache xcache/codec
+xcache/calibrate xcache xcache/codec
+server
+server/http server
+server/sched server
+server/api server server/http server/sched
+server/convert server
+server/cmd server server/http server/sched server/api server/convert
+TABLE
+}
+
+rule_circles() { # a .c and its .h are one module; no two include each other
+  of '^(config|engine|xcache|server)/.*\.[ch]$' | xargs -r grep -nHE '^[ \t]*# *include ".*\.h"' |
+    sed -nE 's/^([^:]*)\.[ch]:([0-9]+):.*"([^"]*)\.h".*/\1 \2 \3/p' |
+    awk '$1 != $3 {line[$1 " " $3] = $2}
+      END {
+        for (edge in line) {
+          split(edge, m, " ")
+          if (m[1] < m[2] && (m[2] " " m[1]) in line)
+            print m[1] ":" line[edge] ": includes " m[2] ", which includes it"
+        }
+      }' | sort
+}
+
+# The functions that a header declares, "line name": not those of macros, types and bodies.
+declared() {
+  code "$1" | awk '
+    /^[ \t]*#/ || continued {continued = /\\$/; next}
+    {
+      text = $0
+      if (depth == 0 && !pending && text ~ /^[A-Za-z].*[A-Za-z_0-9]\(/ &&
+          text !~ /^(typedef|static|union|_Static_assert|extern "C")/ && text !~ /\(\*/) {
+        name = text; sub(/\(.*/, "", name); sub(/.*[ *]/, "", name)
+        at = NR; pending = 1
+      }
+      if (pending && text ~ /;[ \t]*$/) {print at, name; pending = 0}
+      if (pending && text ~ /\{/) pending = 0
+      depth += gsub(/\{/, "", text) - gsub(/\}/, "", text)
+    }'
+}
+
+# A public function begins with the stem of the file that defines it, or the first word of it.
+rule_prefix() {
+  local h f
+  mapfile -t bodies < <(of '^(config|engine|xcache|server)/.*\.c$')
+  for f in "${bodies[@]}"; do
+    code "$f" | sed -nE "/^(static|typedef|#)/d; /;[ \t]*$/d
+      s|^[A-Za-z].*[ *]([a-z_0-9]+)\(.*|\1 $f|p"
+  done >"$tmp/definitions"
+  for h in "${headers[@]}"; do
+    [[ $h == tests/* ]] || declared "$h" | sed "s|^|$h |"
+  done | awk -v definitions="$tmp/definitions" '
+    # What has no definition comes from a macro, or belongs to another CPU.
+    BEGIN {while ((getline < definitions) > 0) file[$1] = $2}
+    $3 in file {
+      stem = file[$3]; sub(/.*\//, "", stem); sub(/\.c$/, "", stem)
+      first = stem; sub(/_.*/, "", first)
+      if (index($3, stem) != 1 && $3 != first && index($3, first "_") != 1)
+        print $1 ":" $2 ": " $3 " is defined in " file[$3]
+    }'
+}
+
+# "lines file:line name" of every function.
+functions() {
+  awk 'FNR == 1 {start = 0}
+    /^[A-Za-z].*\(/ && !/;$/ {head = FNR; name = $0}
+    /^{/ && head {start = head}
+    /^}/ && start {
+      sub(/\(.*/, "", name); sub(/.*[ *]/, "", name)
+      print FNR - start + 1, FILENAME ":" start, name; start = 0; head = 0
+    }' "${sources[@]}"
+}
+
+rule_sizes() { # files to 500 lines, functions to 60, 95 of 100 to 25
+  wc -l "${sources[@]}" | awk '$2 != "total" && $1 > 500 {print $2 ":501: " $1 " lines; 500 is most"}'
+  functions | sort -n >"$tmp/functions"
+  awk '$1 > 60 {print $2 ": " $3 " has " $1 " lines; 60 is most"}' "$tmp/functions"
+  awk '{n[NR] = $1; where[NR] = $2}
+    END {
+      i = int(NR * .95) + 1
+      if (NR && i <= NR && n[i] > 25) print where[i] ": 5 of 100 functions have " n[i] " lines or more; 25 is most"
+    }' "$tmp/functions"
+}
+
 rule_third_party() { # library header, and the folders that may have it
   local header allowed f
   while read -r header allowed; do
@@ -156,19 +261,26 @@ rule_places() { # paths and hosts of the machine it was written on
 
 list_longest() {
   echo 'longest functions (lines, where):'
-  awk 'FNR == 1 {start = 0}
-    /^[A-Za-z].*\(/ && !/;$/ {head = FNR; name = $0}
-    /^{/ && head {start = head}
-    /^}/ && start {
-      sub(/\(.*/, "", name); sub(/.*[ *]/, "", name)
-      print FNR - start + 1, FILENAME ":" start, name; start = 0; head = 0
-    }' "${sources[@]}" | sort -rn | head -n 10 | sed 's/^/  /'
+  functions | sort -rn | head -n 10 | sed 's/^/  /'
   echo 'longest files (lines):'
   wc -l "${sources[@]}" | grep -v ' total$' | sort -rn | head -n 10 | sed 's/^ */  /'
 }
 
+# A tenth of a file says why; where it is less, a reader has to guess.
+list_uncommented() {
+  echo '.c files with less than 8 % of comments (share, lines):'
+  of '^(config|engine|xcache|server)/.*\.c$' | while read -r f; do
+    awk '/^[ \t]*$/ {next}
+      {total++}
+      inside || /^[ \t]*\/[*\/]/ {comments++}
+      /\/\*/ {inside = 1}
+      /\*\// {inside = 0}
+      END {if (comments < .08 * total) printf "  %4.1f %% %s (%d)\n", 100 * comments / total, FILENAME, total}' "$f"
+  done | sort -n
+}
+
 rules=("$@")
-[ $# -gt 0 ] || rules=(includes third_party printing intrinsics guards self_contained opening
+[ $# -gt 0 ] || rules=(includes wings third_party printing intrinsics guards self_contained opening
   marks format sample places)
 complaints=0
 for rule in "${rules[@]}"; do
@@ -177,6 +289,6 @@ for rule in "${rules[@]}"; do
   echo "$out"
   complaints=$((complaints + $(wc -l <<<"$out")))
 done
-[ $# -gt 0 ] || list_longest
+[ $# -gt 0 ] || { list_longest; list_uncommented; }
 [ "$complaints" = 0 ] || { echo "lint: $complaints complaints"; exit 1; }
 [ $# -gt 0 ] || echo 'lint: clean'

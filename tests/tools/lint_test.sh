@@ -8,7 +8,7 @@ passed=0 failed=0
 
 fresh() { # a small tree that keeps every rule
   rm -rf "${tree:?}"/*
-  mkdir -p "$tree"/{config,engine,xcache,server,deploy,tests/tools}
+  mkdir -p "$tree"/{config,engine/kern,xcache,server/http,deploy,tests/tools}
   cp .clang-format "$tree"
   cp config/* "$tree/config"
   cp deploy/xquantd.conf "$tree/deploy"
@@ -58,6 +58,15 @@ put engine/b.c '/* b.c - b. */' '#include "a.h"'
 expect includes 'engine/b.c:2: engine/ may not include "a.h"'
 put tests/b.c '/* b.c - b. */' '#include "engine/a.c"'
 expect includes 'tests/b.c:2: a .c file is never included'
+put engine/kern/b.c '/* b.c - b. */' '#include "engine/model/model.h"'
+expect wings 'engine/kern/b.c:2: engine/kern/ may not include "engine/model/model.h"'
+put xcache/b.c '/* b.c - b. */' '#include "xcache/calibrate/loop.h"'
+expect wings 'xcache/b.c:2: xcache/ may not include "xcache/calibrate/loop.h"'
+put server/http/b.c '/* b.c - b. */' '' '#include "server/sched/sched.h"'
+expect wings 'server/http/b.c:3: server/http/ may not include "server/sched/sched.h"'
+put engine/b.h '/* b.h - b. */' '#include "engine/a.h"'
+sed -i '2s|.*|#include "engine/b.h"|' "$tree/engine/a.c"
+expect circles 'engine/a:2: includes engine/b, which includes it'
 put engine/b.c '/* b.c - b. */' '#include <cjson/cJSON.h>'
 expect third_party 'engine/b.c:2: <cjson/cJSON.h> belongs to server'
 put xcache/b.c '/* b.c - b. */' '#include <uv.h>'
@@ -78,6 +87,17 @@ sed -i 's/^int a/size_t a/' "$tree/engine/a.h"
 expect self_contained 'engine/a.h:1: does not compile alone'
 sed -i 's/a\.c -/b.c -/' "$tree/engine/a.c"
 expect opening 'engine/a.c:1: does not open with /* a.c - what it is'
+put engine/a.h '/* a.h - a header. */' '#ifndef ENGINE_A_H' '#define ENGINE_A_H' '' 'int b_all(int a,' \
+  '          int b);' '' '#endif'
+sed -i 's/^int a(void)/int b_all(int a, int b)/' "$tree/engine/a.c"
+expect prefix 'engine/a.h:5: b_all is defined in engine/a.c'
+repeat() { for ((i = 0; i < $1; i++)); do echo "$2"; done; } # repeat TIMES LINE
+put engine/b.c '/* b.c - b. */' "$(repeat 500 ' ;')"
+expect sizes 'engine/b.c:501: 501 lines; 500 is most'
+put engine/b.c '/* b.c - b. */' 'int b(void)' '{' "$(repeat 58 ' ;')" '}'
+expect sizes 'engine/b.c:2: b has 61 lines; 60 is most'
+put engine/b.c '/* b.c - b. */' "$(repeat 60 "$(printf '%s\n' 'int b(void)' '{' "$(repeat 24 ' ;')" '}')")"
+expect sizes '5 of 100 functions have 27 lines or more; 25 is most'
 for mark in TOD'O' FIXM'E' XX'X'; do
   echo "/* $mark */" >>"$tree/engine/a.c"
   expect marks 'engine/a.c:8: open an issue instead'
