@@ -42,7 +42,7 @@ cores=${JOBS:-$(nproc)}
 
 # The programs that take a minute and more, longest first: one that is begun last would keep
 # the other cores waiting.
-slow='test_batch test_invariant test_batch_copies test_purity test_quality test_arch_modes
+slow='test_batch test_invariant test_purity test_quality test_arch_modes
   test_greedy test_types'
 # Those that fail when other work takes their cores, and why:
 #   test_http*  deadlines of a second, met to the tenth
