@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api/doors.h"
 #include "server/api/routes.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
@@ -172,7 +173,7 @@ static visitor *visitor_new(http_request *r)
     }
     v->http = r;
     v->server = s;
-    v->who = tenant_make(http_header(r, "Authorization"), http_header(r, "X-Cache-Salt"),
+    v->who = tenant_make(doors_tenant(r), http_header(r, "X-Cache-Salt"),
                          s->config->share_prefixes);
     return v;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "server/api/delivery.h"
+#include "server/api/doors.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/http/wire_error.h"
@@ -221,7 +222,7 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .model_name = s->runtime->model_name,
                            .ctx_size = s->runtime->ctx_size,
                            .default_max_tokens = (size_t)s->config->default_max_tokens,
-                           .authorization = http_header(r, "Authorization"),
+                           .tenant = doors_tenant(r),
                            .session = http_header(r, "X-Session-ID"),
                            .share_prefixes = s->config->share_prefixes};
     c->body = http_body(r, &c->body_bytes);

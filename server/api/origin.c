@@ -20,7 +20,7 @@ static bool matches(const char *entry, size_t entry_bytes, const char *text, siz
 
 static bool list_has(const char *list, const char *text, size_t n)
 {
-    while (*(list += strspn(list, " ,"))) {
+    while (list && *(list += strspn(list, " ,"))) {
         const size_t entry = strcspn(list, " ,");
 
         if (matches(list, entry, text, n)) return true;
@@ -39,7 +39,7 @@ static size_t host_bytes(const char *host)
 
 bool origin_host_is_allowed(const origin_policy *p, const char *host)
 {
-    const char *list = p->allowed_hosts;
+    const char *list = p->allowed_hosts ? p->allowed_hosts : "";
 
     if (!*list && !p->loopback) return true;
     if (strcmp(list, "all") == 0) return true;

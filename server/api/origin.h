@@ -15,9 +15,10 @@
 #include <stdbool.h>
 
 typedef struct origin_policy {
-    const char *allowed_hosts; /* "a.example, *.b.example", "all", or empty: as above */
-    const char *cors_origins;  /* "https://a.example, http://localhost:3000", "*", or empty */
-    bool loopback;             /* does the listener take connections from this machine only? */
+    const char *allowed_hosts; /* "a.example, *.b.example", "all"; empty or NULL: as above */
+    const char
+        *cors_origins; /* "https://a.example, http://localhost:3000", "*", empty or NULL */
+    bool loopback;     /* does the listener take connections from this machine only? */
 } origin_policy;
 
 /* May a request with this Host header (NULL: none) be answered? Its port does not matter. */

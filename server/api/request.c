@@ -245,7 +245,7 @@ static bool read_tenant(request *q, const cJSON *body, const request_env *env, j
     if (strlen(salt) > TENANT_SALT_BYTES)
         return json_refuse(why, invalid, "cache_salt",
                            "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
-    q->who = tenant_make(env->authorization, salt, env->share_prefixes);
+    q->who = tenant_make(env->tenant, salt, env->share_prefixes);
     q->in.tenant = q->who.id;
     memcpy(q->in.scope, q->who.scope, sizeof q->in.scope);
     return true;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/doors.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 
@@ -78,12 +79,13 @@ static void answer_unmatched(http_request *r, unsigned listener)
                      "GET /v1/models is a good start.");
         return;
     }
+    if (strcmp(http_method(r), "OPTIONS") == 0) {
+        doors_answer_options(r, allow);
+        return;
+    }
     http_add_header(r, "Allow", allow);
-    if (strcmp(http_method(r), "OPTIONS") == 0)
-        http_answer(r, 204, NULL, NULL, 0);
-    else
-        answer_error(r, 405, "invalid_request_error", NULL, NULL,
-                     "This URL does not take that method; see the Allow header.");
+    answer_error(r, 405, "invalid_request_error", NULL, NULL,
+                 "This URL does not take that method; see the Allow header.");
 }
 
 /* Here and not in each handler: a drain must not miss one. Reading goes on until the end. */
@@ -109,10 +111,10 @@ static void dispatch(http_request *r, unsigned listener)
         if (!(to->listeners & listener) || !path_matches(to->path, http_path(r)) ||
             !method_matches(to->method, http_method(r)))
             continue;
-        call(to, r);
+        if (doors_pass(r, to, listener)) call(to, r);
         return;
     }
-    answer_unmatched(r, listener);
+    if (doors_pass(r, NULL, listener)) answer_unmatched(r, listener);
 }
 
 void routes_dispatch_api(http_request *r)

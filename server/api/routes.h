@@ -10,8 +10,8 @@
 
 #include "server/http/http.h"
 
-/* Which listener a route answers on. */
-enum { ROUTES_API = 1, ROUTES_ADMIN = 2, ROUTES_BOTH = 3 };
+/* Which listener a route answers on, and whether it does without an API key. */
+enum { ROUTES_API = 1, ROUTES_ADMIN = 2, ROUTES_BOTH = 3, ROUTES_OPEN = 4 };
 
 typedef struct route {
     const char *method, *path;

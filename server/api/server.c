@@ -5,24 +5,20 @@
  * is canceled then. The admin listener answers until the end. */
 #include "server/api/server.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
 #include "engine/kern/cpu.h"
+#include "server/api/listeners.h"
 #include "server/api/notify.h"
-#include "server/api/routes.h"
 
 enum {
     TOKENIZE_THREADS = 2,
-    ADMIN_CONNECTIONS = 128,
-    ADMIN_BODY_BYTES = 64 * 1024,
     TICK_MS = 1000,
     DRAIN_TICK_MS = 20,
     KEPT_POOLS = 4,
@@ -34,9 +30,9 @@ static const uint64_t flush_ns = 2000000000u; /* for the last answers of a cance
 typedef struct daemon_state {
     server s; /* what handlers see */
     uv_loop_t loop;
-    uv_signal_t term, interrupt, hangup;
+    uv_signal_t term, interrupt, hangup, usr1;
     uv_timer_t tick;
-    bool serving; /* those four are open */
+    bool serving; /* those five are open */
     bool canceled;
     bool looking; /* at the sessions */
     uint64_t cancel_ns, stop_ns;
@@ -88,6 +84,7 @@ static void close_handles(daemon_state *d)
     uv_close((uv_handle_t *)&d->term, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
     uv_close((uv_handle_t *)&d->hangup, NULL);
+    uv_close((uv_handle_t *)&d->usr1, NULL);
     uv_close((uv_handle_t *)&d->tick, NULL);
 }
 
@@ -100,8 +97,7 @@ static void stop(daemon_state *d)
     close_handles(d);
     workers_close(s->workers);
     sched_close(s->sched);
-    http_close(s->api);
-    http_close(s->admin);
+    listeners_close(s);
     sessions_close(s->sessions);
 }
 
@@ -185,21 +181,20 @@ static void on_stop_signal(uv_signal_t *h, int signum)
 
 static void on_hangup(uv_signal_t *h, int signum)
 {
+    daemon_state *d = h->data;
+
+    (void)signum;
+    log_line(LOG_INFO, "reading keys and certificate; other options are read at start", NULL);
+    listeners_reload(&d->s);
+}
+
+static void on_usr1(uv_signal_t *h, int signum)
+{
     (void)h, (void)signum;
-    log_line(LOG_INFO, "SIGHUP ignored: restart to read the options again", NULL);
+    if (log_reopen()) log_line(LOG_ERROR, "cannot open the log file anew", NULL);
 }
 
 /* --- the beginning --- */
-
-/* A connection is a descriptor; the soft limit is for programs that use select. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit)) return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 static int complain(const char *what, const char *which, const char *why)
 {
@@ -232,44 +227,6 @@ static err open_metrics(server *s)
     return metrics_new(&s->metrics, &info);
 }
 
-static int listen_on(daemon_state *d, http **out, const char *name, http_options o)
-{
-    const char *colon = strrchr(o.listen, ':');
-    char host[256];
-    err e;
-
-    o.idle_seconds = (unsigned)d->s.config->idle_timeout;
-    o.read_seconds = (unsigned)d->s.config->read_timeout;
-    o.server = &d->s;
-    o.finished = on_finished;
-    e = http_open(out, &d->loop, &o);
-    if (e)
-        return complain("cannot listen on ", o.listen,
-                        e == ERR_ADDRESS ? strerror(errno) : err_text(e));
-    snprintf(host, sizeof host, "%.*s", (int)(colon - o.listen), o.listen);
-    log_line(LOG_INFO, "listening", "listener", LOG_TEXT(name), "address", LOG_TEXT(host),
-             "port", LOG_INT(http_port(*out)), NULL);
-    return 0;
-}
-
-static int open_listeners(daemon_state *d)
-{
-    const config *c = d->s.config;
-    const http_options api = {.listen = c->listen,
-                              .max_body_bytes = (size_t)c->max_body_size,
-                              .connections = (unsigned)c->max_connections,
-                              .request_seconds = (unsigned)c->request_timeout,
-                              .dispatch = routes_dispatch_api};
-    const http_options admin = {.listen = c->admin_listen,
-                                .max_body_bytes = ADMIN_BODY_BYTES,
-                                .connections = ADMIN_CONNECTIONS,
-                                .dispatch = routes_dispatch_admin};
-
-    if (listen_on(d, &d->s.api, "api", api)) return 1;
-    if (strcmp(c->admin_listen, "off") == 0) return 0;
-    return listen_on(d, &d->s.admin, "admin", admin);
-}
-
 /* After the listeners, so that a signal during a slow start ends the process as it always does.
  */
 static void open_handles(daemon_state *d)
@@ -277,12 +234,14 @@ static void open_handles(daemon_state *d)
     uv_signal_init(&d->loop, &d->term);
     uv_signal_init(&d->loop, &d->interrupt);
     uv_signal_init(&d->loop, &d->hangup);
+    uv_signal_init(&d->loop, &d->usr1);
     uv_timer_init(&d->loop, &d->tick);
     d->serving = true;
-    d->term.data = d->interrupt.data = d->hangup.data = d->tick.data = d;
+    d->term.data = d->interrupt.data = d->hangup.data = d->usr1.data = d->tick.data = d;
     uv_signal_start(&d->term, on_stop_signal, SIGTERM);
     uv_signal_start(&d->interrupt, on_stop_signal, SIGINT);
     uv_signal_start(&d->hangup, on_hangup, SIGHUP);
+    uv_signal_start(&d->usr1, on_usr1, SIGUSR1);
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -308,7 +267,7 @@ static int open_all(daemon_state *d)
     if (!e) e = open_sessions(s);
     if (!e) e = open_metrics(s);
     if (e) return complain("cannot start", "", err_text(e));
-    return open_listeners(d);
+    return listeners_open(s, on_finished);
 }
 
 /* What was configured and what became of it, in one line. */
@@ -341,6 +300,14 @@ static void serve(daemon_state *d)
     uv_run(&d->loop, UV_RUN_DEFAULT);
 }
 
+/* What would end the process, or a write to a client that left, and means nothing here. */
+static void ignore_signals(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGALRM, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+}
+
 int server_run(const config *c, runtime *r)
 {
     daemon_state *d = calloc(1, sizeof *d);
@@ -353,8 +320,7 @@ int server_run(const config *c, runtime *r)
     }
     d->s = (server){
         .loop = &d->loop, .config = c, .runtime = r, .started_unix = (uint64_t)time(NULL)};
-    signal(SIGPIPE, SIG_IGN);
-    raise_file_limit();
+    ignore_signals();
     code = open_all(d);
     if (!code) serve(d);
     stop(d);

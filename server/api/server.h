@@ -7,7 +7,9 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "server/api/keys.h"
 #include "server/api/metrics.h"
+#include "server/api/origin.h"
 #include "server/api/sessions.h"
 #include "server/http/http.h"
 #include "server/log.h"
@@ -25,7 +27,10 @@ typedef struct server {
     workers *workers; /* tokenizing */
     metrics *metrics;
     http *api, *admin; /* admin NULL when off */
-    bool ready;        /* inference requests are accepted */
+    keys *keys;        /* NULL: none is asked for, and everyone is one tenant */
+    origin_policy origins, admin_origins;
+    peer_set proxies; /* that are trusted */
+    bool ready;       /* inference requests are accepted */
     bool draining;
     uint64_t started_unix; /* seconds; `created` of /v1/models */
 } server;

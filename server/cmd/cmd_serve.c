@@ -1,5 +1,6 @@
 /* cmd_serve.c - `xquantd serve`: the daemon. It logs what memory it will take before it takes
  * it, so that a process which is killed while it starts has said why. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,13 @@ extern char **environ;
 
 enum { HEALTH_SECONDS = 5 };
 
+/* The admin listener keeps room for probes when the API's connections are all taken, and speaks
+ * no TLS. */
+static const char *health_address(const config *c)
+{
+    return strcmp(c->admin_listen, "off") == 0 ? c->listen : c->admin_listen;
+}
+
 /* --healthcheck: is the server that these options describe ready? For containers. */
 static int check_health(const config *c)
 {
@@ -25,7 +33,7 @@ static int check_health(const config *c)
     bool ok;
     int fd;
 
-    if (address_connect(c->listen, HEALTH_SECONDS, &fd)) return 1;
+    if (address_connect(health_address(c), HEALTH_SECONDS, &fd)) return 1;
     ok = send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1 &&
          recv(fd, got, sizeof got, MSG_WAITALL) == (ssize_t)sizeof got &&
          memcmp(got, want, sizeof got) == 0;
@@ -40,6 +48,10 @@ static int serve(const config *c)
     err e;
     int code = 1;
 
+    if (*c->log_file && log_open(c->log_file)) {
+        fprintf(stderr, "xquantd: %s: %s\n", c->log_file, strerror(errno));
+        return 1;
+    }
     log_setup(c->log_format, c->log_level);
     e = command_locate_model(c, path, sizeof path, what, sizeof what);
     if (!e) e = runtime_begin(&r, c, path, what, sizeof what);

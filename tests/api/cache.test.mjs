@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 
-import { ask, complete, metrics, series, startDaemon } from "./daemon.mjs";
+import { ask, complete, metrics, newFile, series, startDaemon } from "./daemon.mjs";
 
 let daemon;
 const ids = (n, from) => Array.from({ length: n }, (_, i) => 100 + ((from + i * 7) % 5000));
@@ -95,9 +95,10 @@ test("a full pool frees ended contexts and goes on", async () => {
 });
 
 test("what is cached is shared within one API key and one salt only", async () => {
+    const other = await startDaemon("--cache", "xq4", "--api-key-file", newFile("a\nb\nc\n"));
     const prompt = ids(300, 4000);
     const cached = async (headers, body = {}) => {
-        const answer = await ask(daemon, "POST", "/v1/completions",
+        const answer = await ask(other, "POST", "/v1/completions",
             { prompt, max_tokens: 1, ...body }, headers);
 
         assert.equal(answer.status, 200, answer.text);
@@ -108,18 +109,20 @@ test("what is cached is shared within one API key and one salt only", async () =
     assert.equal(await cached(key("a")), 0);
     assert.equal(await cached(key("a")), 256);
     assert.equal(await cached(key("b")), 0);
-    assert.equal(await cached({}), 0);
+    assert.equal(await cached(key("c")), 0);
     assert.equal(await cached(key("a"), { cache_salt: "s" }), 0);
     assert.equal(await cached(key("a"), { cache_salt: "s" }), 256);
     assert.equal(await cached(key("b")), 256);
-    const refused = await ask(daemon, "POST", "/v1/completions",
-        { prompt, cache_salt: "x".repeat(1025) });
+    const refused = await ask(other, "POST", "/v1/completions",
+        { prompt, cache_salt: "x".repeat(1025) }, key("a"));
     assert.equal(refused.status, 400);
     assert.equal(refused.json.error.param, "cache_salt");
+    await other.stop();
 });
 
 test("with --share-prefixes the key does not matter, the salt does", async () => {
-    const other = await startDaemon("--cache", "xq4", "--share-prefixes");
+    const other = await startDaemon("--cache", "xq4", "--share-prefixes",
+        "--api-key-file", newFile("a\nb\n"));
     const cached = async (name, salt) => (await ask(other, "POST", "/v1/completions",
         { prompt: ids(300, 1), max_tokens: 1, cache_salt: salt },
         { authorization: `Bearer ${name}` })).json.usage.prompt_tokens_details.cached_tokens;

@@ -1,7 +1,10 @@
 // daemon.mjs - starts the real daemon for a test, on free ports, and stops it.
 import { spawn } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const program = process.env.XQUANTD ?? "build/xquantd";
 const agent = new http.Agent({ keepAlive: true, maxSockets: 512 });
@@ -42,6 +45,15 @@ export async function startDaemon(...args) {
         return await daemon.exited;
     };
     return daemon;
+}
+
+// A new folder's path, and one of a file in it that holds this text.
+export const newFolder = () => mkdtempSync(join(tmpdir(), "xquantd-test-"));
+export function newFile(text, name = "file") {
+    const path = join(newFolder(), name);
+
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
 }
 
 function parse(line) {

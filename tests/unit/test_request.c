@@ -14,8 +14,11 @@ static request_env make_env(void)
     static gguf *g;
 
     if (!t && (gguf_open(&g, LAB_EMBEDDED, NULL) || tokenizer_new(&t, g, NULL))) abort();
-    return (request_env){
-        .tokens = t, .model_name = "seedling", .ctx_size = 2048, .default_max_tokens = 512};
+    return (request_env){.tokens = t,
+                         .model_name = "seedling",
+                         .ctx_size = 2048,
+                         .default_max_tokens = 512,
+                         .tenant = 7};
 }
 
 static bool read_body(request *q, const completion_kind *kind, const char *body,
@@ -432,7 +435,7 @@ TEST(request_says_whose_it_is_and_how_urgent)
 
     CHECK(read_members(&q, text, "\"priority\":-7", &why) && q.in.priority == -7);
     CHECK(read_members(&salted, chat, "\"cache_salt\":\"s\"", &why) && !salted.in.priority);
-    CHECK(q.in.tenant && q.in.tenant == salted.in.tenant);
+    CHECK(q.in.tenant == 7 && q.in.tenant == salted.in.tenant);
     CHECK(memcmp(q.in.scope, salted.in.scope, sizeof q.in.scope) != 0);
     request_free(&q);
     request_free(&salted);
