@@ -128,7 +128,7 @@ static void *connection_open(http *h, struct MHD_Connection *mhd)
         mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     http_connection *c = calloc(1, sizeof *c);
 
-    if (!c) return NULL; /* on_uri closes it */
+    if (!c) return NULL; /* on_request refuses what it asks */
     c->http = h;
     c->fd = i->connect_fd;
     c->peer = h->arriving;
@@ -202,6 +202,16 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
     return r;
 }
 
+/* There is no memory for the request: what is sent was made when the listener was opened. */
+static enum MHD_Result answer_starved(http *h, struct MHD_Connection *mhd)
+{
+    http_connection *c = http_connection_of(mhd);
+
+    log_line(LOG_WARN, "no memory for a request", NULL);
+    if (c) c->lingers = true;
+    return http_page_queue(mhd, HTTP_STARVED_STATUS, h->starved);
+}
+
 /* An answer before the body is read closes the connection, so only what must not be read
  * is refused here. */
 static enum MHD_Result on_headers(http_request *r, const char *path, const char *method,
@@ -211,7 +221,8 @@ static enum MHD_Result on_headers(http_request *r, const char *path, const char 
     const http_refusal *why = http_check_headers(r->mhd, &line, r->http->options.max_body_bytes,
                                                  &r->chunked);
 
-    if (!http_request_begin(r, method, path, strcmp(version, "HTTP/1.0") != 0)) return MHD_NO;
+    if (!http_request_begin(r, method, path, strcmp(version, "HTTP/1.0") != 0))
+        return answer_starved(r->http, r->mhd);
     if (why) r->refused = why;
     if (r->chunked) http_upload_progress(r->connection);
     if (!r->refused || !r->refused->early) return MHD_YES;
@@ -226,9 +237,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
                                   size_t *upload_bytes, void **context)
 {
     http_request *r = *context;
+    http *h = cls;
 
-    (void)cls, (void)mhd;
-    if (!r || (r->http->closing && !r->dispatched)) return MHD_NO;
+    if (h->closing && (!r || !r->dispatched)) return MHD_NO;
+    if (!r) return answer_starved(h, mhd);
     if (!r->method) return on_headers(r, path, method, version);
     if (*upload_bytes) {
         http_request_collect(r, upload, *upload_bytes);
@@ -303,6 +315,7 @@ void http_handle_closed(uv_handle_t *handle)
     http *h = handle->data;
 
     if (--h->handles) return;
+    MHD_destroy_response(h->starved);
     close(h->watch_fd);
     free(h);
 }
@@ -352,7 +365,8 @@ err http_open(http **out, uv_loop_t *loop, const http_options *o)
     e = ERR_SYSTEM;
     h->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     if (h->watch_fd < 0) goto no_watch;
-    h->daemon = start(h);
+    h->starved = http_page_starved();
+    if (h->starved) h->daemon = start(h);
     if (!h->daemon) goto no_daemon;
     if (!attach(h, fd)) goto no_handles;
     pump(h);
@@ -366,6 +380,7 @@ no_handles:
         return e;
     }
 no_daemon:
+    if (h->starved) MHD_destroy_response(h->starved);
     close(h->watch_fd);
 no_watch:
     close(fd);

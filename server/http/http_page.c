@@ -63,6 +63,21 @@ static char *body_of(int status, const char *code, const char *message)
     return wire_error_body(type, code, NULL, message);
 }
 
+struct MHD_Response *http_page_starved(void)
+{
+    static char body[] = "{\"error\":{\"message\":\"Out of memory.\",\"type\":\"server_error\","
+                         "\"param\":null,\"code\":\"server_is_overloaded\"}}";
+    struct MHD_Response *page = MHD_create_response_from_buffer(sizeof body - 1, body,
+                                                                MHD_RESPMEM_PERSISTENT);
+
+    if (page && MHD_add_response_header(page, "Content-Type", "application/json") == MHD_YES &&
+        MHD_add_response_header(page, "Retry-After", "5") == MHD_YES &&
+        MHD_add_response_header(page, "Connection", "close") == MHD_YES)
+        return page;
+    if (page) MHD_destroy_response(page);
+    return NULL;
+}
+
 void http_page_send(int fd, const http_refusal *why, const char *header)
 {
     char *body = body_of(why->status, why->code, why->message), text[1024];

@@ -101,7 +101,7 @@ uint64_t http_arrived_ns(const http_request *r)
 
 bool http_is_gone(const http_request *r)
 {
-    return r->gone || r->settled;
+    return r->gone || r->settled || r->starved;
 }
 
 int http_status(const http_request *r)
@@ -184,7 +184,11 @@ bool http_request_begin(http_request *r, const char *method, const char *path, b
 {
     r->method = strdup(method);
     r->path = strdup(path_of(path));
-    if (!r->method || !r->path) return false;
+    if (!r->method || !r->path) {
+        free(r->method); /* with neither it is not listed as finished */
+        r->method = NULL;
+        return false;
+    }
     choose_id(r);
     r->keeps_alive = modern && !says_close(r->mhd);
     return true;
@@ -261,6 +265,7 @@ enum MHD_Result http_request_proceed(http_request *r)
     enum MHD_Result queued;
 
     if (r->gone) return MHD_NO;
+    if (r->starved) return http_page_queue(r->mhd, HTTP_STARVED_STATUS, r->http->starved);
     if (!r->response) {
         suspend(r);
         return MHD_YES;
@@ -331,13 +336,16 @@ void http_add_header(http_request *r, const char *name, const char *value)
     r->n_headers++;
 }
 
-static void add_own_headers(http_request *r, const char *content_type)
+/* False: not even the content's type. Of the others clients have no need. */
+static bool add_own_headers(http_request *r, const char *content_type)
 {
     const http *h = r->http;
     char keep[32];
 
+    if (content_type &&
+        MHD_add_response_header(r->response, "Content-Type", content_type) != MHD_YES)
+        return false;
     MHD_add_response_header(r->response, "x-request-id", r->id);
-    if (content_type) MHD_add_response_header(r->response, "Content-Type", content_type);
     if (h->draining || (r->refused && r->refused->early)) {
         MHD_add_response_header(r->response, "Connection", "close");
     } else if (r->keeps_alive) {
@@ -348,31 +356,43 @@ static void add_own_headers(http_request *r, const char *content_type)
         MHD_add_response_header(r->response, "Cache-Control", "no-cache");
         MHD_add_response_header(r->response, "X-Accel-Buffering", "no");
     }
+    return true;
 }
 
-/* `made` becomes the answer; NULL (out of memory) closes the connection instead. */
+/* `made` becomes the answer; NULL: out of memory. */
 static void set_response(http_request *r, struct MHD_Response *made, int status,
                          const char *content_type)
 {
-    if (!made) {
-        r->gone = true;
-        return;
-    }
     r->response = made;
     r->status = status;
-    add_own_headers(r, content_type);
+    if (!made || !add_own_headers(r, content_type)) {
+        if (made) MHD_destroy_response(made);
+        r->response = NULL;
+        r->status = HTTP_STARVED_STATUS;
+        r->starved = true;
+        return;
+    }
     for (size_t i = 0; i < r->n_headers; i++)
         MHD_add_response_header(made, r->headers[i].name, r->headers[i].value);
 }
 
-static struct MHD_Response *whole(char *body, size_t n)
+/* Takes body. NULL, which only what has no type may be without: it could not be made. */
+static struct MHD_Response *whole(char *body, size_t n, const char *content_type)
 {
     struct MHD_Response *made;
 
+    if (!body && content_type) return NULL;
     if (!body) return MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
     made = MHD_create_response_from_buffer(n, body, MHD_RESPMEM_MUST_FREE);
     if (!made) free(body);
     return made;
+}
+
+static void answer_object(http_request *r, char *body, int status)
+{
+    static const char json[] = "application/json";
+
+    set_response(r, whole(body, body ? strlen(body) : 0, json), status, json);
 }
 
 void http_answer(http_request *r, int status, const char *content_type, char *body, size_t n)
@@ -381,7 +401,7 @@ void http_answer(http_request *r, int status, const char *content_type, char *bo
     if (http_is_gone(r))
         free(body);
     else
-        set_response(r, whole(body, n), status, content_type);
+        set_response(r, whole(body, n, content_type), status, content_type);
     release(r);
 }
 
@@ -394,7 +414,7 @@ void http_request_refuse(http_request *r, const http_refusal *why)
         body = wire_error_body("server_error", why->code, NULL, why->message);
     }
     r->settled = true;
-    set_response(r, whole(body, body ? strlen(body) : 0), why->status, "application/json");
+    answer_object(r, body, why->status);
 }
 
 /* --- streams --- */
@@ -498,7 +518,7 @@ void http_request_expire(http_request *r)
         free(body);
     } else {
         http_add_header(r, "x-should-retry", "false"); /* it would take as long again */
-        set_response(r, whole(body, body ? strlen(body) : 0), row.status, "application/json");
+        answer_object(r, body, row.status);
     }
     r->settled = true;
     http_request_wake(r);

@@ -36,6 +36,7 @@ typedef struct http_connection {
 struct http {
     uv_loop_t *loop;
     struct MHD_Daemon *daemon;
+    struct MHD_Response *starved; /* what is answered when there is no memory to answer with */
     http_options options;
     uv_poll_t poll;   /* MHD's epoll set */
     uv_poll_t watch;  /* our own: suspended connections, for hang-ups MHD does not see */
@@ -62,6 +63,7 @@ struct http_request {
     bool suspended, watched;
     bool gone;    /* the client hung up, or sending failed */
     bool settled; /* we answered in the handler's place */
+    bool starved; /* its answer could not be made: the listener's spare one is sent */
     bool dispatched, kept;
     bool chunked;     /* its body has no length */
     bool keeps_alive; /* the client may send another one on this connection */
@@ -124,6 +126,11 @@ void http_request_detach(http_request *r); /* MHD is through with it; may free r
 /* http_page.c: MHD_queue_response for answers of ours; MHD's own pages become JSON there. */
 enum MHD_Result http_page_queue(struct MHD_Connection *c, unsigned status,
                                 struct MHD_Response *response);
+
+/* The spare answer of http.starved, made while there is memory; NULL: there is none. Queued as
+ * often as need be, since each connection counts it. */
+struct MHD_Response *http_page_starved(void);
+enum { HTTP_STARVED_STATUS = 503 };
 
 /* An answer past MHD, while it cannot give one: to a socket that nothing else is sent to.
  * header: one more line with its end, or empty. */
