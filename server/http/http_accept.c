@@ -11,6 +11,7 @@
  * An address may hold 7 of 8 connections, so that one client alone cannot shut out all others;
  * behind a proxy that is trusted there are many clients, and the share does not apply. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -83,6 +84,21 @@ static void pause_accepting(http *h, int why)
     h->paused = true;
 }
 
+/* The kernel looks for a descriptor first, so that one is missing says not that anybody waits.
+ */
+static bool somebody_waits(const http *h)
+{
+    struct pollfd p = {.fd = h->listen_fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) == 1;
+}
+
+/* It is not that nobody waits: there is nothing to accept with. */
+static bool is_shortage(int why)
+{
+    return why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM;
+}
+
 static void on_acceptable(uv_poll_t *p, int status, int events)
 {
     http *h = p->data;
@@ -95,8 +111,9 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
                                SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                pause_accepting(h, errno);
+            const int why = errno;
+
+            if (is_shortage(why) && somebody_waits(h)) pause_accepting(h, why);
             break; /* none waits, or one that has left already */
         }
         h->arriving = peer_of((struct sockaddr *)&from);
