@@ -6,6 +6,7 @@
  * started us would find its terminal changed. */
 #include "server/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <poll.h>
@@ -271,18 +272,25 @@ static bool admit(const line *l, int64_t now, unsigned *dropped)
     return write;
 }
 
-/* All of it or, as far as can be known before, nothing. */
+/* All of it or, as far as can be known before, nothing. A file may take a part at first: then
+ * the rest follows, for half a line spoils the next one, too. */
 static void write_line(const char *bytes, size_t n)
 {
-    bool written = false;
+    struct pollfd p = {.events = POLLOUT};
+    ssize_t put;
 
     pthread_mutex_lock(&state.lock);
-    struct pollfd p = {.fd = state.fd, .events = POLLOUT};
-
-    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
-        written = write(state.fd, bytes, n) == (ssize_t)n;
+    p.fd = state.fd;
+    while (n) {
+        if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)) break;
+        do put = write(state.fd, bytes, n);
+        while (put < 0 && errno == EINTR);
+        if (put <= 0) break;
+        bytes += put;
+        n -= (size_t)put;
+    }
     pthread_mutex_unlock(&state.lock);
-    if (!written) atomic_fetch_add(&state.dropped, 1);
+    if (n) atomic_fetch_add(&state.dropped, 1);
 }
 
 static void emit(const line *body, uint64_t now_ns, unsigned dropped)
