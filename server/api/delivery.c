@@ -74,19 +74,30 @@ static void cancel(delivery *d)
     for (size_t i = 0; i < d->n; i++) atomic_store(&d->choices[i].generation->cancel, true);
 }
 
+/* The first failure is what is answered. */
+static void fail(delivery *d, err e)
+{
+    if (d->result != ERR_OK) return;
+    d->result = e;
+    cancel(d);
+}
+
 /* --- events --- */
 
 /* Takes what t has. A client that left, or reads too slowly, stops it all: what it does not
- * read would grow in our memory. */
+ * read would grow in our memory. So does a lack of memory, of which the last event tells: an
+ * answer with a hole must not look whole. */
 static void send_events(delivery *d, text_builder *t)
 {
     size_t n = 0;
     char *bytes = text_take(t, &n);
+    const err e = bytes ? http_stream_write(d->http, bytes, n) : ERR_NOMEM;
 
-    if (!bytes || http_stream_write(d->http, bytes, n) != ERR_OK ||
-        http_stream_backlog(d->http) > MAX_BACKLOG_BYTES)
-        cancel(d);
     free(bytes);
+    if (e == ERR_NOMEM)
+        fail(d, e);
+    else if (e != ERR_OK || http_stream_backlog(d->http) > MAX_BACKLOG_BYTES)
+        cancel(d);
 }
 
 static void write_slice(choice *c, text_builder *t, reply_slice *s)
@@ -256,10 +267,8 @@ static void end_all(delivery *d)
         end_whole(d);
         return;
     }
-    if (d->result == ERR_OK)
-        end_events(d);
-    else
-        fail_events(d);
+    if (d->result == ERR_OK) end_events(d);
+    if (d->result != ERR_OK) fail_events(d);
     delivery_free(d);
     http_stream_end(r);
 }
@@ -309,11 +318,8 @@ static void on_done(generation *g, err e)
     metrics_count_generation(d->server->metrics, g, failed, arrived_ns, now_ns);
     log_end(c, failed ? "error" : generation_finish_name(g->out.finish));
     if (e == ERR_OK) open_stream(d);
-    if (e == ERR_OK && d->opened) end_choice(c);
-    if (e != ERR_OK && d->result == ERR_OK) {
-        d->result = e;
-        cancel(d);
-    }
+    if (e == ERR_OK && d->opened && d->result == ERR_OK) end_choice(c);
+    if (e != ERR_OK) fail(d, e);
     if (--d->left == 0) end_all(d);
 }
 
