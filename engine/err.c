@@ -29,6 +29,7 @@ const char *err_name(err e)
 err fault_set(fault *why, err e, const char *name, size_t n)
 {
     if (!why) return e;
+    why->e = e;
     if (n > sizeof why->field - 1) n = sizeof why->field - 1;
     for (size_t i = 0; i < n; i++)
         why->field[i] = (name[i] >= 0x20 && name[i] < 0x7f) ? name[i] : '?';

@@ -15,10 +15,12 @@ typedef enum err {
     ERR_COUNT
 } err;
 
-/* The part of a file that an err is about: a key, a tensor, a header field. Printable
- * ASCII, whatever the file holds; empty where the whole is meant. */
+/* The part of an input that an err is about: a key, a tensor, a header field. What the engine
+ * writes there is printable ASCII, whatever the file holds; empty where the whole is meant. */
 typedef struct fault {
     char field[256];
+    char sentence[384]; /* server/fault.h's; the engine writes none */
+    err e;              /* OK: nothing is wrong */
 } fault;
 
 /* The sentence for e, without a full stop. Static. */

@@ -10,28 +10,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/utf8.h"
-
-bool json_refuse(json_fault *why, const char *code, const char *param, const char *format, ...)
-{
-    va_list args;
-
-    if (!why->status) why->status = 400;
-    why->code = code;
-    snprintf(why->param, sizeof why->param, "%s", param ? param : "");
-    va_start(args, format);
-    vsnprintf(why->message, sizeof why->message, format, args);
-    va_end(args);
-    /* A cut may have left half a character, and the answer must be UTF-8. */
-    why->message[utf8_prefix(why->message, strlen(why->message))] = '\0';
-    why->param[utf8_prefix(why->param, strlen(why->param))] = '\0';
-    return false;
-}
 
 static bool is_escape_safe(const char *at)
 {
@@ -83,7 +66,7 @@ typedef struct source {
 } source;
 
 /* Depth, count of values, strings and numbers: what must be known before a tree is built. */
-static bool scan(const char *text, const source *s, json_fault *why)
+static bool scan(const char *text, const source *s, fault *why)
 {
     size_t depth = 0, values = 1;
 
@@ -91,51 +74,51 @@ static bool scan(const char *text, const source *s, json_fault *why)
         const char c = *at++;
 
         if (c == '"' && !(at = skip_string(at)))
-            return json_refuse(why, NULL, NULL,
-                               "%s has an unterminated string, a control character in one, or "
-                               "a \\u escape that is malformed or NUL.",
-                               s->name);
+            return fault_refuse(why, ERR_JSON, NULL,
+                                "%s has an unterminated string, a control character in one, or "
+                                "a \\u escape that is malformed or NUL.",
+                                s->name);
         if ((c == '-' || isdigit((unsigned char)c)) && !(at = skip_number(at - 1)))
-            return json_refuse(why, NULL, NULL, "%s has a number that is not valid JSON.",
-                               s->name);
+            return fault_refuse(why, ERR_JSON, NULL, "%s has a number that is not valid JSON.",
+                                s->name);
         /* commas and brackets bound the values from above: that is enough for a limit */
         if (c == '{' || c == '[') depth++, values++;
         if ((c == '}' || c == ']') && depth) depth--;
         if (c == ',') values++;
         if (depth > JSON_MAX_DEPTH)
-            return json_refuse(why, NULL, NULL, "%s is nested deeper than %d levels.", s->name,
-                               (int)JSON_MAX_DEPTH);
+            return fault_refuse(why, ERR_JSON, NULL, "%s is nested deeper than %d levels.",
+                                s->name, (int)JSON_MAX_DEPTH);
         if (values > s->values)
-            return json_refuse(why, NULL, NULL, "%s has more than %zu values.", s->name,
-                               s->values);
+            return fault_refuse(why, ERR_JSON, NULL, "%s has more than %zu values.", s->name,
+                                s->values);
     }
     return true;
 }
 
-static bool parse(cJSON **out, const char *text, size_t n, const source *s, json_fault *why)
+static bool parse(cJSON **out, const char *text, size_t n, const source *s, fault *why)
 {
     const char *end = text;
     cJSON *parsed;
 
     if (memchr(text, '\0', n))
-        return json_refuse(why, NULL, NULL, "%s contains a NUL byte.", s->name);
+        return fault_refuse(why, ERR_JSON, NULL, "%s contains a NUL byte.", s->name);
     if (!utf8_valid(text, n))
-        return json_refuse(why, NULL, NULL, "%s is not valid UTF-8.", s->name);
+        return fault_refuse(why, ERR_JSON, NULL, "%s is not valid UTF-8.", s->name);
     if (!scan(text, s, why)) return false;
     parsed = cJSON_ParseWithLengthOpts(text, n + 1, &end, 1);
     if (!parsed)
-        return json_refuse(why, NULL, NULL, "%s is not valid JSON (near byte %zu).", s->name,
-                           (size_t)(end - text));
+        return fault_refuse(why, ERR_JSON, NULL, "%s is not valid JSON (near byte %zu).",
+                            s->name, (size_t)(end - text));
     *out = parsed;
     return true;
 }
 
-bool json_parse(cJSON **out, const char *text, size_t n, json_fault *why)
+bool json_parse(cJSON **out, const char *text, size_t n, fault *why)
 {
     return parse(out, text, n, &(source){"The body", JSON_MAX_VALUES}, why);
 }
 
-bool json_parse_file(cJSON **out, const char *text, size_t n, const char *name, json_fault *why)
+bool json_parse_file(cJSON **out, const char *text, size_t n, const char *name, fault *why)
 {
     return parse(out, text, n, &(source){name, JSON_FILE_VALUES}, why);
 }
@@ -148,16 +131,16 @@ const cJSON *json_get(const cJSON *object, const char *name)
 }
 
 bool json_get_number(const cJSON *object, const char *name, double min, double max, double *out,
-                     json_fault *why)
+                     fault *why)
 {
     const cJSON *item = json_get(object, name);
 
     if (!item) return true;
     if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
-        return json_refuse(why, "invalid_value", name, "'%s' must be a number.", name);
+        return fault_refuse(why, ERR_INVALID, name, "'%s' must be a number.", name);
     if (item->valuedouble < min || item->valuedouble > max)
-        return json_refuse(why, "invalid_value", name,
-                           "'%s' must be a number between %g and %g.", name, min, max);
+        return fault_refuse(why, ERR_INVALID, name, "'%s' must be a number between %g and %g.",
+                            name, min, max);
     *out = item->valuedouble;
     return true;
 }
@@ -175,37 +158,37 @@ bool json_is_int(const cJSON *item, int64_t min, int64_t max)
 }
 
 bool json_get_int(const cJSON *object, const char *name, int64_t min, int64_t max, int64_t *out,
-                  json_fault *why)
+                  fault *why)
 {
     const cJSON *item = json_get(object, name);
 
     if (!item) return true;
     if (!json_is_int(item, min, max))
-        return json_refuse(why, "invalid_value", name,
-                           "'%s' must be an integer between %lld and %lld.", name,
-                           (long long)min, (long long)max);
+        return fault_refuse(why, ERR_INVALID, name,
+                            "'%s' must be an integer between %lld and %lld.", name,
+                            (long long)min, (long long)max);
     *out = (int64_t)item->valuedouble;
     return true;
 }
 
-bool json_get_bool(const cJSON *object, const char *name, bool *out, json_fault *why)
+bool json_get_bool(const cJSON *object, const char *name, bool *out, fault *why)
 {
     const cJSON *item = json_get(object, name);
 
     if (!item) return true;
     if (!cJSON_IsBool(item))
-        return json_refuse(why, "invalid_value", name, "'%s' must be true or false.", name);
+        return fault_refuse(why, ERR_INVALID, name, "'%s' must be true or false.", name);
     *out = cJSON_IsTrue(item);
     return true;
 }
 
-bool json_get_string(const cJSON *object, const char *name, const char **out, json_fault *why)
+bool json_get_string(const cJSON *object, const char *name, const char **out, fault *why)
 {
     const cJSON *item = json_get(object, name);
 
     if (!item) return true;
     if (!cJSON_IsString(item))
-        return json_refuse(why, "invalid_value", name, "'%s' must be a string.", name);
+        return fault_refuse(why, ERR_INVALID, name, "'%s' must be a string.", name);
     *out = item->valuestring;
     return true;
 }
@@ -253,7 +236,7 @@ static bool read_digits(const char *at, int64_t *out)
 }
 
 bool json_get_int64(const cJSON *object, const char *text, const char *name, int64_t *out,
-                    json_fault *why)
+                    fault *why)
 {
     const cJSON *item = json_get(object, name);
     const char *digits;
@@ -269,5 +252,5 @@ bool json_get_int64(const cJSON *object, const char *text, const char *name, int
     }
     digits = cJSON_IsNumber(item) ? find_member(text, name) : NULL;
     if (digits && *digits && read_digits(digits, out)) return true;
-    return json_refuse(why, "invalid_value", name, "'%s' must be a 64-bit integer.", name);
+    return fault_refuse(why, ERR_INVALID, name, "'%s' must be a 64-bit integer.", name);
 }

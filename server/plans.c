@@ -159,7 +159,7 @@ static size_t model_width(const gguf *g)
 /* Open what was found for `mode` (NULL: nothing was); frees path. */
 static err open_found(char *path, const char *mode, const gguf *g, plan **out, fault *why)
 {
-    fault part = {{0}};
+    fault part = {0};
     char text[300];
     const err e = path ? plan_open(out, path, g, &part) : ERR_NOPLAN;
 

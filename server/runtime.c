@@ -301,7 +301,7 @@ static err name_model_file(runtime *r, const config *c, const char *path)
 static err do_part(runtime *r, const config *c, err (*part)(runtime *, const config *, fault *),
                    char *what, size_t what_bytes)
 {
-    fault why = {{0}};
+    fault why = {0};
     const err e = part(r, c, &why);
 
     if (e == ERR_OK) return e;

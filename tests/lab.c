@@ -20,7 +20,7 @@ static void must(err e, const char *what, const fault *why)
 
 void lab_open(lab *l, const char *path, const char *mode, int threads)
 {
-    fault why = {{0}};
+    fault why = {0};
     cache_options o = {.mode = mode, .budget_bytes = 256u << 20, .max_running = 4};
 
     *l = (lab){0};

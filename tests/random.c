@@ -405,7 +405,7 @@ void random_write(const random_wish *asked, FILE *f)
 {
     random_wish w = *asked;
     key_list keys = {.arch = w.arch->name};
-    fault why = {{0}};
+    fault why = {0};
     tensor *list;
     gguf *g;
     size_t n;

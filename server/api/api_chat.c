@@ -42,23 +42,23 @@ static const char *path_to(char path[64], size_t i, const char *member)
 }
 
 /* Images and sounds are refused by name: leaving one out would answer another question. */
-static bool add_part(text_builder *t, const cJSON *part, size_t i, json_fault *why)
+static bool add_part(text_builder *t, const cJSON *part, size_t i, fault *why)
 {
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type");
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(part, "text");
     char path[64];
 
     if (!cJSON_IsString(type) || strcmp(type->valuestring, "text") != 0)
-        return json_refuse(why, "invalid_value", path_to(path, i, ".content"),
-                           "A part of '%s' must have the type 'text'.", path);
+        return fault_refuse(why, ERR_INVALID, path_to(path, i, ".content"),
+                            "A part of '%s' must have the type 'text'.", path);
     if (!cJSON_IsString(text))
-        return json_refuse(why, "invalid_value", path_to(path, i, ".content"),
-                           "A part of '%s' must have a string 'text'.", path);
+        return fault_refuse(why, ERR_INVALID, path_to(path, i, ".content"),
+                            "A part of '%s' must have a string 'text'.", path);
     text_add_string(t, text->valuestring);
     return true;
 }
 
-static bool join_parts(conversation *c, const cJSON *parts, size_t i, json_fault *why, err *e)
+static bool join_parts(conversation *c, const cJSON *parts, size_t i, fault *why)
 {
     text_builder t = {0};
     const cJSON *part;
@@ -70,13 +70,11 @@ static bool join_parts(conversation *c, const cJSON *parts, size_t i, json_fault
     }
     c->joined[i] = text_take(&t, &c->messages[i].content_bytes);
     c->messages[i].content = c->joined[i];
-    if (!c->joined[i]) *e = ERR_NOMEM;
-    return c->joined[i] != NULL;
+    return c->joined[i] ? true : fault_fail(why, ERR_NOMEM);
 }
 
 /* Null is allowed for an assistant only: a turn that called tools had no text. */
-static bool read_content(conversation *c, const cJSON *message, size_t i, json_fault *why,
-                         err *e)
+static bool read_content(conversation *c, const cJSON *message, size_t i, fault *why)
 {
     const cJSON *content = json_get(message, "content");
     template_message *to = &c->messages[i];
@@ -84,53 +82,50 @@ static bool read_content(conversation *c, const cJSON *message, size_t i, json_f
 
     to->content = "";
     if (!content && strcmp(to->role, "assistant") == 0) return true; /* it called tools */
-    if (cJSON_IsArray(content)) return join_parts(c, content, i, why, e);
+    if (cJSON_IsArray(content)) return join_parts(c, content, i, why);
     path_to(path, i, ".content");
-    if (!content)
-        return json_refuse(why, "missing_required_parameter", path, "'%s' is required.", path);
+    if (!content) return fault_refuse(why, ERR_REQUIRED, path, "'%s' is required.", path);
     if (!cJSON_IsString(content))
-        return json_refuse(why, "invalid_value", path,
-                           "'%s' must be a string or an array of text parts.", path);
+        return fault_refuse(why, ERR_INVALID, path,
+                            "'%s' must be a string or an array of text parts.", path);
     to->content = content->valuestring;
     to->content_bytes = strlen(to->content);
     return true;
 }
 
-static bool read_message(conversation *c, const cJSON *message, size_t i, json_fault *why,
-                         err *e)
+static bool read_message(conversation *c, const cJSON *message, size_t i, fault *why)
 {
     const cJSON *role = cJSON_GetObjectItemCaseSensitive(message, "role");
     char path[64];
 
     if (!cJSON_IsObject(message))
-        return json_refuse(why, "invalid_value", path_to(path, i, ""),
-                           "'%s' must be an object.", path);
+        return fault_refuse(why, ERR_INVALID, path_to(path, i, ""), "'%s' must be an object.",
+                            path);
     if (!role)
-        return json_refuse(why, "missing_required_parameter", path_to(path, i, ".role"),
-                           "'%s' is required.", path);
+        return fault_refuse(why, ERR_REQUIRED, path_to(path, i, ".role"), "'%s' is required.",
+                            path);
     c->messages[i].role = cJSON_IsString(role) ? model_role(role->valuestring) : NULL;
     if (!c->messages[i].role)
-        return json_refuse(why, "invalid_value", path_to(path, i, ".role"),
-                           "'%s' must be one of system, developer, user, assistant, tool, "
-                           "function.",
-                           path);
-    return read_content(c, message, i, why, e);
+        return fault_refuse(why, ERR_INVALID, path_to(path, i, ".role"),
+                            "'%s' must be one of system, developer, user, assistant, tool, "
+                            "function.",
+                            path);
+    return read_content(c, message, i, why);
 }
 
 /* c->n counts before each is read, so that conversation_free sees what a failure leaves. */
-static bool read_messages(conversation *c, const cJSON *list, json_fault *why, err *e)
+static bool read_messages(conversation *c, const cJSON *list, fault *why)
 {
     const cJSON *message;
 
     c->messages = calloc((size_t)cJSON_GetArraySize(list), sizeof *c->messages);
     c->joined = calloc((size_t)cJSON_GetArraySize(list), sizeof *c->joined);
     if (!c->messages || !c->joined) {
-        *e = ERR_NOMEM;
-        return false;
+        return fault_fail(why, ERR_NOMEM);
     }
     cJSON_ArrayForEach (message, list) {
         c->n++;
-        if (!read_message(c, message, c->n - 1, why, e)) return false;
+        if (!read_message(c, message, c->n - 1, why)) return false;
     }
     return true;
 }
@@ -145,25 +140,23 @@ static void conversation_free(conversation *c)
 
 /* Roles are checked before the template runs: what it would say of an unknown one is not a
  * sentence for a client. */
-static bool read_prompt(request *q, const cJSON *body, const request_env *env, json_fault *why,
-                        err *e)
+static bool read_prompt(request *q, const cJSON *body, const request_env *env, fault *why)
 {
     const cJSON *list = json_get(body, "messages");
     conversation c = {0};
     bool good;
+    err e;
 
-    if (!list)
-        return json_refuse(why, "missing_required_parameter", "messages",
-                           "'messages' is required.");
+    if (!list) return fault_refuse(why, ERR_REQUIRED, "messages", "'messages' is required.");
     if (!cJSON_IsArray(list) || !list->child)
-        return json_refuse(why, "invalid_value", "messages",
-                           "'messages' must be an array of at least one message.");
-    good = request_make_room(q, 1, why, e) && read_messages(&c, list, why, e);
+        return fault_refuse(why, ERR_INVALID, "messages",
+                            "'messages' must be an array of at least one message.");
+    good = request_make_room(q, 1, why) && read_messages(&c, list, why);
     if (good) {
         q->n_prompts = 1;
-        *e = template_encode(env->tokens, c.messages, c.n, true, &q->prompts[0].ids,
-                             &q->prompts[0].n);
-        good = *e == ERR_OK;
+        e = template_encode(env->tokens, c.messages, c.n, true, &q->prompts[0].ids,
+                            &q->prompts[0].n);
+        good = e == ERR_OK || fault_fail(why, e);
     }
     conversation_free(&c);
     return good;

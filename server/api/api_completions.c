@@ -12,77 +12,73 @@ enum { DEFAULT_MAX_TOKENS = 16 };
 
 /* --- the prompt --- */
 
-/* The next prompt of q, with room for so many ids. NULL: *e. */
-static request_prompt *add_prompt(request *q, size_t n, err *e)
+/* The next prompt of q, with room for so many ids. NULL: no memory. */
+static request_prompt *add_prompt(request *q, size_t n, fault *why)
 {
     request_prompt *p = &q->prompts[q->n_prompts++];
 
     p->ids = calloc(n + 1, sizeof *p->ids);
-    if (!p->ids) *e = ERR_NOMEM;
+    if (!p->ids) fault_fail(why, ERR_NOMEM);
     return p->ids ? p : NULL;
 }
 
 /* Room for the worst case of the tokenizer is taken first; what is not touched costs nothing.
  */
-static bool read_text(request *q, const char *text, const request_env *env, err *e)
+static bool read_text(request *q, const char *text, const request_env *env, fault *why)
 {
     const bool bos = tokenizer_adds_bos(env->tokens);
     const size_t n = strlen(text);
-    request_prompt *p = add_prompt(q, tokenizer_most_ids(env->tokens, n), e);
+    request_prompt *p = add_prompt(q, tokenizer_most_ids(env->tokens, n), why);
+    err e;
 
     if (!p) return false;
     if (bos) p->ids[0] = tokenizer_bos(env->tokens);
-    *e = tokenizer_encode(env->tokens, text, n, TOKENIZER_PLAIN, p->ids + bos, &p->n);
-    if (*e != ERR_OK) return false;
+    e = tokenizer_encode(env->tokens, text, n, TOKENIZER_PLAIN, p->ids + bos, &p->n);
+    if (e != ERR_OK) return fault_fail(why, e);
     p->n += bos;
     return true;
 }
 
 /* Ids are taken as they are: whoever sends them has placed BOS where it belongs. */
-static bool read_ids(request *q, const cJSON *list, const request_env *env, json_fault *why,
-                     err *e)
+static bool read_ids(request *q, const cJSON *list, const request_env *env, fault *why)
 {
     const int64_t last = (int64_t)tokenizer_size(env->tokens) - 1;
-    request_prompt *p = add_prompt(q, (size_t)cJSON_GetArraySize(list), e);
+    request_prompt *p = add_prompt(q, (size_t)cJSON_GetArraySize(list), why);
     const cJSON *item;
 
     if (!p) return false;
     cJSON_ArrayForEach (item, list) {
         if (!json_is_int(item, 0, last))
-            return json_refuse(why, "invalid_value", "prompt",
-                               "A token id in 'prompt' must be an integer from 0 to %lld.",
-                               (long long)last);
+            return fault_refuse(why, ERR_INVALID, "prompt",
+                                "A token id in 'prompt' must be an integer from 0 to %lld.",
+                                (long long)last);
         p->ids[p->n++] = (int32_t)item->valuedouble;
     }
     return true;
 }
 
 /* A string, or an array of token ids. */
-static bool read_one(request *q, const cJSON *prompt, const request_env *env, json_fault *why,
-                     err *e)
+static bool read_one(request *q, const cJSON *prompt, const request_env *env, fault *why)
 {
-    if (cJSON_IsString(prompt)) return read_text(q, prompt->valuestring, env, e);
-    if (cJSON_IsArray(prompt)) return read_ids(q, prompt, env, why, e);
-    return json_refuse(
-        why, "invalid_value", "prompt",
+    if (cJSON_IsString(prompt)) return read_text(q, prompt->valuestring, env, why);
+    if (cJSON_IsArray(prompt)) return read_ids(q, prompt, env, why);
+    return fault_refuse(
+        why, ERR_INVALID, "prompt",
         "'prompt' must be a string, an array of token ids, or an array of such.");
 }
 
 /* string, [int]: one prompt. [string], [[int]]: one or several. */
-static bool read_prompt(request *q, const cJSON *body, const request_env *env, json_fault *why,
-                        err *e)
+static bool read_prompt(request *q, const cJSON *body, const request_env *env, fault *why)
 {
     const cJSON *prompt = json_get(body, "prompt");
     const cJSON *first = cJSON_IsArray(prompt) ? prompt->child : NULL, *item;
 
-    if (!prompt)
-        return json_refuse(why, "missing_required_parameter", "prompt",
-                           "'prompt' is required.");
+    if (!prompt) return fault_refuse(why, ERR_REQUIRED, "prompt", "'prompt' is required.");
     if (!first || cJSON_IsNumber(first))
-        return request_make_room(q, 1, why, e) && read_one(q, prompt, env, why, e);
-    if (!request_make_room(q, (size_t)cJSON_GetArraySize(prompt), why, e)) return false;
+        return request_make_room(q, 1, why) && read_one(q, prompt, env, why);
+    if (!request_make_room(q, (size_t)cJSON_GetArraySize(prompt), why)) return false;
     cJSON_ArrayForEach (item, prompt)
-        if (!read_one(q, item, env, why, e)) return false;
+        if (!read_one(q, item, env, why)) return false;
     return true;
 }
 

@@ -231,7 +231,7 @@ void api_session_unpin(http_request *r)
 
 /* {"id": NAME}, or nothing: then a name is made. */
 /* Without a body, or without an id in it, the name is one that nobody has. */
-static bool read_fork(visitor *v, json_fault *why)
+static bool read_fork(visitor *v, fault *why)
 {
     size_t n = 0;
     const char *text = http_body(v->http, &n), *name = "";
@@ -240,11 +240,11 @@ static bool read_fork(visitor *v, json_fault *why)
 
     if (n && !json_parse(&body, text, n, why)) return false;
     good = !body || cJSON_IsObject(body) ||
-           json_refuse(why, "invalid_value", NULL, "The body must be a JSON object.");
+           fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     good = good && (!body || json_get_string(body, "id", &name, why));
     if (good && strlen(name) > SESSION_NAME_BYTES)
-        good = json_refuse(why, "invalid_value", "id", "'id' may have %d bytes at most.",
-                           (int)SESSION_NAME_BYTES);
+        good = fault_refuse(why, ERR_INVALID, "id", "'id' may have %d bytes at most.",
+                            (int)SESSION_NAME_BYTES);
     if (good && name[0])
         snprintf(v->name, sizeof v->name, "%s", name);
     else if (good)
@@ -257,13 +257,12 @@ static bool read_fork(visitor *v, json_fault *why)
 static void fork_it(visitor *v, session *of)
 {
     http_request *r = v->http;
-    json_fault why = {0};
+    fault why = {0};
     session *s = NULL;
     err e = ERR_OK;
 
     if (!read_fork(v, &why)) {
-        answer_error(r, why.status, "invalid_request_error", why.code,
-                     why.param[0] ? why.param : NULL, why.message);
+        answer_fault(r, &why);
         free(v);
         return;
     }

@@ -10,15 +10,12 @@
  * ends in admit, refuse or fail, which free c and leave the request its one answer. */
 #include "server/api/completion.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "server/api/delivery.h"
 #include "server/api/doors.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
-#include "server/http/wire_error.h"
 #include "server/sched/job.h"
 
 typedef struct completion {
@@ -30,7 +27,7 @@ typedef struct completion {
     const char *body; /* the HTTP request's */
     size_t body_bytes;
     request request;
-    json_fault why;           /* the worker's: status 0 where the body is fine */
+    fault why;                /* the worker's: e is OK where the body is fine */
     session_history *history; /* of its session's last turn, while it is compared */
 } completion;
 
@@ -43,13 +40,14 @@ static void completion_free(completion *c)
     free(c);
 }
 
-static void refuse(completion *c, int status, const char *code, const char *param,
-                   const char *message)
+/* What the worker found wrong with the body, or admission with its size. */
+static void blame(completion *c)
 {
     http_request *r = c->http;
+    const fault why = c->why;
 
     completion_free(c);
-    answer_error(r, status, "invalid_request_error", code, param, message);
+    answer_fault(r, &why);
 }
 
 static void fail(completion *c, err e)
@@ -88,14 +86,19 @@ static size_t longest_context(const completion *c, err e)
 /* Clients look for words of this sentence. Source: openai-wire, errors. */
 static void refuse_length(completion *c, err e, size_t prompt, size_t max_tokens)
 {
-    char message[384];
+    fault_refuse(
+        &c->why, e, c->kind->prompt_param,
+        "This model's maximum context length is %zu tokens. However, you requested %zu "
+        "tokens (%zu in the messages, %zu in the completion). Please reduce the length "
+        "of the messages or completion.",
+        longest_context(c, e), prompt + max_tokens, prompt, max_tokens);
+    blame(c);
+}
 
-    snprintf(message, sizeof message,
-             "This model's maximum context length is %zu tokens. However, you requested %zu "
-             "tokens (%zu in the messages, %zu in the completion). Please reduce the length "
-             "of the messages or completion.",
-             longest_context(c, e), prompt + max_tokens, prompt, max_tokens);
-    refuse(c, wire_error_for(e).status, wire_error_for(e).code, c->kind->prompt_param, message);
+static void refuse(completion *c, err e, const char *sentence)
+{
+    fault_refuse(&c->why, e, c->kind->prompt_param, "%s", sentence);
+    blame(c);
 }
 
 static void refuse_admission(completion *c, err e, size_t prompt, size_t max_tokens)
@@ -104,11 +107,9 @@ static void refuse_admission(completion *c, err e, size_t prompt, size_t max_tok
     if (e == ERR_TOOLONG || e == ERR_NOROOM)
         refuse_length(c, e, prompt, max_tokens);
     else if (e == ERR_TOOMANY)
-        refuse(c, 400, "invalid_value", c->kind->prompt_param,
-               "The request asks for more answers than this server lets wait.");
+        refuse(c, ERR_INVALID, "The request asks for more answers than this server lets wait.");
     else if (e == ERR_EMPTY)
-        refuse(c, 400, wire_error_for(e).code, c->kind->prompt_param,
-               "The prompt has no tokens.");
+        refuse(c, e, "The prompt has no tokens.");
     else
         fail(c, e);
 }
@@ -133,11 +134,10 @@ static void admit(completion *c)
 static err read_body(job *j)
 {
     completion *c = (completion *)j;
-    err e;
 
     if (atomic_load(&j->cancel)) return ERR_CANCELED;
-    request_read(&c->request, &c->kind->request, &c->env, c->body, c->body_bytes, &c->why, &e);
-    return e;
+    request_read(&c->request, &c->kind->request, &c->env, c->body, c->body_bytes, &c->why);
+    return c->why.e;
 }
 
 static err resume(job *j)
@@ -185,15 +185,12 @@ static void on_read(job *j, err e)
     completion *c = (completion *)j;
 
     if (e == ERR_OK && http_is_gone(c->http)) e = ERR_CANCELED;
-    if (e == ERR_OK && c->why.status) {
-        const json_fault why = c->why;
-
-        refuse(c, why.status, why.code, why.param[0] ? why.param : NULL, why.message);
-    } else if (e != ERR_OK) {
-        fail(c, e);
-    } else {
+    if (e == ERR_OK)
         attach(c);
-    }
+    else if (c->why.sentence[0])
+        blame(c);
+    else
+        fail(c, e);
 }
 
 /* --- the start --- */

@@ -11,25 +11,20 @@
 #include "server/api/resume.h"
 #include "server/random.h"
 
-static const char invalid[] = "invalid_value";
-static const char unsupported[] = "unsupported_parameter";
-
 /* --- model, n, and what is not offered --- */
 
 /* No name means ours: there is only one. */
-static bool read_model(const cJSON *body, const request_env *env, json_fault *why)
+static bool read_model(const cJSON *body, const request_env *env, fault *why)
 {
     const char *name = env->model_name;
 
     if (!json_get_string(body, "model", &name, why)) return false;
     if (strcmp(name, env->model_name) == 0) return true;
-    why->status = 404;
-    return json_refuse(why, "model_not_found", "model", "The model `%.128s` does not exist.",
-                       name);
+    return fault_refuse(why, ERR_NOMODEL, "model", "The model `%.128s` does not exist.", name);
 }
 
 /* n and best_of: none is thrown away. */
-static bool read_counts(request *q, const cJSON *body, json_fault *why)
+static bool read_counts(request *q, const cJSON *body, fault *why)
 {
     int64_t n = 1, best_of;
 
@@ -38,7 +33,7 @@ static bool read_counts(request *q, const cJSON *body, json_fault *why)
     best_of = n;
     if (!json_get_int(body, "best_of", 0, REQUEST_MAX_CHOICES, &best_of, why)) return false;
     if (best_of == n) return true;
-    return json_refuse(why, unsupported, "best_of", "'best_of' must equal 'n'.");
+    return fault_refuse(why, ERR_UNSUPPORTED, "best_of", "'best_of' must equal 'n'.");
 }
 
 /* Is the member there, with a value that asks for something? */
@@ -53,7 +48,7 @@ static bool is_truthy(const cJSON *item)
 
 /* What would change the answer and is not there is refused by name: an answer that ignores it
  * would be wrong in silence. */
-static bool refuse_unsupported(const cJSON *body, json_fault *why)
+static bool refuse_unsupported(const cJSON *body, fault *why)
 {
     static const char *const names[] = {"echo", "suffix", "tools", "functions"};
     const cJSON *format = json_get(body, "response_format");
@@ -61,15 +56,16 @@ static bool refuse_unsupported(const cJSON *body, json_fault *why)
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (is_truthy(json_get(body, names[i])))
-            return json_refuse(why, unsupported, names[i], "'%s' is not supported.", names[i]);
+            return fault_refuse(why, ERR_UNSUPPORTED, names[i], "'%s' is not supported.",
+                                names[i]);
     if (!format) return true;
     if (!cJSON_IsObject(format))
-        return json_refuse(why, invalid, "response_format",
-                           "'response_format' must be an object.");
+        return fault_refuse(why, ERR_INVALID, "response_format",
+                            "'response_format' must be an object.");
     if (!json_get_string(format, "type", &type, why)) return false;
     if (strcmp(type, "text") == 0) return true;
-    return json_refuse(why, unsupported, "response_format",
-                       "Only the response format 'text' is supported.");
+    return fault_refuse(why, ERR_UNSUPPORTED, "response_format",
+                        "Only the response format 'text' is supported.");
 }
 
 /* --- numbers --- */
@@ -80,7 +76,7 @@ typedef double field_NUM;
 typedef int64_t field_INT;
 
 /* Plain numbers are rows of a table: a new one is a line there, and nothing here. */
-static bool read_fields(sample_params *sample, const cJSON *body, json_fault *why)
+static bool read_fields(sample_params *sample, const cJSON *body, fault *why)
 {
     *sample = (sample_params){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
 #define FIELD(kind, name, member, min, max)                                \
@@ -97,7 +93,7 @@ static bool read_fields(sample_params *sample, const cJSON *body, json_fault *wh
 }
 
 /* cJSON keeps doubles, which lose digits beyond 2^53; a seed may have 64 bits. */
-static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, json_fault *why)
+static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, fault *why)
 {
     int64_t given = 0;
 
@@ -108,7 +104,7 @@ static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, json_
 
 /* A default is cut to what a prompt leaves of the context, see request_max_tokens. */
 static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *body,
-                            const request_env *env, json_fault *why)
+                            const request_env *env, fault *why)
 {
     int64_t n = (int64_t)(kind->default_max_tokens ? kind->default_max_tokens
                                                    : env->default_max_tokens);
@@ -125,7 +121,7 @@ static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *b
 /* --- logprobs: a flag and a count for chat, a count alone for completions --- */
 
 /* -1: none; 0: of the sampled token alone. */
-static bool read_chat_logprobs(int *top, const cJSON *body, json_fault *why)
+static bool read_chat_logprobs(int *top, const cJSON *body, fault *why)
 {
     bool wanted = false;
     int64_t n = 0;
@@ -133,14 +129,13 @@ static bool read_chat_logprobs(int *top, const cJSON *body, json_fault *why)
     if (!json_get_bool(body, "logprobs", &wanted, why)) return false;
     if (!json_get_int(body, "top_logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
     if (!wanted && json_get(body, "top_logprobs") && n > 0)
-        return json_refuse(why, invalid, "top_logprobs",
-                           "'top_logprobs' needs 'logprobs' to be true.");
+        return fault_refuse(why, ERR_INVALID, "top_logprobs",
+                            "'top_logprobs' needs 'logprobs' to be true.");
     *top = wanted ? (int)n : -1;
     return true;
 }
 
-static bool read_logprobs(request *q, const request_kind *kind, const cJSON *body,
-                          json_fault *why)
+static bool read_logprobs(request *q, const request_kind *kind, const cJSON *body, fault *why)
 {
     int64_t n = -1;
 
@@ -153,40 +148,39 @@ static bool read_logprobs(request *q, const request_kind *kind, const cJSON *bod
 /* --- lists --- */
 
 /* An empty stop string stops nothing: clients send it for an empty form field. */
-static bool add_stop(generation_in *in, const char *stop, err *e)
+static bool add_stop(generation_in *in, const char *stop, fault *why)
 {
     if (!stop[0]) return true;
     in->stop[in->n_stop] = strdup(stop);
     if (!in->stop[in->n_stop]) {
-        *e = ERR_NOMEM;
-        return false;
+        return fault_fail(why, ERR_NOMEM);
     }
     in->n_stop++;
     return true;
 }
 
-static bool read_stop(generation_in *in, const cJSON *body, json_fault *why, err *e)
+static bool read_stop(generation_in *in, const cJSON *body, fault *why)
 {
     const cJSON *stop = json_get(body, "stop"), *item;
     size_t n = 0;
 
     if (!stop) return true;
-    if (cJSON_IsString(stop)) return add_stop(in, stop->valuestring, e);
+    if (cJSON_IsString(stop)) return add_stop(in, stop->valuestring, why);
     if (!cJSON_IsArray(stop))
-        return json_refuse(why, invalid, "stop", "'stop' must be a string or an array.");
+        return fault_refuse(why, ERR_INVALID, "stop", "'stop' must be a string or an array.");
     cJSON_ArrayForEach (item, stop) {
         if (!cJSON_IsString(item))
-            return json_refuse(why, invalid, "stop", "'stop' must hold strings only.");
+            return fault_refuse(why, ERR_INVALID, "stop", "'stop' must hold strings only.");
         if (++n > GENERATION_MAX_STOPS)
-            return json_refuse(why, invalid, "stop", "'stop' may hold %d strings at most.",
-                               (int)GENERATION_MAX_STOPS);
-        if (!add_stop(in, item->valuestring, e)) return false;
+            return fault_refuse(why, ERR_INVALID, "stop", "'stop' may hold %d strings at most.",
+                                (int)GENERATION_MAX_STOPS);
+        if (!add_stop(in, item->valuestring, why)) return false;
     }
     return true;
 }
 
 /* Keys of a JSON object are texts; the ids in them are ours to check. */
-static bool read_bias_row(sample_bias *row, const cJSON *item, size_t V, json_fault *why)
+static bool read_bias_row(sample_bias *row, const cJSON *item, size_t V, fault *why)
 {
     char *end;
     long id;
@@ -194,27 +188,26 @@ static bool read_bias_row(sample_bias *row, const cJSON *item, size_t V, json_fa
     errno = 0;
     id = strtol(item->string, &end, 10);
     if (errno || end == item->string || *end || id < 0 || (size_t)id >= V)
-        return json_refuse(why, invalid, "logit_bias",
-                           "A key of 'logit_bias' must be a token id from 0 to %zu.", V - 1);
+        return fault_refuse(why, ERR_INVALID, "logit_bias",
+                            "A key of 'logit_bias' must be a token id from 0 to %zu.", V - 1);
     if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) <= 100))
-        return json_refuse(why, invalid, "logit_bias",
-                           "A value of 'logit_bias' must be a number from -100 to 100.");
+        return fault_refuse(why, ERR_INVALID, "logit_bias",
+                            "A value of 'logit_bias' must be a number from -100 to 100.");
     *row = (sample_bias){.id = (int32_t)id, .add = (float)item->valuedouble};
     return true;
 }
 
-static bool read_bias(generation_in *in, const cJSON *body, size_t V, json_fault *why, err *e)
+static bool read_bias(generation_in *in, const cJSON *body, size_t V, fault *why)
 {
     const cJSON *map = json_get(body, "logit_bias"), *item;
 
     if (!map) return true;
     if (!cJSON_IsObject(map))
-        return json_refuse(why, invalid, "logit_bias", "'logit_bias' must be an object.");
+        return fault_refuse(why, ERR_INVALID, "logit_bias", "'logit_bias' must be an object.");
     if (!map->child) return true;
     in->bias = calloc((size_t)cJSON_GetArraySize(map), sizeof *in->bias);
     if (!in->bias) {
-        *e = ERR_NOMEM;
-        return false;
+        return fault_fail(why, ERR_NOMEM);
     }
     cJSON_ArrayForEach (item, map) {
         if (!read_bias_row(&in->bias[in->sample.n_bias], item, V, why)) return false;
@@ -227,7 +220,7 @@ static bool read_bias(generation_in *in, const cJSON *body, size_t V, json_fault
 /* --- whose it is, and how urgent --- */
 
 /* Any int: it is compared with the tenant's own only (queue.h). */
-static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
+static bool read_priority(generation_in *in, const cJSON *body, fault *why)
 {
     int64_t priority = 0;
 
@@ -237,14 +230,14 @@ static bool read_priority(generation_in *in, const cJSON *body, json_fault *why)
 }
 
 /* A salt is hashed at once and never kept. */
-static bool read_tenant(request *q, const cJSON *body, const request_env *env, json_fault *why)
+static bool read_tenant(request *q, const cJSON *body, const request_env *env, fault *why)
 {
     const char *salt = "";
 
     if (!json_get_string(body, "cache_salt", &salt, why)) return false;
     if (strlen(salt) > TENANT_SALT_BYTES)
-        return json_refuse(why, invalid, "cache_salt",
-                           "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
+        return fault_refuse(why, ERR_INVALID, "cache_salt",
+                            "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
     q->who = tenant_make(env->tenant, salt, env->share_prefixes);
     q->in.tenant = q->who.id;
     memcpy(q->in.scope, q->who.scope, sizeof q->in.scope);
@@ -253,7 +246,7 @@ static bool read_tenant(request *q, const cJSON *body, const request_env *env, j
 
 /* The body's word counts more than the header's, and prompt_cache_key is but a hint: one that
  * is too long to be a name is none. */
-static bool read_session(request *q, const cJSON *body, const request_env *env, json_fault *why)
+static bool read_session(request *q, const cJSON *body, const request_env *env, fault *why)
 {
     const char *name = "", *hint = "", *param = "session_id";
 
@@ -265,8 +258,8 @@ static bool read_session(request *q, const cJSON *body, const request_env *env, 
     }
     if (!name[0] && strlen(hint) <= SESSION_NAME_BYTES) name = hint;
     if (strlen(name) > SESSION_NAME_BYTES)
-        return json_refuse(why, invalid, param, "'%s' may have %d bytes at most.", param,
-                           (int)SESSION_NAME_BYTES);
+        return fault_refuse(why, ERR_INVALID, param, "'%s' may have %d bytes at most.", param,
+                            (int)SESSION_NAME_BYTES);
     snprintf(q->session, sizeof q->session, "%s", name);
     return true;
 }
@@ -274,68 +267,67 @@ static bool read_session(request *q, const cJSON *body, const request_env *env, 
 /* --- stream --- */
 
 /* include_usage without a stream is no error: libraries send it with every request. */
-static bool read_stream(request *q, const cJSON *body, json_fault *why)
+static bool read_stream(request *q, const cJSON *body, fault *why)
 {
     const cJSON *options = json_get(body, "stream_options");
 
     if (!json_get_bool(body, "stream", &q->stream, why)) return false;
     if (!options) return true;
     if (!cJSON_IsObject(options))
-        return json_refuse(why, invalid, "stream_options",
-                           "'stream_options' must be an object.");
+        return fault_refuse(why, ERR_INVALID, "stream_options",
+                            "'stream_options' must be an object.");
     if (!json_get_bool(options, "include_usage", &q->include_usage, why)) return false;
     if (!q->stream) q->include_usage = false;
     return true;
 }
 
 /* Before the prompts are tokenized: refusing is cheap, 128 tokenized prompts are not. */
-bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e)
+bool request_make_room(request *q, size_t n_prompts, fault *why)
 {
     if (n_prompts > REQUEST_MAX_CHOICES / q->n)
-        return json_refuse(why, invalid, "prompt",
-                           "A request may ask for %d answers at most; this one asks for %zu to "
-                           "each of %zu prompts.",
-                           (int)REQUEST_MAX_CHOICES, q->n, n_prompts);
+        return fault_refuse(
+            why, ERR_INVALID, "prompt",
+            "A request may ask for %d answers at most; this one asks for %zu to "
+            "each of %zu prompts.",
+            (int)REQUEST_MAX_CHOICES, q->n, n_prompts);
     q->prompts = calloc(n_prompts, sizeof *q->prompts);
-    if (!q->prompts) *e = ERR_NOMEM;
-    return q->prompts != NULL;
+    return q->prompts ? true : fault_fail(why, ERR_NOMEM);
 }
 
 /* The prompt last: it costs most, and whatever else is wrong is said first. */
 static bool read_body(request *q, const request_kind *kind, const request_env *env,
-                      const cJSON *body, const char *text, json_fault *why, err *e)
+                      const cJSON *body, const char *text, fault *why)
 {
     const size_t V = tokenizer_size(env->tokens);
 
     if (!cJSON_IsObject(body))
-        return json_refuse(why, invalid, NULL, "The body must be a JSON object.");
+        return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     if (!read_model(body, env, why) || !read_counts(q, body, why) ||
         !refuse_unsupported(body, why) || !read_fields(&q->in.sample, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
-        !read_stop(&q->in, body, why, e) || !read_bias(&q->in, body, V, why, e) ||
+        !read_stop(&q->in, body, why) || !read_bias(&q->in, body, V, why) ||
         !read_stream(q, body, why) || !read_tenant(q, body, env, why) ||
         !read_session(q, body, env, why) || !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
-        !kind->read_prompt(q, body, env, why, e))
+        !kind->read_prompt(q, body, env, why))
         return false;
     return true;
 }
 
 bool request_read(request *q, const request_kind *kind, const request_env *env,
-                  const char *text, size_t n, json_fault *why, err *e)
+                  const char *text, size_t n, fault *why)
 {
     cJSON *body;
     bool good;
 
     *q = (request){.in.top = -1};
-    *why = (json_fault){0};
-    *e = ERR_OK;
+    *why = (fault){0};
     if (!json_parse(&body, text, n, why)) return false;
-    good = read_body(q, kind, env, body, text, why, e);
+    good = read_body(q, kind, env, body, text, why);
     cJSON_Delete(body);
-    assert(good || *e != ERR_OK || why->status);
+    assert(good == (why->e == ERR_OK));
     return good;
 }
 

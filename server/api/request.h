@@ -46,25 +46,24 @@ typedef struct request {
     char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
 } request;
 
-/* How an endpoint reads its own part. false with the sentence in why, or with *e set. */
+/* How an endpoint reads its own part. false: why says it. */
 typedef struct request_kind {
     bool chat;                 /* logprobs is a flag, max_completion_tokens is preferred */
     size_t default_max_tokens; /* 0: request_env's */
     /* prompts from the document. */
-    bool (*read_prompt)(request *q, const cJSON *body, const request_env *env, json_fault *why,
-                        err *e);
+    bool (*read_prompt)(request *q, const cJSON *body, const request_env *env, fault *why);
 } request_kind;
 
 /* Read the n bytes at text (text[n] == 0) into q. Returns false where it is no valid
- * request: *e says NOMEM or what the tokenizer said, or is OK and why has the sentence. The
+ * request: why says which member is wrong, or has e alone (NOMEM, or the tokenizer's). The
  * caller frees q in any case. */
 bool request_read(request *q, const request_kind *kind, const request_env *env,
-                  const char *text, size_t n, json_fault *why, err *e);
+                  const char *text, size_t n, fault *why);
 void request_free(request *q);
 
 /* For read_prompt: room for so many prompts, the caller counts those it has filled. False: they
- * ask for too many answers, or *e. */
-bool request_make_room(request *q, size_t n_prompts, json_fault *why, err *e);
+ * ask for too many answers, or NOMEM. */
+bool request_make_room(request *q, size_t n_prompts, fault *why);
 
 /* Tokens that an answer to this prompt may have. */
 size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p);

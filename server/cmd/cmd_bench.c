@@ -139,7 +139,7 @@ static err open_plans(session *s)
     const plan_predictor form = plan_default_predictor(s->runtime.weights->D);
 
     for (size_t i = 0; i < s->report.n; i++) {
-        fault why = {{0}};
+        fault why = {0};
         const err e = plan_maker_open(&s->runtime, s->report.subjects[i].name, form,
                                       &s->report.subjects[i].plan, &why);
 

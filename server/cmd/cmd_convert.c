@@ -77,7 +77,7 @@ static int run(config *c)
     const uint64_t start = clock_ns();
     const convert_wish w = read_wish(c);
     convert_made made;
-    json_fault why = {0};
+    fault why = {0};
     double seconds;
 
     if (!w.folder) { /* --help shows DIR, but the table of options has no row that must be given
@@ -86,7 +86,7 @@ static int run(config *c)
         return 2;
     }
     if (!convert_run(&w, &made, &why)) {
-        fprintf(stderr, "xquantd: %s: %s\n", w.folder, why.message);
+        fprintf(stderr, "xquantd: %s: %s\n", w.folder, why.sentence);
         return 1;
     }
     seconds = clock_seconds_between(start, clock_ns());

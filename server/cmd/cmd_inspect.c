@@ -238,7 +238,7 @@ static err inspect(const char *path, bool json, fault *why)
 static int run(config *c)
 {
     char path[COMMAND_PATH], what[COMMAND_PATH];
-    fault why = {""};
+    fault why = {0};
     err e = command_locate_model(c, path, sizeof path, what, sizeof what);
 
     if (e != ERR_OK) {

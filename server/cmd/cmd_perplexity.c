@@ -200,7 +200,7 @@ static err check_tuning(session *s)
 static err open_plans(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
-        fault why = {{0}};
+        fault why = {0};
         const err e = plan_maker_open(&s->runtime, s->modes[i].name, s->predictor, &s->plans[i],
                                       &why);
 

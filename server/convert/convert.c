@@ -65,7 +65,7 @@ typedef struct part {
 typedef struct conversion {
     const convert_wish *wish;
     convert_made *made;
-    json_fault *why;
+    fault *why;
     hf_folder folder;
     hf_config config;
     size_t size[SIZES];
@@ -79,7 +79,7 @@ typedef struct conversion {
 
 static bool no_memory(conversion *c)
 {
-    return json_refuse(c->why, NULL, NULL, "out of memory");
+    return fault_refuse(c->why, ERR_JSON, NULL, "out of memory");
 }
 
 /* --- what there is to do --- */
@@ -117,9 +117,9 @@ static bool read_dtype(conversion *c, part *p)
         p->from.type = types[i];
         if (strcmp(gguf_type_name(types[i], NULL, NULL), p->source->dtype) == 0) return true;
     }
-    return json_refuse(c->why, NULL, NULL,
-                       "tensor %s: %s is not supported (F32, F16, BF16 are)", p->source->name,
-                       p->source->dtype);
+    return fault_refuse(c->why, ERR_JSON, NULL,
+                        "tensor %s: %s is not supported (F32, F16, BF16 are)", p->source->name,
+                        p->source->dtype);
 }
 
 static bool check_shape(conversion *c, const safetensor *t, size_t rows, size_t cols)
@@ -135,8 +135,8 @@ static bool check_shape(conversion *c, const safetensor *t, size_t rows, size_t 
         snprintf(wanted, sizeof wanted, "%zu", rows);
     else
         snprintf(wanted, sizeof wanted, "%zu, %zu", rows, cols);
-    return json_refuse(c->why, NULL, NULL, "tensor %s: its shape is [%s], not [%s]", t->name,
-                       is, wanted);
+    return fault_refuse(c->why, ERR_JSON, NULL, "tensor %s: its shape is [%s], not [%s]",
+                        t->name, is, wanted);
 }
 
 /* The wished type, or the next whose blocks the rows fill. The output matrix beside Q4_K is
@@ -213,13 +213,13 @@ static bool find_part(conversion *c, const tensor_row *row, size_t layer)
     if (row->done & MAYBE) { /* the output: the embedding's twin where they are tied */
         if (c->config.tied) return true;
         if (!t)
-            return json_refuse(c->why, NULL, NULL,
-                               "tensor %s is missing, and tie_word_embeddings is not set",
-                               name);
+            return fault_refuse(c->why, ERR_JSON, NULL,
+                                "tensor %s is missing, and tie_word_embeddings is not set",
+                                name);
     }
     if (!t)
-        return json_refuse(c->why, NULL, NULL, "tensor %s is missing (%s)", name,
-                           c->config.class_name);
+        return fault_refuse(c->why, ERR_JSON, NULL, "tensor %s is missing (%s)", name,
+                            c->config.class_name);
     return add_part(c, row, t, layer);
 }
 
@@ -267,8 +267,8 @@ static bool check_unused(conversion *c)
 
             while (i < c->n && c->list[i].source != it) i++;
             if (i == c->n && !is_needless(c, it->name))
-                return json_refuse(c->why, NULL, NULL, "tensor %s is not one of %s", it->name,
-                                   c->config.class_name);
+                return fault_refuse(c->why, ERR_JSON, NULL, "tensor %s is not one of %s",
+                                    it->name, c->config.class_name);
         }
     return true;
 }
@@ -342,15 +342,15 @@ static bool run_batch(conversion *c, batch *b)
 
     c->team->run(c->team, convert_rows, b, (int)((b->rows + TASK_ROWS - 1) / TASK_ROWS));
     if (b->trouble == NOT_FINITE)
-        return json_refuse(c->why, NULL, NULL, "tensor %s: it has values that are no numbers",
-                           name);
+        return fault_refuse(c->why, ERR_JSON, NULL,
+                            "tensor %s: it has values that are no numbers", name);
     if (b->trouble == NOT_HALF)
-        return json_refuse(c->why, NULL, NULL,
-                           "tensor %s: it has values that F16 does not reach; use --type BF16",
-                           name);
-    if (was_interrupted(c)) return json_refuse(c->why, NULL, NULL, "interrupted");
+        return fault_refuse(c->why, ERR_JSON, NULL,
+                            "tensor %s: it has values that F16 does not reach; use --type BF16",
+                            name);
+    if (was_interrupted(c)) return fault_refuse(c->why, ERR_JSON, NULL, "interrupted");
     if (gguf_writer_put(c->writer, b->out, b->rows * b->row_bytes) != ERR_OK)
-        return json_refuse(c->why, NULL, NULL, "%s: %s", c->made->path, strerror(errno));
+        return fault_refuse(c->why, ERR_JSON, NULL, "%s: %s", c->made->path, strerror(errno));
     return true;
 }
 
@@ -400,7 +400,7 @@ static bool refuse_system(conversion *c, err e)
     if (e == ERR_OK) return true;
     return e == ERR_NOMEM
                ? no_memory(c)
-               : json_refuse(c->why, NULL, NULL, "%s: %s", c->made->path, strerror(errno));
+               : fault_refuse(c->why, ERR_JSON, NULL, "%s: %s", c->made->path, strerror(errno));
 }
 
 static bool write_file(conversion *c)
@@ -446,7 +446,7 @@ static bool convert(conversion *c)
     return write_file(c);
 }
 
-bool convert_run(const convert_wish *w, convert_made *made, json_fault *why)
+bool convert_run(const convert_wish *w, convert_made *made, fault *why)
 {
     /* threads inherit the mask, so no thread of the team is interrupted either */
     conversion c = {.wish = w, .made = made, .why = why};

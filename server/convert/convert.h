@@ -34,6 +34,6 @@ typedef struct convert_made {
 /* Read, convert, write; a bar on stderr meanwhile. SIGINT and SIGTERM end it: no file is left.
  * False: a sentence, which begins with the file at fault. Main thread; it blocks these two
  * signals while it runs. */
-bool convert_run(const convert_wish *w, convert_made *made, json_fault *why);
+bool convert_run(const convert_wish *w, convert_made *made, fault *why);
 
 #endif

@@ -52,23 +52,23 @@ static const key_row keys[] = {
 
 /* --- the architecture --- */
 
-static const class_row *find_class(const hf_folder *f, json_fault *why)
+static const class_row *find_class(const hf_folder *f, fault *why)
 {
     const cJSON *list = json_get(f->config, "architectures");
     const cJSON *name = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, 0) : NULL;
 
     if (!cJSON_IsString(name)) {
-        json_refuse(why, NULL, NULL, "it names no architecture");
+        fault_refuse(why, ERR_JSON, NULL, "it names no architecture");
         return NULL;
     }
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (strcmp(classes[i].name, name->valuestring) == 0) return &classes[i];
-    json_refuse(why, NULL, NULL, "architecture %s is not supported", name->valuestring);
+    fault_refuse(why, ERR_JSON, NULL, "architecture %s is not supported", name->valuestring);
     return NULL;
 }
 
 /* What would change the numbers, and no key says. */
-static bool check_ways(const hf_folder *f, const arch_row *a, json_fault *why)
+static bool check_ways(const hf_folder *f, const arch_row *a, fault *why)
 {
     static const char *const names[] = {"hidden_activation", "hidden_act"};
     const char *act = NULL;
@@ -76,11 +76,11 @@ static bool check_ways(const hf_folder *f, const arch_row *a, json_fault *why)
     for (size_t i = 0; i < 2 && !act; i++)
         if (!json_get_string(f->config, names[i], &act, why)) return false;
     if (act && strcmp(act, a->activation) != 0)
-        return json_refuse(why, NULL, NULL, "activation %s is not supported (%s is)", act,
-                           a->activation);
+        return fault_refuse(why, ERR_JSON, NULL, "activation %s is not supported (%s is)", act,
+                            a->activation);
     if (json_get(f->config, "quantization_config"))
-        return json_refuse(why, NULL, NULL,
-                           "the weights are quantized already; only float ones are read");
+        return fault_refuse(why, ERR_JSON, NULL,
+                            "the weights are quantized already; only float ones are read");
     return true;
 }
 
@@ -89,35 +89,35 @@ static bool check_ways(const hf_folder *f, const arch_row *a, json_fault *why)
 /* At least 1 and no larger than any real model, so that products of two sizes cannot overflow.
  */
 static bool read_size(const hf_folder *f, const char *name, size_t otherwise, size_t *out,
-                      json_fault *why)
+                      fault *why)
 {
     int64_t value = (int64_t)otherwise;
 
     if (!json_get_int(f->config, name, 1, LARGEST, &value, why)) return false;
-    if (value == 0) return json_refuse(why, NULL, NULL, "%s is missing", name);
+    if (value == 0) return fault_refuse(why, ERR_JSON, NULL, "%s is missing", name);
     *out = (size_t)value;
     return true;
 }
 
 /* A file without num_key_value_heads is older than grouped heads: each has its own. */
-static bool read_heads(hf_config *c, const hf_folder *f, json_fault *why)
+static bool read_heads(hf_config *c, const hf_folder *f, fault *why)
 {
     if (!read_size(f, "num_attention_heads", 0, &c->H, why) ||
         !read_size(f, "num_key_value_heads", c->H, &c->G, why) ||
         !read_size(f, "head_dim", c->D % c->H ? 0 : c->D / c->H, &c->C, why))
         return false;
     if (c->H % c->G)
-        return json_refuse(why, NULL, NULL, "%zu heads cannot share %zu keys and values", c->H,
-                           c->G);
+        return fault_refuse(why, ERR_JSON, NULL, "%zu heads cannot share %zu keys and values",
+                            c->H, c->G);
     if (c->C % 2 || c->C / 2 > HF_ROPE_MAX)
-        return json_refuse(why, NULL, NULL, "head_dim %zu is not supported", c->C);
+        return fault_refuse(why, ERR_JSON, NULL, "head_dim %zu is not supported", c->C);
     c->E = c->G * c->C;
     return true;
 }
 
 /* What has no key because loaders derive it from the sizes: the softmax's scale, and which
  * layers of gemma3 look back only so far. */
-static bool check_gemma(const hf_config *c, const hf_folder *f, json_fault *why)
+static bool check_gemma(const hf_config *c, const hf_folder *f, fault *why)
 {
     double scale = (double)c->C;
     int64_t pattern = 6;
@@ -128,15 +128,16 @@ static bool check_gemma(const hf_config *c, const hf_folder *f, json_fault *why)
         return false;
     /* the two that loaders know: by the head, and gemma2-27b's by the model */
     if (scale != (double)c->C && scale != (double)c->D / (double)c->H)
-        return json_refuse(why, NULL, NULL, "query_pre_attn_scalar %g is not supported", scale);
+        return fault_refuse(why, ERR_JSON, NULL, "query_pre_attn_scalar %g is not supported",
+                            scale);
     if (pattern != 6)
-        return json_refuse(why, NULL, NULL, "sliding_window_pattern %lld is not supported",
-                           (long long)pattern);
+        return fault_refuse(why, ERR_JSON, NULL, "sliding_window_pattern %lld is not supported",
+                            (long long)pattern);
     return true;
 }
 
 /* Sliding windows that the architecture's keys cannot say. */
-static bool read_window(hf_config *c, const hf_folder *f, json_fault *why)
+static bool read_window(hf_config *c, const hf_folder *f, fault *why)
 {
     bool used = c->bit & HF_LLAMA;
     int64_t window = 0, context = 0;
@@ -150,7 +151,7 @@ static bool read_window(hf_config *c, const hf_folder *f, json_fault *why)
     return true;
 }
 
-static bool read_sizes(hf_config *c, const hf_folder *f, json_fault *why)
+static bool read_sizes(hf_config *c, const hf_folder *f, fault *why)
 {
     return read_size(f, "hidden_size", 0, &c->D, why) &&
            read_size(f, "num_hidden_layers", 0, &c->L, why) &&
@@ -162,17 +163,16 @@ static bool read_sizes(hf_config *c, const hf_folder *f, json_fault *why)
 
 /* --- rotary positions --- */
 
-static bool read_factors(const cJSON *rope, const char *name, size_t n, float *out,
-                         json_fault *why)
+static bool read_factors(const cJSON *rope, const char *name, size_t n, float *out, fault *why)
 {
     const cJSON *list = json_get(rope, name), *item;
     size_t i = 0;
 
     if (!cJSON_IsArray(list) || (size_t)cJSON_GetArraySize(list) != n)
-        return json_refuse(why, NULL, NULL, "%s must be %zu numbers", name, n);
+        return fault_refuse(why, ERR_JSON, NULL, "%s must be %zu numbers", name, n);
     cJSON_ArrayForEach (item, list) {
         if (!cJSON_IsNumber(item) || !(item->valuedouble > 0))
-            return json_refuse(why, NULL, NULL, "%s must be %zu numbers above 0", name, n);
+            return fault_refuse(why, ERR_JSON, NULL, "%s must be %zu numbers above 0", name, n);
         out[i++] = (float)item->valuedouble;
     }
     return true;
@@ -180,7 +180,7 @@ static bool read_factors(const cJSON *rope, const char *name, size_t n, float *o
 
 /* Wavelengths beyond the trained context are stretched by `factor`, those far below it are
  * not, and between them a straight line leads over (Llama 3.1). */
-static bool read_llama3(hf_rope *r, const cJSON *rope, json_fault *why)
+static bool read_llama3(hf_rope *r, const cJSON *rope, fault *why)
 {
     double factor = 8, low = 1, high = 4, context = 8192;
 
@@ -190,7 +190,8 @@ static bool read_llama3(hf_rope *r, const cJSON *rope, json_fault *why)
         !json_get_number(rope, "original_max_position_embeddings", 1, 1e9, &context, why))
         return false;
     if (!(high > low))
-        return json_refuse(why, NULL, NULL, "high_freq_factor is not above low_freq_factor");
+        return fault_refuse(why, ERR_JSON, NULL,
+                            "high_freq_factor is not above low_freq_factor");
     for (size_t i = 0; i < r->pairs; i++) {
         const double wave = 2 * M_PI * pow(r->base, (double)i / (double)r->pairs);
         const double turns = context / wave;
@@ -204,7 +205,7 @@ static bool read_llama3(hf_rope *r, const cJSON *rope, json_fault *why)
 
 /* phi3: divisors are given outright, one list within the original context and one beyond it;
  * the softmax is sharpened by what its paper derives from the stretch. */
-static bool read_longrope(hf_rope *r, const cJSON *rope, double context, json_fault *why)
+static bool read_longrope(hf_rope *r, const cJSON *rope, double context, fault *why)
 {
     const double original = r->original_context;
     const double stretch = context / original;
@@ -219,17 +220,18 @@ static bool read_longrope(hf_rope *r, const cJSON *rope, double context, json_fa
 
 /* linear and yarn, whose other numbers loaders have as constants. */
 static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, double context,
-                         json_fault *why)
+                         fault *why)
 {
     int64_t original = (int64_t)context;
 
     r->scaling = scaling;
     if (!json_get_number(rope, "factor", 1e-6, 1e6, &r->factor, why)) return false;
-    if (!(r->factor > 0)) return json_refuse(why, NULL, NULL, "rope_scaling has no factor");
+    if (!(r->factor > 0))
+        return fault_refuse(why, ERR_JSON, NULL, "rope_scaling has no factor");
     if (strcmp(scaling, "linear") == 0) return true;
     if (json_get(rope, "attention_factor") || json_get(rope, "beta_fast"))
-        return json_refuse(why, NULL, NULL,
-                           "yarn with attention_factor or beta_fast is not supported");
+        return fault_refuse(why, ERR_JSON, NULL,
+                            "yarn with attention_factor or beta_fast is not supported");
     original = (int64_t)(context / r->factor);
     if (!json_get_int(rope, "original_max_position_embeddings", 1, LARGEST, &original, why))
         return false;
@@ -237,7 +239,7 @@ static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, dou
     return true;
 }
 
-static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, json_fault *why)
+static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, fault *why)
 {
     const char *type = "default";
     size_t context = 0, original = 0;
@@ -258,12 +260,12 @@ static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, js
         return read_llama3(&c->rope, rope, why);
     if ((strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0) && (c->bit & HF_PHI3))
         return read_longrope(&c->rope, rope, (double)context, why);
-    return json_refuse(why, NULL, NULL, "rotary scaling '%s' is not supported for %s", type,
-                       c->class_name);
+    return fault_refuse(why, ERR_JSON, NULL, "rotary scaling '%s' is not supported for %s",
+                        type, c->class_name);
 }
 
 /* Newer files have all of it in rope_parameters, gemma's once for each kind of layer. */
-static bool read_rope(hf_config *c, const hf_folder *f, double theta, json_fault *why)
+static bool read_rope(hf_config *c, const hf_folder *f, double theta, fault *why)
 {
     const cJSON *all = json_get(f->config, "rope_parameters"), *rope, *local;
     double share = 1;
@@ -283,7 +285,8 @@ static bool read_rope(hf_config *c, const hf_folder *f, double theta, json_fault
         !json_get_number(local, "rope_theta", 1, 1e12, &c->rope.local_base, why))
         return false;
     c->rope.pairs = (size_t)(share * (double)c->C) / 2;
-    if (c->rope.pairs == 0) return json_refuse(why, NULL, NULL, "no part of a head rotates");
+    if (c->rope.pairs == 0)
+        return fault_refuse(why, ERR_JSON, NULL, "no part of a head rotates");
     return read_scaling(c, f, rope, why);
 }
 
@@ -291,14 +294,14 @@ static bool read_rope(hf_config *c, const hf_folder *f, double theta, json_fault
 
 /* The number of a row; *present false where there is none and need not be. */
 static bool read_key(const key_row *k, const hf_folder *f, double *value, bool *present,
-                     json_fault *why)
+                     fault *why)
 {
     int64_t count = 0;
 
     *present = json_get(f->config, k->name) || k->otherwise >= 0;
     *value = k->otherwise;
     if (!*present && k->otherwise == MUST)
-        return json_refuse(why, NULL, NULL, "%s is missing", k->name);
+        return fault_refuse(why, ERR_JSON, NULL, "%s is missing", k->name);
     if (!json_get(f->config, k->name)) return true;
     if (k->kind == REAL) return json_get_number(f->config, k->name, 0, 1e12, value, why);
     if (!json_get_int(f->config, k->name, 0, INT32_MAX, &count, why)) return false;
@@ -307,7 +310,7 @@ static bool read_key(const key_row *k, const hf_folder *f, double *value, bool *
 }
 
 /* All of them before anything is written, so that hf_config_write cannot fail. */
-static bool check_keys(const hf_config *c, const hf_folder *f, json_fault *why)
+static bool check_keys(const hf_config *c, const hf_folder *f, fault *why)
 {
     double value;
     bool present;
@@ -318,7 +321,7 @@ static bool check_keys(const hf_config *c, const hf_folder *f, json_fault *why)
     return true;
 }
 
-bool hf_config_read(hf_config *c, const hf_folder *f, json_fault *why)
+bool hf_config_read(hf_config *c, const hf_folder *f, fault *why)
 {
     const class_row *named = find_class(f, why);
     const arch_row *a = named ? &archs[named->arch] : NULL;
@@ -374,7 +377,7 @@ static void write_rope(const hf_config *c, gguf_writer *w)
 /* Called after hf_config_read has found nothing to refuse, on the same folder. */
 void hf_config_write(const hf_config *c, const hf_folder *f, gguf_writer *w)
 {
-    json_fault none = {0};
+    fault none = {0};
     double value = 0;
     bool present = false;
 

@@ -49,7 +49,7 @@ typedef struct hf_config {
 } hf_config;
 
 /* Read and check f->config. False: a sentence that begins with the file's name. */
-bool hf_config_read(hf_config *c, const hf_folder *f, json_fault *why);
+bool hf_config_read(hf_config *c, const hf_folder *f, fault *why);
 
 /* The keys "general.architecture" and "<architecture>.*". */
 void hf_config_write(const hf_config *c, const hf_folder *f, gguf_writer *w);

@@ -19,17 +19,17 @@ static const char single[] = "model.safetensors";
 static const char many[] = "model.safetensors.index.json";
 
 /* Whoever reads a member does not know the file; the caller who does puts its name in front. */
-bool hf_folder_blame(json_fault *why, const char *file)
+bool hf_folder_blame(fault *why, const char *file)
 {
-    char said[sizeof why->message];
+    char said[sizeof why->sentence];
 
-    memcpy(said, why->message, sizeof said);
-    return json_refuse(why, NULL, NULL, "%s: %s", file, said);
+    memcpy(said, why->sentence, sizeof said);
+    return fault_refuse(why, ERR_JSON, NULL, "%s: %s", file, said);
 }
 
-static bool no_memory(json_fault *why)
+static bool no_memory(fault *why)
 {
-    return json_refuse(why, NULL, NULL, "out of memory");
+    return fault_refuse(why, ERR_JSON, NULL, "out of memory");
 }
 
 /* FOLDER/file; the caller frees. NULL: out of memory. Paths of our own making, without "..". */
@@ -41,8 +41,7 @@ static char *join(const hf_folder *f, const char *file)
 }
 
 /* A file's text; *text stays NULL where there is none, which is an error if it must be. */
-static bool read_text(const hf_folder *f, const char *file, bool must, char **text,
-                      json_fault *why)
+static bool read_text(const hf_folder *f, const char *file, bool must, char **text, fault *why)
 {
     char *path = join(f, file);
     size_t n = 0;
@@ -55,15 +54,14 @@ static bool read_text(const hf_folder *f, const char *file, bool must, char **te
     if (*text) {
         free(*text);
         *text = NULL;
-        return json_refuse(why, NULL, NULL, "%s: contains a NUL byte", file);
+        return fault_refuse(why, ERR_JSON, NULL, "%s: contains a NUL byte", file);
     }
     if (!must && errno == ENOENT) return true;
-    return json_refuse(why, NULL, NULL, "%s: %s", file,
-                       errno ? strerror(errno) : "out of memory");
+    return fault_refuse(why, ERR_JSON, NULL, "%s: %s", file,
+                        errno ? strerror(errno) : "out of memory");
 }
 
-static bool read_json(const hf_folder *f, const char *file, bool must, cJSON **out,
-                      json_fault *why)
+static bool read_json(const hf_folder *f, const char *file, bool must, cJSON **out, fault *why)
 {
     char *text = NULL;
     bool read = read_text(f, file, must, &text, why);
@@ -72,14 +70,14 @@ static bool read_json(const hf_folder *f, const char *file, bool must, cJSON **o
         read = json_parse_file(out, text, strlen(text), "it", why) ||
                hf_folder_blame(why, file);
         if (read && !cJSON_IsObject(*out))
-            read = json_refuse(why, NULL, NULL, "%s: is no JSON object", file);
+            read = fault_refuse(why, ERR_JSON, NULL, "%s: is no JSON object", file);
     }
     free(text);
     return read;
 }
 
 /* The template has had three places; tokenizer_config.json is the oldest of them. */
-static bool read_template(hf_folder *f, json_fault *why)
+static bool read_template(hf_folder *f, fault *why)
 {
     cJSON *file = NULL;
     char *text = NULL;
@@ -99,7 +97,7 @@ static bool read_template(hf_folder *f, json_fault *why)
 /* --- weights --- */
 
 /* Files stay open until the folder is closed: tensors point into their mappings. */
-static bool open_shard(hf_folder *f, const char *file, json_fault *why)
+static bool open_shard(hf_folder *f, const char *file, fault *why)
 {
     char *path = join(f, file);
     safetensors **more = reallocarray(f->shard, f->shards + 1, sizeof *more);
@@ -123,7 +121,7 @@ static int by_text(const void *a, const void *b)
 }
 
 /* The files that the map names, each once, as `files` [entries]; *n of them. */
-static bool list_files(const cJSON *map, const char **files, size_t *n, json_fault *why)
+static bool list_files(const cJSON *map, const char **files, size_t *n, fault *why)
 {
     const cJSON *item;
     size_t count = 0;
@@ -131,8 +129,8 @@ static bool list_files(const cJSON *map, const char **files, size_t *n, json_fau
     cJSON_ArrayForEach (item, map) {
         if (!cJSON_IsString(item) || !*item->valuestring || strchr(item->valuestring, '/') ||
             item->valuestring[0] == '.')
-            return json_refuse(why, NULL, NULL, "%s: %s has no file of this folder", many,
-                               item->string);
+            return fault_refuse(why, ERR_JSON, NULL, "%s: %s has no file of this folder", many,
+                                item->string);
         files[count++] = item->valuestring;
     }
     qsort(files, count, sizeof *files, by_text); /* equal ones side by side */
@@ -142,7 +140,7 @@ static bool list_files(const cJSON *map, const char **files, size_t *n, json_fau
 }
 
 /* Each tensor is in the file that the map has for it, and the files hold no others. */
-static bool check_map(const hf_folder *f, const cJSON *map, const char **files, json_fault *why)
+static bool check_map(const hf_folder *f, const cJSON *map, const char **files, fault *why)
 {
     const cJSON *item;
 
@@ -151,8 +149,8 @@ static bool check_map(const hf_folder *f, const cJSON *map, const char **files, 
 
         while (strcmp(files[i], item->valuestring) != 0) i++;
         if (!safetensors_find(f->shard[i], item->string))
-            return json_refuse(why, NULL, NULL, "%s: tensor %s is missing", files[i],
-                               item->string);
+            return fault_refuse(why, ERR_JSON, NULL, "%s: tensor %s is missing", files[i],
+                                item->string);
     }
     for (size_t i = 0; i < f->shards; i++)
         for (size_t t = 0; t < safetensors_count(f->shard[i]); t++) {
@@ -160,13 +158,13 @@ static bool check_map(const hf_folder *f, const cJSON *map, const char **files, 
             const cJSON *file = json_get(map, name);
 
             if (!file || strcmp(file->valuestring, files[i]) != 0)
-                return json_refuse(why, NULL, NULL, "%s: tensor %s is not in %s", files[i],
-                                   name, many);
+                return fault_refuse(why, ERR_JSON, NULL, "%s: tensor %s is not in %s", files[i],
+                                    name, many);
         }
     return true;
 }
 
-static bool open_files(hf_folder *f, const cJSON *map, const char **files, json_fault *why)
+static bool open_files(hf_folder *f, const cJSON *map, const char **files, fault *why)
 {
     size_t n = 0;
 
@@ -177,7 +175,7 @@ static bool open_files(hf_folder *f, const cJSON *map, const char **files, json_
 }
 
 /* The index is needed for its map alone: what is in which file each file says itself. */
-static bool open_sharded(hf_folder *f, json_fault *why)
+static bool open_sharded(hf_folder *f, fault *why)
 {
     cJSON *index = NULL;
     const cJSON *map;
@@ -188,7 +186,7 @@ static bool open_sharded(hf_folder *f, json_fault *why)
     map = json_get(index, "weight_map");
     if (!cJSON_IsObject(map)) {
         cJSON_Delete(index);
-        return json_refuse(why, NULL, NULL, "%s: it has no weight_map", many);
+        return fault_refuse(why, ERR_JSON, NULL, "%s: it has no weight_map", many);
     }
     files = malloc(((size_t)cJSON_GetArraySize(map) + 1) * sizeof *files);
     opened = files ? open_files(f, map, files, why) : no_memory(why);
@@ -197,7 +195,7 @@ static bool open_sharded(hf_folder *f, json_fault *why)
     return opened;
 }
 
-static bool open_weights(hf_folder *f, json_fault *why)
+static bool open_weights(hf_folder *f, fault *why)
 {
     char *path = join(f, single), *index = join(f, many);
     bool opened;
@@ -209,7 +207,7 @@ static bool open_weights(hf_folder *f, json_fault *why)
     else if (access(index, F_OK) == 0)
         opened = open_sharded(f, why);
     else
-        opened = json_refuse(why, NULL, NULL, "neither %s nor %s is there", single, many);
+        opened = fault_refuse(why, ERR_JSON, NULL, "neither %s nor %s is there", single, many);
     free(path);
     free(index);
     return opened;
@@ -226,12 +224,12 @@ static char *name_folder(const char *path)
     return name;
 }
 
-bool hf_folder_open(hf_folder *f, const char *path, json_fault *why)
+bool hf_folder_open(hf_folder *f, const char *path, fault *why)
 {
     *f = (hf_folder){.path = strdup(path)};
     if (!f->path) return no_memory(why);
     f->name = name_folder(path);
-    if (!f->name) return json_refuse(why, NULL, NULL, "%s", strerror(errno));
+    if (!f->name) return fault_refuse(why, ERR_JSON, NULL, "%s", strerror(errno));
     return read_json(f, "config.json", true, &f->config, why) &&
            read_json(f, "tokenizer.json", true, &f->tokenizer, why) &&
            read_json(f, "tokenizer_config.json", false, &f->tokenizer_config, why) &&

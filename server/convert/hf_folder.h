@@ -19,13 +19,13 @@ typedef struct hf_folder {
 
 /* Open and check all of it. False: a sentence that begins with the file at fault. The caller
  * closes, also after a failure. */
-bool hf_folder_open(hf_folder *f, const char *path, json_fault *why);
+bool hf_folder_open(hf_folder *f, const char *path, fault *why);
 void hf_folder_close(hf_folder *f);
 
 /* A tensor by name, in whichever file; NULL if absent. Owned by f. */
 const safetensor *hf_folder_find(const hf_folder *f, const char *name);
 
 /* Put "FILE: " before why's sentence. False. */
-bool hf_folder_blame(json_fault *why, const char *file);
+bool hf_folder_blame(fault *why, const char *file);
 
 #endif

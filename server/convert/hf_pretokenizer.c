@@ -63,7 +63,7 @@ static const char *name_steps(const char *steps, const cJSON *ignore_merges)
     return NULL;
 }
 
-const char *hf_pretokenizer_name(const hf_vocab *v, json_fault *why)
+const char *hf_pretokenizer_name(const hf_vocab *v, fault *why)
 {
     const cJSON *pre = json_get(v->f->tokenizer, "pre_tokenizer");
     const cJSON *list = json_get(pre, "pretokenizers"), *step;
@@ -76,7 +76,7 @@ const char *hf_pretokenizer_name(const hf_vocab *v, json_fault *why)
     if (!list && pre) add_step(&t, pre);
     steps = text_take(&t, NULL);
     if (!steps) {
-        json_refuse(why, NULL, NULL, "out of memory");
+        fault_refuse(why, ERR_JSON, NULL, "out of memory");
         return NULL;
     }
     name = name_steps(steps, json_get(v->model, "ignore_merges"));

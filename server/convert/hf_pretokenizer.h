@@ -7,7 +7,7 @@
 
 /* What tokenizer.ggml.pre calls it: a row of hf_pretokenizers.def. NULL: none has its steps,
  * said in a sentence. */
-const char *hf_pretokenizer_name(const hf_vocab *v, json_fault *why);
+const char *hf_pretokenizer_name(const hf_vocab *v, fault *why);
 
 /* Is a space put before the text? */
 bool hf_pretokenizer_adds_space(const hf_folder *f);

@@ -50,7 +50,7 @@ static void write_user_token(gguf_writer *w, const char *text, text_builder *t)
     gguf_write_element_text(w, t->failed ? "" : t->at, t->failed ? 0 : t->n);
 }
 
-static bool write_tokens(const hf_vocab *v, gguf_writer *w, json_fault *why)
+static bool write_tokens(const hf_vocab *v, gguf_writer *w, fault *why)
 {
     text_builder t = {0};
     bool failed;
@@ -74,7 +74,7 @@ static bool write_tokens(const hf_vocab *v, gguf_writer *w, json_fault *why)
     for (size_t i = 0; i < v->V; i++)
         gguf_write_element(w, &(int32_t){v->text[i] ? v->type[i] : TOK_UNUSED},
                            sizeof(int32_t));
-    return !failed || json_refuse(why, NULL, NULL, "out of memory");
+    return !failed || fault_refuse(why, ERR_JSON, NULL, "out of memory");
 }
 
 /* What no merge makes, letters and bytes, is below all that one does. */
@@ -109,8 +109,7 @@ static void write_merges(const hf_vocab *v, gguf_writer *w, text_builder *t)
     }
 }
 
-static bool write_all(const hf_vocab *v, gguf_writer *w, hf_tokens_about *about,
-                      json_fault *why)
+static bool write_all(const hf_vocab *v, gguf_writer *w, hf_tokens_about *about, fault *why)
 {
     const char *kind = v->bytes_fall_back ? "llama" : "gpt2";
     const char *pre = v->bytes_fall_back ? "default" : hf_pretokenizer_name(v, why);
@@ -129,11 +128,11 @@ static bool write_all(const hf_vocab *v, gguf_writer *w, hf_tokens_about *about,
     text_free(&t);
     hf_roles_write(v, w, &about->ends);
     write_template(v->f, w);
-    return !failed || json_refuse(why, NULL, NULL, "out of memory");
+    return !failed || fault_refuse(why, ERR_JSON, NULL, "out of memory");
 }
 
 bool hf_tokens_write(const hf_folder *f, size_t V, gguf_writer *w, hf_tokens_about *about,
-                     json_fault *why)
+                     fault *why)
 {
     hf_vocab v;
     bool written;

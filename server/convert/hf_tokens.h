@@ -18,6 +18,6 @@ typedef struct hf_tokens_about {
 /* Write the keys of a vocabulary of V ids. False: a sentence that begins with the file at
  * fault; w is then of no use. */
 bool hf_tokens_write(const hf_folder *f, size_t V, gguf_writer *w, hf_tokens_about *about,
-                     json_fault *why);
+                     fault *why);
 
 #endif

@@ -17,10 +17,10 @@
 
 static const char tokenizer_json[] = "tokenizer.json";
 
-bool hf_vocab_refuse(json_fault *why, const char *what, const char *of)
+bool hf_vocab_refuse(fault *why, const char *what, const char *of)
 {
-    return json_refuse(why, NULL, NULL, "%s: %s%s%s", tokenizer_json, what, of ? " " : "",
-                       of ? of : "");
+    return fault_refuse(why, ERR_JSON, NULL, "%s: %s%s%s", tokenizer_json, what, of ? " " : "",
+                        of ? of : "");
 }
 
 /* --- tokens --- */
@@ -61,7 +61,7 @@ static bool is_byte_token(const char *text)
     return strlen(text) == 6 && sscanf(text, "<0x%2X%c", &byte, &end) == 2 && end == '>';
 }
 
-static bool read_vocab(hf_vocab *v, json_fault *why)
+static bool read_vocab(hf_vocab *v, fault *why)
 {
     const cJSON *list = json_get(v->model, "vocab"), *item;
 
@@ -104,7 +104,7 @@ static bool looks_special(const char *text)
 }
 
 /* Tokens that are found in text before anything is cut; control tokens steer. */
-static bool read_added(hf_vocab *v, size_t *beyond, json_fault *why)
+static bool read_added(hf_vocab *v, size_t *beyond, fault *why)
 {
     const cJSON *list = json_get(v->f->tokenizer, "added_tokens"), *item;
 
@@ -130,7 +130,7 @@ static bool read_added(hf_vocab *v, size_t *beyond, json_fault *why)
 }
 
 /* Only SentencePiece's kind marks it: of byte-level ones no text is unknown. */
-static bool read_unknown(hf_vocab *v, json_fault *why)
+static bool read_unknown(hf_vocab *v, fault *why)
 {
     const char *unknown = NULL;
     int32_t id;
@@ -173,7 +173,7 @@ bool hf_vocab_read_merge(const cJSON *item, const char **left, size_t *n, const 
 
 /* Rank what each merge makes; `made` is what it is put together in. */
 static bool rank_merge(hf_vocab *v, const cJSON *item, int32_t rank, text_builder *made,
-                       json_fault *why)
+                       fault *why)
 {
     const char *left = "", *right = "";
     size_t n = 0;
@@ -184,7 +184,7 @@ static bool rank_merge(hf_vocab *v, const cJSON *item, int32_t rank, text_builde
     made->n = 0; /* one buffer for all: there are hundreds of thousands */
     text_add(made, left, n);
     text_add_string(made, right);
-    if (made->failed) return json_refuse(why, NULL, NULL, "out of memory");
+    if (made->failed) return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     id = hf_vocab_find(v, made->at, made->n);
     if (id == HF_NO_ID || hf_vocab_find(v, left, n) == HF_NO_ID ||
         hf_vocab_find(v, right, strlen(right)) == HF_NO_ID)
@@ -194,7 +194,7 @@ static bool rank_merge(hf_vocab *v, const cJSON *item, int32_t rank, text_builde
 }
 
 /* Of several merges that make one piece the first counts: it is what an encoder finds first. */
-static bool read_merges(hf_vocab *v, json_fault *why)
+static bool read_merges(hf_vocab *v, fault *why)
 {
     const cJSON *list = json_get(v->model, "merges"), *item;
     text_builder made = {0};
@@ -213,7 +213,7 @@ static bool read_merges(hf_vocab *v, json_fault *why)
 /* --- all of it --- */
 
 /* WordPiece and Unigram have no merges, and no rank could stand for their scores. */
-static bool read_kind(hf_vocab *v, json_fault *why)
+static bool read_kind(hf_vocab *v, fault *why)
 {
     const char *type = "BPE";
 
@@ -226,14 +226,14 @@ static bool read_kind(hf_vocab *v, json_fault *why)
            hf_vocab_refuse(why, "only tokenizers of type BPE are supported, not", type);
 }
 
-static bool read_all(hf_vocab *v, size_t *beyond, json_fault *why)
+static bool read_all(hf_vocab *v, size_t *beyond, fault *why)
 {
     if (!read_kind(v, why) || !read_vocab(v, why) || !read_added(v, beyond, why)) return false;
     sort_tokens(v);
     return read_unknown(v, why) && read_merges(v, why);
 }
 
-bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, json_fault *why)
+bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, fault *why)
 {
     *beyond = 0;
     *v = (hf_vocab){.f = f,
@@ -243,7 +243,7 @@ bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, js
                     .rank = malloc(V * sizeof *v->rank),
                     .order = malloc(V * sizeof *v->order)};
     if (!v->text || !v->type || !v->rank || !v->order)
-        return json_refuse(why, NULL, NULL, "out of memory");
+        return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     memset(v->rank, 0xff, V * sizeof *v->rank); /* HF_UNRANKED, -1 */
     return read_all(v, beyond, why);
 }

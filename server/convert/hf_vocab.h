@@ -25,7 +25,7 @@ typedef struct hf_vocab {
 
 /* Read a vocabulary of V ids; *beyond: added tokens past them, which are left out. False: a
  * sentence that begins with the file at fault. The caller closes, also after a failure. */
-bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, json_fault *why);
+bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, fault *why);
 void hf_vocab_close(hf_vocab *v);
 
 /* The id of n bytes of text, or HF_NO_ID. */
@@ -35,6 +35,6 @@ int32_t hf_vocab_find(const hf_vocab *v, const char *text, size_t n);
 bool hf_vocab_read_merge(const cJSON *item, const char **left, size_t *n, const char **right);
 
 /* "tokenizer.json: WHAT OF" (of may be NULL). False. */
-bool hf_vocab_refuse(json_fault *why, const char *what, const char *of);
+bool hf_vocab_refuse(fault *why, const char *what, const char *of);
 
 #endif

@@ -37,14 +37,14 @@ struct safetensors {
     size_t count;
 };
 
-static bool refuse(json_fault *why, const safetensor *t, const char *what)
+static bool refuse(fault *why, const safetensor *t, const char *what)
 {
-    return json_refuse(why, NULL, t->name, "tensor %s: %s", t->name, what);
+    return fault_refuse(why, ERR_JSON, t->name, "tensor %s: %s", t->name, what);
 }
 
 /* --- one tensor --- */
 
-static bool read_dtype(const cJSON *item, safetensor *t, size_t *bytes, json_fault *why)
+static bool read_dtype(const cJSON *item, safetensor *t, size_t *bytes, fault *why)
 {
     const cJSON *dtype = json_get(item, "dtype");
 
@@ -58,7 +58,7 @@ static bool read_dtype(const cJSON *item, safetensor *t, size_t *bytes, json_fau
 }
 
 /* The bytes that type and shape make, in *bytes, which comes as those of one value. */
-static bool read_shape(const cJSON *item, safetensor *t, size_t *bytes, json_fault *why)
+static bool read_shape(const cJSON *item, safetensor *t, size_t *bytes, fault *why)
 {
     const cJSON *shape = json_get(item, "shape"), *dim;
 
@@ -76,7 +76,7 @@ static bool read_shape(const cJSON *item, safetensor *t, size_t *bytes, json_fau
 
 /* Offsets are doubles in the tree; json_is_int takes only those that are exact. */
 static bool read_place(const safetensors *s, const cJSON *item, size_t data, safetensor *t,
-                       json_fault *why)
+                       fault *why)
 {
     const cJSON *offsets = json_get(item, "data_offsets"), *begin, *end;
     size_t from, to;
@@ -96,7 +96,7 @@ static bool read_place(const safetensors *s, const cJSON *item, size_t data, saf
 }
 
 static bool read_tensor(const safetensors *s, const cJSON *item, size_t data, safetensor *t,
-                        json_fault *why)
+                        fault *why)
 {
     *t = (safetensor){.name = item->string};
     if (!cJSON_IsObject(item)) return refuse(why, t, "its description is no object");
@@ -121,13 +121,13 @@ static int by_place(const void *a, const void *b)
 }
 
 /* Sorted by place, each begins where the one before ends, and the last ends with the file. */
-static bool check_cover(const safetensors *s, size_t data, json_fault *why)
+static bool check_cover(const safetensors *s, size_t data, fault *why)
 {
     const safetensor **order = malloc((s->count + 1) * sizeof *order);
     const unsigned char *at = s->bytes + data;
     bool covered = true;
 
-    if (!order) return json_refuse(why, NULL, NULL, "out of memory");
+    if (!order) return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     for (size_t i = 0; i < s->count; i++) order[i] = &s->list[i];
     qsort(order, s->count, sizeof *order, by_place);
     for (size_t i = 0; covered && i < s->count; i++) {
@@ -140,17 +140,17 @@ static bool check_cover(const safetensors *s, size_t data, json_fault *why)
     }
     free(order);
     if (covered && at != s->bytes + s->n)
-        return json_refuse(why, NULL, NULL, "%zu bytes at its end belong to no tensor",
-                           (size_t)(s->bytes + s->n - at));
+        return fault_refuse(why, ERR_JSON, NULL, "%zu bytes at its end belong to no tensor",
+                            (size_t)(s->bytes + s->n - at));
     return covered;
 }
 
-static bool read_tensors(safetensors *s, size_t data, json_fault *why)
+static bool read_tensors(safetensors *s, size_t data, fault *why)
 {
     const cJSON *item;
 
     s->list = calloc((size_t)cJSON_GetArraySize(s->header) + 1, sizeof *s->list);
-    if (!s->list) return json_refuse(why, NULL, NULL, "out of memory");
+    if (!s->list) return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     cJSON_ArrayForEach (item, s->header) {
         if (strcmp(item->string, "__metadata__") == 0) continue;
         if (!read_tensor(s, item, data, &s->list[s->count], why)) return false;
@@ -164,38 +164,40 @@ static bool read_tensors(safetensors *s, size_t data, json_fault *why)
     return check_cover(s, data, why);
 }
 
-static bool read_header(safetensors *s, size_t n, json_fault *why)
+static bool read_header(safetensors *s, size_t n, fault *why)
 {
     char *text = malloc(n + 1);
     bool parsed;
 
-    if (!text) return json_refuse(why, NULL, NULL, "out of memory");
+    if (!text) return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     memcpy(text, s->bytes + LENGTH, n); /* the mapping has no NUL after the header */
     text[n] = '\0';
     parsed = json_parse_file(&s->header, text, n, "its header", why);
     free(text);
     if (parsed && !cJSON_IsObject(s->header))
-        return json_refuse(why, NULL, NULL, "its header is no object");
+        return fault_refuse(why, ERR_JSON, NULL, "its header is no object");
     return parsed && read_tensors(s, LENGTH + n, why);
 }
 
-static bool parse(safetensors *s, json_fault *why)
+static bool parse(safetensors *s, fault *why)
 {
     uint64_t n;
 
-    if (s->n < LENGTH) return json_refuse(why, NULL, NULL, "it ends before its header");
+    if (s->n < LENGTH) return fault_refuse(why, ERR_JSON, NULL, "it ends before its header");
     memcpy(&n, s->bytes, sizeof n);
-    if (n > HEADER_MAX) return json_refuse(why, NULL, NULL, "it is not a safetensors file");
-    if (n > s->n - LENGTH) return json_refuse(why, NULL, NULL, "it ends inside its header");
+    if (n > HEADER_MAX)
+        return fault_refuse(why, ERR_JSON, NULL, "it is not a safetensors file");
+    if (n > s->n - LENGTH)
+        return fault_refuse(why, ERR_JSON, NULL, "it ends inside its header");
     return read_header(s, (size_t)n, why);
 }
 
 /* What tests and the fuzzer call: the file without the file system. */
-bool safetensors_open_memory(safetensors **out, const void *data, size_t n, json_fault *why)
+bool safetensors_open_memory(safetensors **out, const void *data, size_t n, fault *why)
 {
     safetensors *s = calloc(1, sizeof *s);
 
-    if (!s) return json_refuse(why, NULL, NULL, "out of memory");
+    if (!s) return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     s->bytes = n ? data : (const void *)""; /* an empty file has no mapping */
     s->n = n;
     if (!parse(s, why)) {
@@ -208,13 +210,13 @@ bool safetensors_open_memory(safetensors **out, const void *data, size_t n, json
 
 /* --- the file --- */
 
-static bool map_file(const char *path, void **data, size_t *n, json_fault *why)
+static bool map_file(const char *path, void **data, size_t *n, fault *why)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     int failed = 0;
 
-    if (fd < 0) return json_refuse(why, NULL, NULL, "%s", strerror(errno));
+    if (fd < 0) return fault_refuse(why, ERR_JSON, NULL, "%s", strerror(errno));
     if (fstat(fd, &st) != 0) {
         failed = errno;
     } else if (!S_ISREG(st.st_mode)) {
@@ -225,10 +227,10 @@ static bool map_file(const char *path, void **data, size_t *n, json_fault *why)
         if (*data == MAP_FAILED) failed = errno;
     }
     close(fd); /* the mapping stays */
-    return !failed || json_refuse(why, NULL, NULL, "%s", strerror(failed));
+    return !failed || fault_refuse(why, ERR_JSON, NULL, "%s", strerror(failed));
 }
 
-bool safetensors_open(safetensors **out, const char *path, json_fault *why)
+bool safetensors_open(safetensors **out, const char *path, fault *why)
 {
     void *data = NULL; /* an empty file is not mapped */
     size_t n = 0;

@@ -30,11 +30,11 @@ typedef struct safetensor {
 
 /* Map and check the file. False: a sentence in why, which names the tensor. The caller
  * closes. */
-bool safetensors_open(safetensors **out, const char *path, json_fault *why);
+bool safetensors_open(safetensors **out, const char *path, fault *why);
 void safetensors_close(safetensors *s);
 
 /* The same over memory that outlives *out. For tests and fuzzing. */
-bool safetensors_open_memory(safetensors **out, const void *data, size_t n, json_fault *why);
+bool safetensors_open_memory(safetensors **out, const void *data, size_t n, fault *why);
 
 /* Tensors in order of their names; by name: NULL if absent. Owned by s. */
 size_t safetensors_count(const safetensors *s);

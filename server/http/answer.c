@@ -57,3 +57,14 @@ void answer_json(http_request *r, text_builder *t)
     else
         answer_err(r, ERR_NOMEM);
 }
+
+void answer_fault(http_request *r, const fault *why)
+{
+    const wire_error row = wire_error_for(why->e);
+
+    if (why->sentence[0])
+        answer_error(r, row.status, row.type, row.code, why->field[0] ? why->field : NULL,
+                     why->sentence);
+    else
+        answer_err(r, why->e);
+}

@@ -20,4 +20,7 @@ void answer_busy(http_request *r, unsigned seconds);
 void answer_error(http_request *r, int status, const char *type, const char *code,
                   const char *param, const char *message);
 
+/* Answer with what why says: its sentence and field, or e's where it has none. */
+void answer_fault(http_request *r, const fault *why);
+
 #endif

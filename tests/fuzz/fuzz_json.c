@@ -47,16 +47,14 @@ static void check_good(const request *q)
 
 static void read_as(const completion_kind *kind, const char *body, size_t n)
 {
-    json_fault why;
+    fault why;
     request q;
-    err e;
 
-    if (request_read(&q, &kind->request, &env, body, n, &why, &e))
+    if (request_read(&q, &kind->request, &env, body, n, &why))
         check_good(&q);
     else
-        must(e != ERR_OK ||
-             (why.status >= 400 && utf8_valid(why.message, strlen(why.message)) &&
-              utf8_valid(why.param, strlen(why.param))));
+        must(why.e != ERR_OK && (utf8_valid(why.sentence, strlen(why.sentence)) &&
+                                 utf8_valid(why.field, strlen(why.field))));
     request_free(&q);
 }
 

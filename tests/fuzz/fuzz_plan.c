@@ -26,7 +26,7 @@ static void read_layer(const plan_layer *l, size_t D)
 
 static void try_plan(const void *data, size_t n)
 {
-    fault why = {{0}};
+    fault why = {0};
     plan *p = NULL;
     plan_about a;
 

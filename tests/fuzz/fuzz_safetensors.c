@@ -23,12 +23,12 @@ static void read_all(const safetensors *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    json_fault why = {0};
+    fault why = {0};
     safetensors *s = NULL;
 
     if (safetensors_open_memory(&s, data, n, &why))
         read_all(s);
-    else if (s || !why.message[0] || !utf8_valid(why.message, strlen(why.message)))
+    else if (s || !why.sentence[0] || !utf8_valid(why.sentence, strlen(why.sentence)))
         abort();
     safetensors_close(s);
     return 0;

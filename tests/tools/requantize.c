@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 {
     wish w = {.rules = argv + 4, .n_rules = argc - 4};
     uint64_t align = 32;
-    fault why = {{0}};
+    fault why = {0};
     size_t n = 0;
     char *file;
     gguf *g;

@@ -129,7 +129,7 @@ int main(int argc, char **argv)
     const bool none_first = argc == 5 && strcmp(argv[1], "--no-tensors-first") == 0;
     const int at = none_first ? 2 : 1;
     const int count = argc == at + 3 ? atoi(argv[at]) : 0;
-    fault why = {{0}};
+    fault why = {0};
     gguf *g;
 
     if (count < 1 + none_first || count > 99999) {

@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
     size_t shards = 1;
-    fault why = {{0}};
+    fault why = {0};
     gguf *g;
 
     if (argc == 5 && strcmp(argv[1], "--shards") == 0) {

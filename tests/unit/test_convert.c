@@ -51,22 +51,22 @@ static void edit(const folder *p, const char *file, const char *from, const char
     free(text);
 }
 
-static bool convert(const folder *p, gguf_type type, convert_made *made, json_fault *why)
+static bool convert(const folder *p, gguf_type type, convert_made *made, fault *why)
 {
     const convert_wish w = {.folder = p->path, .out = out_of(p), .type = type, .threads = 2};
 
-    *why = (json_fault){0};
+    *why = (fault){0};
     return convert_run(&w, made, why);
 }
 
 static gguf *converted(const folder *p, gguf_type type)
 {
     convert_made made;
-    json_fault why;
+    fault why;
     gguf *g = NULL;
 
-    if (!convert(p, type, &made, &why)) fprintf(stderr, "%s\n", why.message);
-    CHECK(!why.message[0]);
+    if (!convert(p, type, &made, &why)) fprintf(stderr, "%s\n", why.sentence);
+    CHECK(!why.sentence[0]);
     CHECK(gguf_open(&g, out_of(p), NULL) == ERR_OK);
     return g;
 }
@@ -227,11 +227,11 @@ TEST(convert_writes_rows_by_the_type_that_they_fill)
 static bool refused(const folder *p, const char *sentence)
 {
     convert_made made;
-    json_fault why;
+    fault why;
 
-    if (convert(p, GGUF_F16, &made, &why)) strcpy(why.message, "yes");
-    if (strstr(why.message, sentence) && access(out_of(p), F_OK) != 0) return true;
-    fprintf(stderr, "said '%s', wanted '%s'\n", why.message, sentence);
+    if (convert(p, GGUF_F16, &made, &why)) strcpy(why.sentence, "yes");
+    if (strstr(why.sentence, sentence) && access(out_of(p), F_OK) != 0) return true;
+    fprintf(stderr, "said '%s', wanted '%s'\n", why.sentence, sentence);
     return false;
 }
 

@@ -181,7 +181,7 @@ static const char small_tokenizer[] =
 
 /* The file that a new folder becomes; drop removes both. */
 static gguf *converted(const arch *a, const char *more, const char *tokenizer, folder *in,
-                       json_fault *why)
+                       fault *why)
 {
     convert_wish w = {.type = GGUF_F16, .threads = 1};
     text_builder t = {0};
@@ -201,7 +201,7 @@ static gguf *converted(const arch *a, const char *more, const char *tokenizer, f
     text_add_string(&t, tokenizer);
     write_file(in, "tokenizer.json", &t);
     write_weights(in, a);
-    *why = (json_fault){0};
+    *why = (fault){0};
     if (convert_run(&w, &made, why)) CHECK(gguf_open(&g, out, NULL) == ERR_OK);
     return g;
 }
@@ -214,10 +214,10 @@ static void drop(const folder *in, gguf *g)
 
 static gguf *must(const arch *a, const char *more, const char *tokenizer, folder *in)
 {
-    json_fault why;
+    fault why;
     gguf *g = converted(a, more, tokenizer, in, &why);
 
-    if (!g) fprintf(stderr, "%s\n", why.message);
+    if (!g) fprintf(stderr, "%s\n", why.sentence);
     CHECK(g != NULL);
     return g;
 }
@@ -384,12 +384,12 @@ TEST(hf_what_no_key_says_is_refused)
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         folder in;
-        json_fault why;
+        fault why;
         gguf *g = converted(&archs[rows[i].arch], rows[i].more, small_tokenizer, &in, &why);
 
-        if (g || !strstr(why.message, rows[i].sentence)) fprintf(stderr, "%s\n", why.message);
-        CHECK(!g && strstr(why.message, "config.json: ") == why.message);
-        CHECK(strstr(why.message, rows[i].sentence));
+        if (g || !strstr(why.sentence, rows[i].sentence)) fprintf(stderr, "%s\n", why.sentence);
+        CHECK(!g && strstr(why.sentence, "config.json: ") == why.sentence);
+        CHECK(strstr(why.sentence, rows[i].sentence));
         drop(&in, g);
     }
 }

@@ -9,13 +9,13 @@
 
 static bool parses_bytes(const char *text, size_t n)
 {
-    json_fault why = {0};
+    fault why = {0};
     cJSON *body = NULL;
     const bool good = json_parse(&body, text, n, &why);
 
     cJSON_Delete(body);
-    /* What is refused comes with a sentence and a status, what is not with neither. */
-    if (good == (why.status == 400) || good == (why.message[0] != '\0')) return !good;
+    /* What is refused comes with a sentence and an err, what is not with neither. */
+    if (good == (why.e != ERR_OK) || good == (why.sentence[0] != '\0')) return !good;
     return good;
 }
 
@@ -26,7 +26,7 @@ static bool parses(const char *text)
 
 static cJSON *document(const char *text)
 {
-    json_fault why = {0};
+    fault why = {0};
     cJSON *body = NULL;
 
     CHECK(json_parse(&body, text, strlen(text), &why));
@@ -122,7 +122,7 @@ TEST(json_bounds_depth_and_values)
 TEST(json_names_are_case_sensitive_and_null_is_absent)
 {
     cJSON *body = document("{\"Top\":1,\"x\":null}");
-    json_fault why = {0};
+    fault why = {0};
     int64_t n = 7;
 
     CHECK(json_get(body, "top") == NULL && json_get(body, "x") == NULL);
@@ -135,11 +135,11 @@ TEST(json_names_are_case_sensitive_and_null_is_absent)
 TEST(json_integers_are_whole_and_in_range)
 {
     cJSON *body = document("{\"a\":1.9,\"b\":3000000000,\"c\":\"1\",\"d\":1e400,\"e\":-1}");
-    json_fault why = {0};
+    fault why = {0};
     int64_t n = 7;
 
     CHECK(!json_get_int(body, "a", 0, 9, &n, &why) && n == 7);
-    CHECK(strcmp(why.param, "a") == 0 && strcmp(why.code, "invalid_value") == 0);
+    CHECK(strcmp(why.field, "a") == 0 && why.e == ERR_INVALID);
     CHECK(!json_get_int(body, "b", 0, INT32_MAX, &n, &why));
     CHECK(json_get_int(body, "b", 0, INT64_MAX, &n, &why) && n == 3000000000);
     CHECK(!json_get_int(body, "c", 0, 9, &n, &why));
@@ -151,7 +151,7 @@ TEST(json_integers_are_whole_and_in_range)
 TEST(json_numbers_flags_and_strings_have_their_type)
 {
     cJSON *body = document("{\"a\":0.5,\"b\":true,\"c\":\"x\",\"d\":1e400}");
-    json_fault why = {0};
+    fault why = {0};
     double x = 9;
     bool flag = false;
     const char *text = "none";
@@ -171,7 +171,7 @@ TEST(json_numbers_flags_and_strings_have_their_type)
 static int64_t seed_in(const char *text)
 {
     cJSON *body = document(text);
-    json_fault why = {0};
+    fault why = {0};
     int64_t n = 0;
     const bool good = json_get_int64(body, text, "seed", &n, &why);
 
@@ -201,14 +201,14 @@ TEST(json_refuses_a_seed_that_is_no_64_bit_integer)
 
 TEST(json_faults_are_valid_utf8_when_they_are_cut)
 {
-    json_fault why = {0};
+    fault why = {0};
     char long_name[600];
 
     for (size_t i = 0; i < sizeof long_name - 1; i += 2) memcpy(long_name + i, "\xc3\xa9", 2);
     long_name[598] = '\0';
     for (int shift = 0; shift < 2; shift++) {
-        CHECK(!json_refuse(&why, NULL, long_name, "%s%s", shift ? "x" : "", long_name));
-        CHECK((unsigned char)why.message[strlen(why.message) - 1] == 0xa9);
-        CHECK((unsigned char)why.param[strlen(why.param) - 1] == 0xa9);
+        CHECK(!fault_refuse(&why, ERR_JSON, long_name, "%s%s", shift ? "x" : "", long_name));
+        CHECK((unsigned char)why.sentence[strlen(why.sentence) - 1] == 0xa9);
+        CHECK((unsigned char)why.field[strlen(why.field) - 1] == 0xa9);
     }
 }

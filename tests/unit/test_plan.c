@@ -68,7 +68,7 @@ static void sum(unsigned char *file, size_t n)
 static void refused(const unsigned char *file, size_t n, err e, const char *field)
 {
     void *copy = malloc(n + 1); /* its own block, so that a read past the end shows */
-    fault why = {{0}};
+    fault why = {0};
     plan *p = NULL;
     err got;
 
@@ -232,7 +232,7 @@ TEST(plan_of_another_model_is_refused)
     planned p;
     size_t n;
     unsigned char *file;
-    fault why = {{0}};
+    fault why = {0};
     plan *q = NULL;
     FILE *f;
 

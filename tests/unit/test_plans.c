@@ -60,7 +60,7 @@ static size_t found_rank(planned *p)
 
 TEST(plans_are_found_beside_the_model_then_in_the_folder_then_in_the_cache)
 {
-    fault why = {{0}};
+    fault why = {0};
     plan *found = NULL;
     planned p;
     char *cached;
@@ -84,7 +84,7 @@ TEST(plans_are_found_beside_the_model_then_in_the_folder_then_in_the_cache)
 
 TEST(plans_that_are_broken_are_named_with_their_file)
 {
-    fault why = {{0}};
+    fault why = {0};
     plan *found = NULL;
     planned p;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/api/completion.h"
+#include "server/http/wire_error.h"
 #include "server/text.h"
 #include "tests/lab.h"
 #include "tests/test.h"
@@ -21,20 +22,18 @@ static request_env make_env(void)
                          .tenant = 7};
 }
 
-static bool read_body(request *q, const completion_kind *kind, const char *body,
-                      json_fault *why)
+static bool read_body(request *q, const completion_kind *kind, const char *body, fault *why)
 {
     const request_env env = make_env();
-    err e;
-    const bool good = request_read(q, &kind->request, &env, body, strlen(body), why, &e);
+    const bool good = request_read(q, &kind->request, &env, body, strlen(body), why);
 
-    CHECK(e == ERR_OK);
+    CHECK(good || why->sentence[0]); /* nothing else than the body is at fault */
     return good;
 }
 
 /* Members in front of a plain prompt, or of a conversation. */
 static bool read_members(request *q, const completion_kind *kind, const char *members,
-                         json_fault *why)
+                         fault *why)
 {
     const bool chat = kind->request.chat;
     text_builder t = {0};
@@ -54,13 +53,14 @@ static const completion_kind *const text = &api_completions_kind, *const chat = 
 static bool refused_as(const completion_kind *kind, const char *members, int status,
                        const char *param, const char *code)
 {
-    json_fault why;
+    fault why;
     request q;
     const bool good = read_members(&q, kind, members, &why);
+    const wire_error row = wire_error_for(why.e);
 
     request_free(&q);
-    return !good && why.status == status && strcmp(why.param, param) == 0 && why.message[0] &&
-           (code ? why.code && strcmp(why.code, code) == 0 : !why.code);
+    return !good && row.status == status && strcmp(why.field, param) == 0 && why.sentence[0] &&
+           (code ? row.code && strcmp(row.code, code) == 0 : !row.code);
 }
 
 static bool invalid(const completion_kind *kind, const char *members, const char *param)
@@ -75,18 +75,18 @@ static bool unsupported(const completion_kind *kind, const char *members, const 
 
 static bool body_refused(const completion_kind *kind, const char *body, const char *param)
 {
-    json_fault why;
+    fault why;
     request q;
     const bool good = read_body(&q, kind, body, &why);
 
     request_free(&q);
-    return !good && why.status == 400 && strcmp(why.param, param) == 0;
+    return !good && wire_error_for(why.e).status == 400 && strcmp(why.field, param) == 0;
 }
 
 /* Read, or fail the test; the caller frees. */
 static request read_good(const completion_kind *kind, const char *members)
 {
-    json_fault why;
+    fault why;
     request q;
 
     CHECK(read_members(&q, kind, members, &why));
@@ -281,7 +281,7 @@ TEST(request_body_must_be_an_object)
 /* The prompt's ids from a body; the caller frees q. */
 static request read_prompt(const completion_kind *kind, const char *body)
 {
-    json_fault why;
+    fault why;
     request q;
 
     CHECK(read_body(&q, kind, body, &why));
@@ -417,12 +417,11 @@ TEST(request_default_length_is_cut_to_the_context)
 {
     request_env env = make_env();
     const char *body = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
-    json_fault why;
+    fault why;
     request q;
-    err e;
 
     env.ctx_size = 100;
-    CHECK(request_read(&q, &chat->request, &env, body, strlen(body), &why, &e));
+    CHECK(request_read(&q, &chat->request, &env, body, strlen(body), &why));
     CHECK(request_max_tokens(&q, &env, &q.prompts[0]) == 100 - q.prompts[0].n);
     CHECK(!q.wants_tokens);
     request_free(&q);
@@ -430,7 +429,7 @@ TEST(request_default_length_is_cut_to_the_context)
 
 TEST(request_says_whose_it_is_and_how_urgent)
 {
-    json_fault why;
+    fault why;
     request q, salted;
 
     CHECK(read_members(&q, text, "\"priority\":-7", &why) && q.in.priority == -7);

@@ -27,7 +27,7 @@ static image image_of(const char *header, size_t data)
 static bool refused(const image *i, const char *sentence)
 {
     unsigned char *copy = malloc(i->n + !i->n); /* so that ASan knows its end */
-    json_fault why = {0};
+    fault why = {0};
     safetensors *s = NULL;
     bool opened;
 
@@ -35,8 +35,8 @@ static bool refused(const image *i, const char *sentence)
     memcpy(copy, i->bytes, i->n);
     opened = safetensors_open_memory(&s, copy, i->n, &why);
     free(copy);
-    if (!opened && !s && strstr(why.message, sentence)) return true;
-    fprintf(stderr, "said '%s', wanted '%s'\n", opened ? "yes" : why.message, sentence);
+    if (!opened && !s && strstr(why.sentence, sentence)) return true;
+    fprintf(stderr, "said '%s', wanted '%s'\n", opened ? "yes" : why.sentence, sentence);
     return false;
 }
 
@@ -47,7 +47,7 @@ static const char good[] = "{\"__metadata__\":{\"format\":\"pt\"},"
 TEST(safetensors_valid_file_gives_its_tensors)
 {
     const image i = image_of(good, 16);
-    json_fault why = {0};
+    fault why = {0};
     safetensors *s = NULL;
     const safetensor *t;
 
@@ -126,11 +126,11 @@ TEST(safetensors_malformed_headers_are_refused_by_name)
 
 TEST(safetensors_file_that_cannot_be_mapped_says_why)
 {
-    json_fault why = {0};
+    fault why = {0};
     safetensors *s = NULL;
 
     CHECK(!safetensors_open(&s, "/nowhere/model.safetensors", &why) && !s);
-    CHECK(strstr(why.message, "No such file"));
-    CHECK(!safetensors_open(&s, "/tmp", &why) && strstr(why.message, "Is a directory"));
+    CHECK(strstr(why.sentence, "No such file"));
+    CHECK(!safetensors_open(&s, "/tmp", &why) && strstr(why.sentence, "Is a directory"));
     CHECK(!safetensors_open(&s, "/dev/null", &why) && !s);
 }

@@ -28,6 +28,11 @@ TEST(wire_error_rows_say_what_clients_act_upon)
     CHECK(wire_error_for(ERR_DRAINING).status == 503);
     CHECK(wire_error_for(ERR_TIMEOUT).status == 504);
     CHECK(wire_error_for(ERR_NOMEM).status == 503);
+    CHECK(wire_error_for(ERR_NOMODEL).status == 404);
+    CHECK(wire_error_for(ERR_JSON).status == 400 && !wire_error_for(ERR_JSON).code);
+    CHECK(strcmp(wire_error_for(ERR_INVALID).code, "invalid_value") == 0);
+    CHECK(strcmp(wire_error_for(ERR_REQUIRED).code, "missing_required_parameter") == 0);
+    CHECK(strcmp(wire_error_for(ERR_UNSUPPORTED).code, "unsupported_parameter") == 0);
 }
 
 static cJSON *error_of(cJSON *body)
