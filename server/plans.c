@@ -10,6 +10,7 @@
 #include "server/plans.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,35 +113,52 @@ typedef struct places {
     char *folder[PLACES];
 } places;
 
-static places find_places(const char *model_path)
-{
-    const char *slash = strrchr(model_path, '/'), *folder = getenv("XQUANTD_PLAN_DIR");
-
-    return (places){
-        {slash ? strndup(model_path, (size_t)(slash - model_path) + !slash[1]) : strdup("."),
-         folder && *folder ? strdup(folder) : NULL, folders_cache()}};
-}
-
 static void free_places(places *p)
 {
     for (size_t i = 0; i < PLACES; i++) free(p->folder[i]);
 }
 
-/* The first place that has the plan; the caller frees. NULL: none. */
-static char *find_plan(const char *model_path, size_t D, double ratio, plan_predictor r)
+/* A lack of memory must not pass for a place that is not there: the mode would be another one.
+ */
+static err find_places(const char *model_path, places *out)
 {
-    places p = find_places(model_path);
-    char *found = NULL;
+    const char *slash = strrchr(model_path, '/'), *folder = getenv("XQUANTD_PLAN_DIR");
+    const size_t n = slash ? (size_t)(slash - model_path) + !slash[1] : 1;
+    places p = {{strndup(slash ? model_path : ".", n)}};
+    bool lacking = !p.folder[0];
 
-    for (size_t i = 0; i < PLACES && !found; i++) {
+    if (folder && *folder) lacking |= !(p.folder[1] = strdup(folder));
+    errno = 0;
+    p.folder[2] = folders_cache();
+    if (lacking || (!p.folder[2] && errno == ENOMEM)) {
+        free_places(&p);
+        return ERR_NOMEM;
+    }
+    *out = p;
+    return ERR_OK;
+}
+
+/* The first place that has the plan; the caller frees. *out NULL: none. */
+static err find_plan(const char *model_path, size_t D, double ratio, plan_predictor r,
+                     char **out)
+{
+    char *found = NULL;
+    places p;
+    err e;
+
+    TRY(find_places(model_path, &p));
+    e = ERR_OK;
+    for (size_t i = 0; i < PLACES && !found && e == ERR_OK; i++) {
         if (!p.folder[i]) continue;
         found = join(p.folder[i], strlen(p.folder[i]), name_plan(model_path, D, ratio, r));
+        if (!found) e = ERR_NOMEM;
         if (!found || access(found, F_OK) == 0) continue;
         free(found);
         found = NULL;
     }
     free_places(&p);
-    return found;
+    *out = found;
+    return e;
 }
 
 /* --- opening --- */
@@ -181,13 +199,14 @@ err plans_open_with(const char *model_path, const char *mode, const plan_predict
                     const gguf *g, plan **out, fault *why)
 {
     const double ratio = codec_ratio(mode);
+    char *path = NULL;
     size_t D;
 
     *out = NULL;
     if (ratio == 0) return ERR_OK;
     D = model_width(g);
-    return open_found(find_plan(model_path, D, ratio, r ? *r : plan_default_predictor(D)), mode,
-                      g, out, why);
+    TRY(find_plan(model_path, D, ratio, r ? *r : plan_default_predictor(D), &path));
+    return open_found(path, mode, g, out, why);
 }
 
 err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
@@ -249,33 +268,53 @@ static void keep_each(search *s, plan *p)
     s->found[at] = p;
 }
 
+/* An unreadable folder counts as empty, a broken plan as absent. What is short for the moment
+ * does not: the next start would take another mode. */
+static err shortage(void)
+{
+    if (errno == ENOMEM) return ERR_NOMEM;
+    return errno == EMFILE || errno == ENFILE || errno == EIO ? ERR_SYSTEM : ERR_OK;
+}
+
+/* Keep the plan of that name, if it is one. */
+static err search_file(search *s, const char *folder, const char *name)
+{
+    char *path = join(folder, strlen(folder), strdup(name));
+    plan *p = NULL;
+    err e = ERR_NOMEM;
+
+    errno = 0;
+    if (path) e = plan_open(&p, path, s->g, NULL);
+    if (e == ERR_OK)
+        s->keep(s, p);
+    else if (e != ERR_NOMEM)
+        e = shortage();
+    free(path);
+    return e;
+}
+
 static err search_folder(search *s, const char *folder)
 {
     DIR *d = opendir(folder);
+    const struct dirent *f = NULL;
     err e = ERR_OK;
 
-    if (!d) return ERR_OK;
-    /* an unreadable folder counts as empty, a broken plan as absent */
-    for (struct dirent *f; e != ERR_NOMEM && (f = readdir(d));) {
-        char *path = NULL;
-        plan *p = NULL;
-
-        if (!is_plan_of(f->d_name, s->model_path)) continue;
-        path = join(folder, strlen(folder), strdup(f->d_name));
-        e = path ? plan_open(&p, path, s->g, NULL) : ERR_NOMEM;
-        if (e == ERR_OK) s->keep(s, p);
-        free(path);
-    }
+    if (!d) return shortage();
+    while (e == ERR_OK && (errno = 0, f = readdir(d)))
+        if (is_plan_of(f->d_name, s->model_path)) e = search_file(s, folder, f->d_name);
+    if (e == ERR_OK) e = shortage(); /* of readdir */
     closedir(d);
-    return e == ERR_NOMEM ? e : ERR_OK;
+    return e;
 }
 
 /* In the order of find_plan, so that of two files for one ratio the same one is kept. */
 static err search_places(search *s)
 {
-    places p = find_places(s->model_path);
-    err e = ERR_OK;
+    places p;
+    err e;
 
+    TRY(find_places(s->model_path, &p));
+    e = ERR_OK;
     for (size_t i = 0; i < PLACES && e == ERR_OK; i++)
         if (p.folder[i]) e = search_folder(s, p.folder[i]);
     free_places(&p);

@@ -36,14 +36,14 @@ err plans_open_with(const char *model_path, const char *mode, const plan_predict
 /* The plan that `auto` takes: of those of the model g in the same places, made with any
  * predictor, the one of the largest ratio whose recorded divergence is at most max_kl. *out =
  * NULL where there is none; files that are broken or of another model are passed over.
- * ERR_NOMEM. The caller closes. */
+ * ERR_NOMEM; ERR_SYSTEM: descriptors are short, or the disk fails. The caller closes. */
 err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out);
 
 enum { PLANS_LISTED = 16 };
 
 /* Every plan of the model g in the same places that `--cache klt<R>` would find, one a ratio,
  * and at most PLANS_LISTED. Files that are broken or of another model are passed over.
- * ERR_NOMEM. The caller closes all *n, also then. */
+ * ERR_NOMEM, ERR_SYSTEM. The caller closes all *n, also then. */
 err plans_list(const char *model_path, const gguf *g, plan *list[PLANS_LISTED], size_t *n);
 
 /* "--cache MODE, made by `xquantd calibrate ...`": what ERR_NOPLAN is about. */

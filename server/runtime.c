@@ -86,12 +86,19 @@ static err open_degraded_plan(runtime *r, const config *c, fault *why)
     return plans_open(r->model_path, r->wanted_mode, r->file, &r->degraded_plan, why);
 }
 
+static err open_best_plan(runtime *r, const config *c, fault *why)
+{
+    const double max_kl = c->max_kl > 0 ? c->max_kl : PLANS_MAX_KL;
+    const err e = plans_best(r->model_path, r->file, max_kl, &r->plan);
+
+    return e == ERR_SYSTEM ? fault_name(why, e, "--cache auto: a folder of plans") : e;
+}
+
 /* A plan that is missing or broken is known before minutes go into the weights. */
 static err open_plans(runtime *r, const config *c, fault *why)
 {
     if (strcmp(c->cache, "auto") == 0)
-        TRY(plans_best(r->model_path, r->file, c->max_kl > 0 ? c->max_kl : PLANS_MAX_KL,
-                       &r->plan));
+        TRY(open_best_plan(r, c, why));
     else
         TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
     return c->degrade ? open_degraded_plan(r, c, why) : ERR_OK;
