@@ -10,7 +10,6 @@
 #include "engine/clock.h"
 #include "server/http/http_state.h"
 #include "server/http/wire_error.h"
-#include "server/random.h"
 
 enum { STREAM_BLOCK = 16384 };
 
@@ -126,71 +125,17 @@ void *http_user(const http_request *r)
 
 /* --- the request comes in --- */
 
-static bool sane_id(const char *id)
-{
-    const size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                "0123456789-_.:");
-
-    return n > 0 && n <= HTTP_ID_BYTES && id[n] == '\0';
-}
-
-static void choose_id(http_request *r)
-{
-    const char *inbound = http_header(r, "x-request-id");
-
-    if (inbound && sane_id(inbound))
-        strcpy(r->id, inbound);
-    else
-        random_id(r->id, "req_");
-}
-
-/* Is `close` one of the words of the Connection headers? */
-static enum MHD_Result note_close(void *cls, enum MHD_ValueKind kind, const char *name,
-                                  const char *list)
-{
-    bool *closes = cls;
-
-    (void)kind;
-    if (strcasecmp(name, "Connection") != 0) return MHD_YES;
-    while (list && *(list += strspn(list, " \t,"))) {
-        const size_t n = strcspn(list, " \t,");
-
-        *closes |= n == 5 && strncasecmp(list, "close", 5) == 0;
-        list += n;
-    }
-    return MHD_YES;
-}
-
-static bool says_close(struct MHD_Connection *mhd)
-{
-    bool closes = false;
-
-    MHD_get_connection_values(mhd, MHD_HEADER_KIND, note_close, &closes);
-    return closes;
-}
-
-/* A client of a proxy may name the whole URL; what is before the path says nothing that the
- * Host header does not. */
-static const char *path_of(const char *target)
-{
-    const bool absolute = strncasecmp(target, "http://", 7) == 0 ||
-                          strncasecmp(target, "https://", 8) == 0;
-    const char *path = absolute ? strchr(strchr(target, '/') + 2, '/') : target;
-
-    return path ? path : "/";
-}
-
 bool http_request_begin(http_request *r, const char *method, const char *path, bool modern)
 {
     r->method = strdup(method);
-    r->path = strdup(path_of(path));
+    r->path = strdup(http_head_path(path));
     if (!r->method || !r->path) {
         free(r->method); /* with neither it is not listed as finished */
         r->method = NULL;
         return false;
     }
-    choose_id(r);
-    r->keeps_alive = modern && !says_close(r->mhd);
+    http_head_id(r);
+    r->keeps_alive = modern && !http_head_says_close(r->mhd);
     return true;
 }
 

@@ -106,6 +106,12 @@ const http_refusal *http_check_headers(struct MHD_Connection *c, const http_line
 bool http_parses_in_place(void); /* does the library, in the buffer it reads into? */
 extern const http_refusal http_refuse_too_large, http_refuse_memory;
 
+/* http_head.c: the client's own id where it is a sane one; what of the target is the path; is
+ * `close` one of the words of the Connection headers? */
+void http_head_id(http_request *r);
+const char *http_head_path(const char *target);
+bool http_head_says_close(struct MHD_Connection *mhd);
+
 /* http_deadline.c: an upload has gone on; those that MHD makes nothing of are refused. */
 void http_upload_progress(http_connection *c);
 void http_drop_stuck(http *h);
