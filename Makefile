@@ -56,8 +56,9 @@ ifeq ($(ARCH),aarch64)
 NEON_FLAGS   := -O3 -march=armv8.2-a+dotprod
 endif
 isa_flags = $(if $(findstring /kern_avx512,$1),$(AVX512_FLAGS),$(if $(findstring /kern_avx2,$1),$(AVX2_FLAGS),$(if $(findstring /kern_neon,$1),$(NEON_FLAGS))))
-# Hot loops touch what they are handed and nothing else: ThreadSanitizer watches who hands it.
-kern_flags = $(if $(findstring engine/kern/,$1),-fno-sanitize=thread)
+# Hot loops touch what they are handed and nothing else: ThreadSanitizer watches who hands it. What
+# stands before libc is called before a sanitizer is ready.
+kern_flags = $(if $(findstring engine/kern/,$1),-fno-sanitize=thread)$(if $(findstring tests/torture/,$1),-fno-sanitize=all)
 own_flags = $(call kern_flags,$1) $(if $(filter server/%,$1),-DXQUANTD_VERSION='"$(VERSION)"' -DXQUANTD_REVISION='"$(REVISION)"' \
             -DXQUANTD_DATADIR='"$(PREFIX)/share/xquantd"')
 
@@ -72,7 +73,8 @@ BARE_SRC   := $(KERN_SRC) tests/test_main.c tests/rungs.c $(wildcard tests/kern/
               $(filter-out $(OTHER_ARCH),$(wildcard engine/kern/kern*.c))
 TOOL_SRC   := $(wildcard tests/tools/*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
-ALL_SRC    := $(LIB_SRC) server/cmd/main.c $(TEST_SRC) $(HELP_SRC) $(KERN_SRC) $(TOOL_SRC) $(FUZZ_SRC)
+FAULT_SRC  := $(wildcard tests/torture/*.c)
+ALL_SRC    := $(LIB_SRC) server/cmd/main.c $(TEST_SRC) $(HELP_SRC) $(KERN_SRC) $(TOOL_SRC) $(FUZZ_SRC) $(FAULT_SRC)
 FORMATTED  := $(sort $(ALL_SRC) $(wildcard engine/kern/*.c tests/kern/bare/* $(foreach l,config engine xcache server tests,$l/*.h $l/*/*.h)))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$1)
@@ -83,10 +85,13 @@ TEST_BIN  := $(TEST_SRC:%.c=$(BUILD)/%) $(if $(KERN_SRC),$(BUILD)/tests/kern/che
 BARE_BIN  := $(BUILD)/bare/check_all
 TOOL_BIN  := $(TOOL_SRC:%.c=$(BUILD)/%)
 FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
+# The program whose calls can be made to fail. Nothing can stand before the sanitizers of clang, which
+# are part of a program.
+FAULT_BIN := $(if $(and $(SAN),$(findstring clang,$(CC))),,$(BUILD)/tests/torture/xquantd)
 # A make of our own, parallel unless the caller chose otherwise.
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan fuzz \
+.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz \
         bench-sessions bench-returning bench-scale soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -141,6 +146,8 @@ check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, 
 	@$(SUB) check-arm64 WERROR=1
 	@$(SUB) asan
 	@$(SUB) tsan
+	@$(SUB) torture
+	@$(SUB) torture SAN=address,undefined
 	@$(SUB) fuzz
 	@$(SUB) lint
 	@$(SUB) check-image
@@ -164,6 +171,11 @@ ubsan: ## the tests under UBSan alone
 
 tsan: ## the tests under ThreadSanitizer
 	@$(SUB) test SAN=thread
+
+torture: ## every call that can fail fails in turn (WORD="request klt8": only such sweeps)
+	@deploy/deps.sh build test
+	@$(SUB) $(PROGRAM) $(TOOL_BIN) $(FAULT_BIN)
+	@tests/torture/torture.sh $(BUILD) all $(if $(WORD),"$(WORD)")
 
 fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test
@@ -221,13 +233,17 @@ compile_commands: ## build/compile_commands.json, for editors
 clean: ## remove build/
 	@rm -rf build
 
-programs: $(PROGRAM) $(TEST_BIN) $(TOOL_BIN)
+programs: $(PROGRAM) $(TEST_BIN) $(TOOL_BIN) $(FAULT_BIN)
 fuzz-programs: $(FUZZ_BIN)
 bare: $(BARE_BIN)
 
 $(PROGRAM): $(BUILD)/server/cmd/main.o $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ -Wl,-z,relro,-z,now $(LDFLAGS) $(LIBS)
+
+$(BUILD)/tests/torture/xquantd: $(BUILD)/server/cmd/main.o $(call objects,$(FAULT_SRC)) $(LIBRARY)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CHECKS) $(LINK) -o $@ $^ $(LDFLAGS) $(LIBS)
 
 # Removed first: an archive would keep the objects of files that are gone.
 $(LIBRARY): $(call objects,$(LIB_SRC))
