@@ -143,7 +143,7 @@ static bool print_json(const runtime *r, const generation *g, const char *mode)
     text = text_take(&t, NULL);
     if (text) fputs(text, stdout);
     free(text);
-    return text && fflush(stdout) == 0;
+    return text;
 }
 
 /* --- the run --- */
@@ -200,7 +200,7 @@ static err complete(const config *c, runtime *r, generation_in *in, complaint *w
     if (e == ERR_OK) e = generate(r, g, c->json);
     cache_read_stats(r->cache, &stats);
     why->about[0] = '\0';
-    if (e == ERR_OK && c->json && !print_json(r, g, stats.mode)) e = ERR_SYSTEM;
+    if (e == ERR_OK && c->json && !print_json(r, g, stats.mode)) e = ERR_NOMEM;
     if (e == ERR_OK && !c->json) putchar('\n');
     generation_free(g);
     return e;

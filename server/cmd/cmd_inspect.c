@@ -198,7 +198,6 @@ static err print(const gguf *g, const char *path, bool json)
     text_builder t = {0};
     char *text;
     size_t n;
-    bool written;
 
     if (json)
         describe_json(&t, g, path);
@@ -206,9 +205,10 @@ static err print(const gguf *g, const char *path, bool json)
         describe(&t, g, path);
     text = text_take(&t, &n);
     if (!text) return ERR_NOMEM;
-    written = fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+    fwrite(text, 1, n, stdout); /* main looks whether it came to be written */
+    fflush(stdout);
     free(text);
-    return written ? ERR_OK : ERR_SYSTEM;
+    return ERR_OK;
 }
 
 /* A file that claims to have a vocabulary should have one that works. */

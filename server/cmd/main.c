@@ -1,4 +1,5 @@
 /* main.c - the program: picks the subcommand. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,11 +124,10 @@ static int run(const command *c, int argc, char **argv)
     return c->run(argc, argv);
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
     const command *c;
 
-    prepare_blas(argv);
     if (argc < 2) {
         print_help(stderr);
         return 2;
@@ -140,4 +140,25 @@ int main(int argc, char **argv)
     if (argv[1][0] == '-') return run(find_command("serve"), argc - 1, argv + 1);
     c = find_command(argv[1]);
     return c ? run(c, argc - 2, argv + 2) : refuse_command(argv[1]);
+}
+
+/* Here for all commands, since what one printed may be in stdio's buffer until now. stdio keeps
+ * that a write failed, but not why: the reason is known only of the last one. Closed, not
+ * flushed, for a file system over a network may tell of a full disk only then. */
+static int close_output(int code)
+{
+    char path[4096];
+    const ssize_t n = readlink("/proc/self/fd/1", path, sizeof path);
+    const bool lost = ferror(stdout), fails = fclose(stdout) != 0;
+
+    if (!lost && !fails) return code;
+    fprintf(stderr, "xquantd: %.*s: output is lost: %s\n", n > 0 ? (int)n : 15,
+            n > 0 ? path : "standard output", fails ? strerror(errno) : "a write failed");
+    return code ? code : 1;
+}
+
+int main(int argc, char **argv)
+{
+    prepare_blas(argv);
+    return close_output(dispatch(argc, argv));
 }

@@ -145,5 +145,23 @@ expect 1 'weights take 31.9 MiB: does not fit' plan --ram 20MiB
 expect 1 '/nowhere.gguf' plan --model /nowhere.gguf
 expect 2 '--users: 0 is out of range' plan --users 0
 
+# What is printed to a full disk is lost, and that is an error which names the disk.
+to_full() { "$real" "$@" >/dev/full; }
+program=to_full
+for command in serve complete perplexity bench calibrate plan inspect convert; do
+  expect 1 '/dev/full: output is lost: ' "$command" --help
+done
+expect 1 '/dev/full: output is lost: ' --help
+expect 1 '/dev/full: output is lost: ' --version
+expect 1 '/dev/full: output is lost: ' serve --print-config
+expect 1 '/dev/full: output is lost: ' complete --prompt 'The river' -n 4
+expect 1 '/dev/full: output is lost: ' complete --prompt 'The river' -n 4 --json
+expect 1 '/dev/full: output is lost: ' inspect models/seedling-32m-mha-q8_0.gguf
+expect 1 '/dev/full: output is lost: ' plan --users 1 --tokens 100 --ram 512MiB
+expect 1 '/dev/full: output is lost: ' bench --tests contexts --cache kv16 --json
+expect 1 '/dev/full: output is lost: ' perplexity --file README.md --ctx 256 --chunks 1 --cache kv32 --json
+expect 2 "unknown command 'banana'" banana
+program=$real
+
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]
