@@ -110,7 +110,9 @@ static bool read_message(conversation *c, const cJSON *message, size_t i, fault 
                             "'%s' must be one of system, developer, user, assistant, tool, "
                             "function.",
                             path);
-    return read_content(c, message, i, why);
+    path_to(path, i, ".");
+    return request_check_members(message, REQUEST_MESSAGE, path, why) &&
+           read_content(c, message, i, why);
 }
 
 /* c->n counts before each is read, so that conversation_free sees what a failure leaves. */

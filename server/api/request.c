@@ -11,7 +11,7 @@
 #include "server/api/resume.h"
 #include "server/random.h"
 
-/* --- model, n, and what is not offered --- */
+/* --- model, n, format --- */
 
 /* No name means ours: there is only one. */
 static bool read_model(const cJSON *body, const request_env *env, fault *why)
@@ -23,7 +23,7 @@ static bool read_model(const cJSON *body, const request_env *env, fault *why)
     return fault_refuse(why, ERR_NOMODEL, "model", "The model `%.128s` does not exist.", name);
 }
 
-/* n and best_of: none is thrown away. */
+/* n and best_of: none is thrown away, so choosing the best of more is not offered. */
 static bool read_counts(request *q, const cJSON *body, fault *why)
 {
     int64_t n = 1, best_of;
@@ -32,32 +32,17 @@ static bool read_counts(request *q, const cJSON *body, fault *why)
     q->n = (size_t)n;
     best_of = n;
     if (!json_get_int(body, "best_of", 0, REQUEST_MAX_CHOICES, &best_of, why)) return false;
-    if (best_of == n) return true;
-    return fault_refuse(why, ERR_UNSUPPORTED, "best_of", "'best_of' must equal 'n'.");
+    if (best_of == n || best_of <= 1) return true;
+    return fault_refuse(why, ERR_UNSUPPORTED, "best_of",
+                        "'best_of' must be 1 or equal 'n': all answers are given.");
 }
 
-/* Is the member there, with a value that asks for something? */
-static bool is_truthy(const cJSON *item)
+/* Free text is what every model answers; other forms would need a grammar. */
+static bool read_format(const cJSON *body, fault *why)
 {
-    if (!item || cJSON_IsFalse(item)) return false;
-    if (cJSON_IsString(item)) return item->valuestring[0] != '\0';
-    if (cJSON_IsNumber(item)) return item->valuedouble != 0;
-    if (cJSON_IsArray(item)) return item->child != NULL;
-    return true;
-}
-
-/* What would change the answer and is not there is refused by name: an answer that ignores it
- * would be wrong in silence. */
-static bool refuse_unsupported(const cJSON *body, fault *why)
-{
-    static const char *const names[] = {"echo", "suffix", "tools", "functions"};
     const cJSON *format = json_get(body, "response_format");
     const char *type = "text";
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (is_truthy(json_get(body, names[i])))
-            return fault_refuse(why, ERR_UNSUPPORTED, names[i], "'%s' is not supported.",
-                                names[i]);
     if (!format) return true;
     if (!cJSON_IsObject(format))
         return fault_refuse(why, ERR_INVALID, "response_format",
@@ -79,7 +64,7 @@ typedef int64_t field_INT;
 static bool read_fields(sample_params *sample, const cJSON *body, fault *why)
 {
     *sample = (sample_params){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
-#define FIELD(kind, name, member, min, max)                                \
+#define NUMBER(kind, name, member, min, max)                               \
     {                                                                      \
         field_##kind value = (field_##kind)sample->member;                 \
                                                                            \
@@ -87,7 +72,6 @@ static bool read_fields(sample_params *sample, const cJSON *body, fault *why)
         sample->member = (__typeof__(sample->member))value;                \
     }
 #include "server/api/fields.def"
-#undef FIELD
     if (sample->top_k < 0) sample->top_k = 0; /* -1 is a peer's word for all */
     return true;
 }
@@ -110,11 +94,9 @@ static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *b
                                                    : env->default_max_tokens);
 
     if (!json_get_int(body, "max_tokens", 0, INT32_MAX, &n, why)) return false;
-    if (kind->chat && !json_get_int(body, "max_completion_tokens", 0, INT32_MAX, &n, why))
-        return false;
+    if (!json_get_int(body, "max_completion_tokens", 0, INT32_MAX, &n, why)) return false;
     q->in.max_tokens = (size_t)n;
-    q->wants_tokens = json_get(body, "max_tokens") ||
-                      (kind->chat && json_get(body, "max_completion_tokens"));
+    q->wants_tokens = json_get(body, "max_tokens") || json_get(body, "max_completion_tokens");
     return true;
 }
 
@@ -276,6 +258,7 @@ static bool read_stream(request *q, const cJSON *body, fault *why)
     if (!cJSON_IsObject(options))
         return fault_refuse(why, ERR_INVALID, "stream_options",
                             "'stream_options' must be an object.");
+    if (!request_check_members(options, REQUEST_OPTIONS, "stream_options.", why)) return false;
     if (!json_get_bool(options, "include_usage", &q->include_usage, why)) return false;
     if (!q->stream) q->include_usage = false;
     return true;
@@ -303,7 +286,8 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
     if (!cJSON_IsObject(body))
         return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     if (!read_model(body, env, why) || !read_counts(q, body, why) ||
-        !refuse_unsupported(body, why) || !read_fields(&q->in.sample, body, why) ||
+        !request_check_members(body, kind->chat ? REQUEST_CHAT : REQUEST_TEXT, "", why) ||
+        !read_format(body, why) || !read_fields(&q->in.sample, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
         !read_stop(&q->in, body, why) || !read_bias(&q->in, body, V, why) ||

@@ -1,8 +1,8 @@
 /* request.h - the body of a generation request, read into what a generation needs.
  *
  * Reads the members that both endpoints share; the prompt is the endpoint's own. Touches
- * neither loop nor HTTP, so a worker thread runs it: a body may have megabytes. Members
- * that nobody knows are ignored. */
+ * neither loop nor HTTP, so a worker thread runs it: a body may have megabytes. Which members
+ * there are, and what is done with the others, is the table fields.def. */
 #ifndef SERVER_API_REQUEST_H
 #define SERVER_API_REQUEST_H
 
@@ -64,6 +64,16 @@ void request_free(request *q);
 /* For read_prompt: room for so many prompts, the caller counts those it has filled. False: they
  * ask for too many answers, or NOMEM. */
 bool request_make_room(request *q, size_t n_prompts, fault *why);
+
+/* Where a member is found, for the rows of fields.def. */
+enum { REQUEST_CHAT = 1, REQUEST_TEXT = 2, REQUEST_MESSAGE = 4, REQUEST_OPTIONS = 8 };
+
+/* Refuse what the table refuses there; `path` precedes the member's name in the fault. */
+bool request_check_members(const cJSON *object, unsigned where, const char *path, fault *why);
+
+/* Log the name of an unknown member; true the first time. A bounded number of names is kept,
+ * of which the first bytes count. Any thread. */
+bool request_note_unknown(const char *name);
 
 /* Tokens that an answer to this prompt may have. */
 size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p);

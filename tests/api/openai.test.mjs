@@ -307,6 +307,29 @@ test("what is wrong is said with status, code and parameter", async () => {
     }
 });
 
+test("what would change the answer is refused by name, and what is unknown is logged once", async () => {
+    const refused = { grammar: "root ::= x", guided_json: { type: "object" }, min_tokens: 4,
+        stop_token_ids: [2], n_predict: 8, modalities: ["text", "audio"], continue_final_message: true,
+        include_stop_str_in_output: true, truncate_prompt_tokens: 5 };
+
+    for (const [member, value] of Object.entries(refused)) {
+        const { status, json } = await chat(daemon, { messages: hello, max_tokens: 1, [member]: value });
+        assert.deepEqual([status, json.error.param, json.error.code],
+            [400, member, "unsupported_parameter"]);
+    }
+    const called = await chat(daemon, { messages: [...hello, { role: "assistant", content: null,
+        tool_calls: [{ id: "c", type: "function", function: { name: "f", arguments: "{}" } }] }] });
+    assert.deepEqual([called.status, called.json.error.param], [400, "messages[1].tool_calls"]);
+    for (let i = 0; i < 2; i++) {
+        const { status } = await chat(daemon, { messages: hello, max_tokens: 1, made_up: "secret" });
+        assert.equal(status, 200);
+    }
+    const lines = daemon.log.split("\n").filter((line) => line.includes("made_up"));
+    assert.equal(lines.length, 1);
+    assert.equal(JSON.parse(lines[0]).name, "made_up");
+    assert.ok(!daemon.log.includes("secret"));
+});
+
 test("a body that is no JSON is a 400 with all four keys", async () => {
     for (const body of ["", "{", "[]", '{"prompt":"a\\u0000b"}', Buffer.from([0x22, 0xff, 0x22])]) {
         const { status, json } = await complete(daemon, body);

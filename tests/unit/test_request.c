@@ -261,6 +261,89 @@ TEST(request_what_is_not_offered_is_said_and_not_ignored)
     request_free(&q);
 }
 
+/* The names of issue and contract, with a value that asks for something. */
+TEST(request_what_would_change_the_answer_is_refused_by_name)
+{
+    static const char *const both[][2] = {
+        {"grammar", "\"root ::= x\""},
+        {"guided_json", "{\"type\":\"object\"}"},
+        {"guided_regex", "\"a+\""},
+        {"guided_choice", "[\"a\"]"},
+        {"guided_grammar", "\"x\""},
+        {"min_tokens", "4"},
+        {"stop_token_ids", "[2]"},
+        {"include_stop_str_in_output", "true"},
+        {"truncate_prompt_tokens", "5"},
+        {"n_predict", "8"},
+        {"modalities", "[\"text\",\"audio\"]"},
+        {"modalities", "[\"audio\"]"},
+        {"continue_final_message", "true"},
+        {"add_generation_prompt", "false"},
+        {"skip_special_tokens", "false"},
+        {"repeat_penalty", "1.1"},
+        {"tool_choice", "\"required\""},
+        {"function_call", "{\"name\":\"f\"}"},
+        {"logits_processors", "[\"x\"]"},
+        {"chat_template_kwargs", "{\"enable_thinking\":false}"},
+    };
+    char member[128];
+
+    for (size_t i = 0; i < sizeof both / sizeof *both; i++) {
+        snprintf(member, sizeof member, "\"%s\":%s", both[i][0], both[i][1]);
+        CHECK(unsupported(text, member, both[i][0]));
+        CHECK(unsupported(chat, member, both[i][0]));
+    }
+    CHECK(unsupported(chat, "\"prompt\":\"x\"", "prompt"));
+    CHECK(unsupported(text, "\"messages\":[{}]", "messages"));
+    CHECK(unsupported(text, "\"top_logprobs\":2", "top_logprobs"));
+    CHECK(unsupported(text, "\"stream_options\":{\"continuous_usage_stats\":true}",
+                      "stream_options.continuous_usage_stats"));
+}
+
+TEST(request_values_that_ask_for_nothing_are_taken)
+{
+    request q = read_good(
+        chat, "\"grammar\":\"\",\"guided_json\":null,\"guided_choice\":[],\"min_tokens\":0,"
+              "\"stop_token_ids\":[],\"include_stop_str_in_output\":false,"
+              "\"truncate_prompt_tokens\":null,\"modalities\":[\"text\"],\"tools\":[],"
+              "\"tool_choice\":\"none\",\"skip_special_tokens\":true,\"repeat_penalty\":1,"
+              "\"add_generation_prompt\":true,\"chat_template_kwargs\":{},\"prompt\":\"\","
+              "\"stream_options\":{\"include_obfuscation\":true,\"new_one\":1}");
+    request_free(&q);
+    q = read_good(text, "\"top_logprobs\":0,\"messages\":[],\"max_completion_tokens\":3,"
+                        "\"add_special_tokens\":true,\"n\":2,\"best_of\":1");
+    CHECK(q.in.max_tokens == 3);
+    request_free(&q);
+}
+
+TEST(request_history_of_tool_calls_is_not_dropped)
+{
+    static const char call[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},"
+                               "{\"role\":\"assistant\",\"content\":null,\"%s\":%s}]}";
+    char body[256];
+
+    snprintf(body, sizeof body, call, "tool_calls", "[{\"id\":\"c\"}]");
+    CHECK(body_refused(chat, body, "messages[1].tool_calls"));
+    snprintf(body, sizeof body, call, "function_call", "{\"name\":\"f\"}");
+    CHECK(body_refused(chat, body, "messages[1].function_call"));
+    snprintf(body, sizeof body, call, "refusal", "\"No.\"");
+    CHECK(body_refused(chat, body, "messages[1].refusal"));
+}
+
+/* A name counts once, and a client that makes up names runs into the bound. */
+TEST(request_unknown_names_are_noted_once_and_are_bounded)
+{
+    char name[32];
+    size_t noted = 0;
+
+    CHECK(request_note_unknown("made_up") && !request_note_unknown("made_up"));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "made_up_%d", i);
+        noted += request_note_unknown(name);
+    }
+    CHECK(noted >= 32 && noted <= 64);
+}
+
 TEST(request_unknown_members_are_ignored)
 {
     request q = read_good(chat, "\"user\":\"u\",\"metadata\":{\"a\":[1]},\"store\":true,"
