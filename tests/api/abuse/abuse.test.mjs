@@ -13,22 +13,24 @@ import { closes } from "./answers.mjs";
 import cases from "./cases.mjs";
 import { answersOf, connect, play, servedBy, waitFor } from "./client.mjs";
 import { H } from "./say.mjs";
+import storms from "./storms.mjs";
 
 const READ_SECONDS = 4; // a request that is not complete by then is answered 408
 const CASE_MS = 20000;
 const MARGIN_MS = 5000; // a freeze is longer, the noise of a busy machine is not
 const DRAIN_SECONDS = 10;
 const AT_ONCE = 8; // cases
+const ROOM = ["--workspace-size", "320MiB"]; // for as many long streams as may run together
 
 let daemon, alone;
 
 // --- the others ---
 
-const probe = () => complete(daemon, { prompt: "The city of Paris is", max_tokens: 4, temperature: 0 });
+const PROBE = { prompt: "The city of Paris is", max_tokens: 4, temperature: 0 };
 
-async function timeProbe() {
+async function timeProbe(of = daemon) {
     const start = performance.now();
-    const answer = await probe();
+    const answer = await complete(of, PROBE);
 
     assert.equal(answer.status, 200, answer.text);
     return { ms: performance.now() - start, text: answer.json.choices[0].text };
@@ -36,8 +38,8 @@ async function timeProbe() {
 
 let prober; // the probe under way
 
-async function checkProbe() {
-    const { ms, text } = await timeProbe();
+async function checkProbe(of) {
+    const { ms, text } = await timeProbe(of);
 
     assert.equal(text, alone.text, "another client's answer");
     assert.ok(ms <= 2 * alone.ms + MARGIN_MS, `another client waited ${Math.round(ms)} ms`);
@@ -137,7 +139,7 @@ const runOne = (one) => Promise.all(Array.from({ length: one.clients }, () => ru
 
 before(async () => {
     daemon = await startDaemon("--read-timeout", String(READ_SECONDS),
-        "--shutdown-timeout", String(DRAIN_SECONDS));
+        "--shutdown-timeout", String(DRAIN_SECONDS), ...ROOM);
     await timeProbe();
     alone = await timeProbe();
 });
@@ -201,4 +203,26 @@ test("SIGTERM ends it in time, and its pool is whole", async () => {
 
     assert.deepEqual(await daemon.stop(), { code: 0, signal: null }); // it recounts its pool
     assert.ok(performance.now() - start < DRAIN_SECONDS * 1000 + MARGIN_MS);
+});
+
+test("others are served, and SIGTERM ends it in time, while every storm rages", async () => {
+    const own = await startDaemon("--shutdown-timeout", "2", ...ROOM);
+    const clients = storms.flatMap(({ clients: n, script }) => Array.from({ length: n }, () => {
+        const c = connect(own.port, false);
+        c.over = play(c, script(), 60000).catch(() => {}); // some hear nothing of what they wait for
+        return c;
+    }));
+
+    try {
+        await new Promise((go) => setTimeout(go, 500));
+        for (let i = 0; i < 3; i++) await checkProbe(own);
+        assert.equal((await ask(own, "GET", "/health")).status, 200);
+        const start = performance.now();
+        assert.deepEqual(await own.stop(), { code: 0, signal: null });
+        assert.ok(performance.now() - start < 2000 + MARGIN_MS);
+    } finally {
+        own.child.kill("SIGKILL");
+        clients.forEach(({ socket }) => socket.destroy());
+        await Promise.all(clients.map((c) => c.over));
+    }
 });

@@ -1,6 +1,6 @@
 // chunks.mjs - bodies in chunks, and bodies that are too large.
 import { FIN, heard, LEAVE } from "./client.mjs";
-import { chunk, chunked, closing, END, get, GOOD, length, list, times } from "./say.mjs";
+import { chunk, chunked, closing, END, get, GOOD, H, length, list, times } from "./say.mjs";
 
 const MiB = 1 << 20;
 const good = chunk(GOOD) + END;
@@ -64,6 +64,5 @@ export default [
     ["a chunk over the limit", [chunked("1100000\r\n"), ...list(17, zeros), "\r\n" + END],
         closing(413)],
     ["chunks just below the limit", [chunked(), ...list(255, filled), END], 400],
-    ["a length over the limit of GET", "GET /livez HTTP/1.1\r\nHost: x\r\n" +
-        "Content-Length: 99999999\r\n\r\n", closing(413)],
+    ["a length over the limit of GET", get("/livez", `${H}Content-Length: 99999999\r\n`), closing(413)],
 ];

@@ -1,6 +1,6 @@
 // headers.mjs - header lines, and what they say about the body and the connection.
 import { heard, served } from "./client.mjs";
-import { closing, ending, get, GOOD, H, length, post, request, times, whole } from "./say.mjs";
+import { closing, ending, get, GOOD, H, J, length, post, request, times, whole } from "./say.mjs";
 
 const having = (...lines) => get("/livez", H + lines.join("\r\n") + "\r\n");
 const lengths = (...values) =>
@@ -19,8 +19,8 @@ export default [
     ["a CR in a name", having("X\rY: a"), closing(400)],
     ["a CR before the line end", having("X: a\r"), closing(400)],
     ["a line ended by CR alone", get("/livez", H + "X: a\rY: b\r\n"), closing(400)],
-    ["one line of several ended by LF", get("/livez", "X: a\nHost: x\r\nY: b\r\n"), closing(400)],
-    ["the last line ended by LF", get("/livez", "Host: x\n"), closing(400)],
+    ["one line of several ended by LF", get("/livez", "X: a\nHost: localhost\r\nY: b\r\n"), closing(400)],
+    ["the last line ended by LF", get("/livez", "Host: localhost\n"), closing(400)],
     ["an empty line of LF alone", `GET /livez HTTP/1.1\r\n${H}\n`, closing(400)],
     ["a folded line", having("X: a", " b"), closing(400)],
     ["a line folded by a tab", having("X: a", "\tb"), closing(400)],
@@ -54,7 +54,6 @@ export default [
     // Host
     ["no Host", get("/livez", "X: y\r\n"), closing(400)],
     ["no header at all", get("/livez", ""), closing(400)],
-    ["an empty Host", get("/livez", "Host:\r\n"), 200],
     ["a Host with a blank", get("/livez", "Host: a b\r\n"), closing(400)],
     ["a Host with a user", get("/livez", "Host: me@x\r\n"), closing(400)],
     ["a Host with a path", get("/livez", "Host: x/y\r\n"), closing(400)],
@@ -84,7 +83,7 @@ export default [
     ["two Content-Lengths alike", lengths(n, n), closing(400)],
     ["two Content-Lengths that differ", lengths(5, n), closing(400)],
     ["Content-Length of a GET, with a body", request("GET /livez HTTP/1.1",
-        H + "Content-Length: 3\r\n", "abc"), 200],
+        J + "Content-Length: 3\r\n", "abc"), 200],
     ["a body of a GET without a length", get() + "abc\r\n", ending(200)],
     ["a POST without a length", post(), 400],
     // Transfer-Encoding
@@ -120,7 +119,7 @@ export default [
         length(99999999, "", "Expect: 100-continue\r\n"), closing(413),
         (answer) => answer.interim.length === 0],
     ["Expect 100-continue of HTTP/1.0", request("POST /v1/completions HTTP/1.0",
-        `Content-Length: ${n}\r\nExpect: 100-continue\r\n`, GOOD), closing(200),
+        `${J}Content-Length: ${n}\r\nExpect: 100-continue\r\n`, GOOD), closing(200),
     (answer) => answer.interim.length === 0],
     ["Expect 100-continue without a body", having("Expect: 100-continue"), 200],
     ["Expect something else", having("Expect: tea"), 200],

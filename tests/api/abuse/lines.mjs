@@ -2,8 +2,8 @@
 //
 // A line of fewer than three words is closed without an answer: by libmicrohttpd, which tells us
 // of it when it has shut the socket.
-import { FIN } from "./client.mjs";
-import { closing, get, GOOD, H, request } from "./say.mjs";
+import { FIN, LEAVE } from "./client.mjs";
+import { closing, get, GOOD, H, J, request } from "./say.mjs";
 
 const allows = (answer) => /^[A-Z, ]+$/.test(answer.headers.get("allow"));
 const line = (text, headers = H) => request(text, headers);
@@ -23,6 +23,8 @@ export default [
     ["a query", get("/livez?a=b&c=%26&&=&x"), 200],
     ["a query of 30,000 letters", get("/livez?" + "q".repeat(30000)), 200],
     ["a query of 5,000 members", get("/livez?" + "a=b&".repeat(5000)), 200],
+    ["a query of 5,000 members, then left",
+        [`GET /livez?${"a&".repeat(5000)} HTTP/1.1\r\n${H}`, 50, LEAVE], "left"],
     ["a path of 30,000 letters", get("/" + "p".repeat(30000)), 404],
     ["a path of 70,000 letters", get("/" + "p".repeat(70000)), closing(414)],
     ["a path of 10,000 folders", get("/a".repeat(10000)), 404],
@@ -59,7 +61,7 @@ export default [
     ["HTTP/1.0", line("GET /livez HTTP/1.0", ""), closing(200)],
     ["HTTP/1.0 that keeps alive", line("GET /livez HTTP/1.0", "Connection: keep-alive\r\n"), 200],
     ["HTTP/1.0 with a body", line("POST /v1/completions HTTP/1.0",
-        `Content-Length: ${GOOD.length}\r\n`) + GOOD, closing(200)],
+        `${J}Content-Length: ${GOOD.length}\r\n`) + GOOD, closing(200)],
     ["HTTP/1.2", line("GET /livez HTTP/1.2"), 200],
     ["HTTP/2.0", line("GET /livez HTTP/2.0"), closing(505)],
     ["HTTP/9.9", line("GET /livez HTTP/9.9"), closing(505)],
@@ -88,7 +90,7 @@ export default [
     ["empty lines before it", "\r\n\r\n\r\n" + get(), 200],
     ["1,000 empty lines before it", "\r\n".repeat(1000) + get(), 200],
     ["a blank line before it", " \r\n" + get(), "closed"],
-    ["ended by LF", "GET /livez HTTP/1.1\nHost: x\n\n", 200],
+    ["ended by LF", "GET /livez HTTP/1.1\nHost: localhost\n\n", 200],
     ["ended by LF, its headers by CRLF", `GET /livez HTTP/1.1\n${H}\r\n`, closing(400)],
     ["ended by CR", { slow: true }, "GET /livez HTTP/1.1\rHost: x\r\r", "closed"],
     ["a CR within", line("GET /li\rvez HTTP/1.1"), closing(400)],

@@ -1,8 +1,8 @@
 // paths.mjs - every route asked every way, and paths that are none.
-import { closing, get, GOOD, H, request, whole } from "./say.mjs";
+import { closing, get, GOOD, H, J, request, whole } from "./say.mjs";
 
-const ask = (method, path, body) => request(`${method} ${path} HTTP/1.1`, H +
-    (body === undefined ? "" : `Content-Length: ${body.length}\r\n`), body);
+const ask = (method, path, body) => request(`${method} ${path} HTTP/1.1`,
+    body === undefined ? H : `${J}Content-Length: ${body.length}\r\n`, body);
 
 // What each route takes besides OPTIONS, and what GET of it answers here.
 const routes = [

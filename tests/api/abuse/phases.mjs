@@ -1,6 +1,6 @@
 // phases.mjs - when it is sent: slowly, in halves, in advance; and clients that leave.
 import { DEAF, FIN, heard, LEAVE, RESET, served } from "./client.mjs";
-import { chunk, chunked, closing, END, ending, get, GOOD, H, length, list, request, STREAM, times, whole }
+import { chunk, chunked, closing, END, ending, get, GOOD, H, J, length, list, request, STREAM, times, whole }
     from "./say.mjs";
 
 const n = GOOD.length;
@@ -11,7 +11,7 @@ const after = (word, ms = 30) => [
     [`${word} before a byte`, [ms]],
     [`${word} in the first line`, ["GET /liv", ms]],
     [`${word} after the first line`, [first, ms]],
-    [`${word} in the headers`, [first + "Host: x\r\nX: ", ms]],
+    [`${word} in the headers`, [first + H + "X: ", ms]],
     [`${word} before a body`, [length(n), ms]],
     [`${word} in a body`, [length(n, GOOD.slice(0, 20)), ms]],
     [`${word} in a body of chunks`, [chunked("2f\r\n", GOOD.slice(0, 20)), ms]],
@@ -75,6 +75,6 @@ export default [
     ["100 heads that stop", { clients: 100 }, [first, 200, RESET], "left"],
     ["100 bodies that stop", { clients: 100 }, [length(n, "{"), 200, LEAVE], "left"],
     ["a stream to HTTP/1.0", request("POST /v1/completions HTTP/1.0",
-        `Content-Length: ${STREAM.length - 3}\r\n`, STREAM.replace("1500", "3")), closing(200),
+        `${J}Content-Length: ${STREAM.length - 3}\r\n`, STREAM.replace("1500", "3")), closing(200),
     /\[DONE\]/],
 ];

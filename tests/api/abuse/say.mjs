@@ -17,13 +17,12 @@
 export const closing = (status) => ({ status, closing: true, ends: true });
 export const ending = (status) => ({ status, closing: false, ends: true });
 
-export const H = "Host: x\r\n";
+export const H = "Host: localhost\r\n";
+export const J = `${H}Content-Type: application/json\r\n`;
 export const request = (line, headers = H, body = "") => `${line}\r\n${headers}\r\n${body}`;
 export const get = (target = "/livez", headers = H) => request(`GET ${target} HTTP/1.1`, headers);
 
 const POST = "POST /v1/completions HTTP/1.1";
-const J = `${H}Content-Type: application/json\r\n`;
-
 export const GOOD = '{"prompt":"One","max_tokens":1,"temperature":0}';
 export const STREAM = '{"prompt":"One","max_tokens":1500,"ignore_eos":true,"stream":true}';
 
@@ -44,6 +43,14 @@ export const bytes = (...parts) => {
     return [length(body.length), body];
 };
 export const made = (n, make) => [length(n), make];
+
+// The same again and again, with a pause in ms, until the connection ends.
+export function* endless(piece, pause = 1) {
+    for (;;) {
+        yield piece;
+        yield pause;
+    }
+}
 
 export const times = (n, text) => text.repeat(n);
 export const list = (n, what) => Array.from({ length: n }, () => what);
