@@ -68,7 +68,7 @@ static void refuse(http *h, int fd)
     h->n_refused++;
     log_line(LOG_WARN, "refused a connection: all are busy", "limit",
              LOG_INT(h->options.connections), NULL);
-    if (!h->options.tls) http_page_send(fd, &all_busy, "Retry-After: 1\r\n");
+    if (!h->options.tls) http_page_send(fd, NULL, &all_busy, "Retry-After: 1\r\n");
     linger_take(&h->lingering, h->loop, fd);
 }
 

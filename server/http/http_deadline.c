@@ -47,7 +47,7 @@ static void give_up_reading(http_connection *c, const http_refusal *why)
 {
     c->deadline_ns = 0;
     if (c->request) {
-        if (!c->http->options.tls) http_page_send(c->fd, why, "");
+        http_page_send(c->fd, c->request->mhd, why, "");
         c->lingers = true;
     }
     http_connection_shut(c);

@@ -6,10 +6,10 @@
  * shared library: the one below stands before it. Answers of ours go past it, to the library's.
  * Where a build resolves the call otherwise, its pages stay HTML and nothing else changes.
  *
- * The page itself goes past the library where the socket is plain: after some errors (a length
- * that is no number, a cookie of too many parts) 0.9.75 goes on as if nothing had been queued,
- * makes the head of its page a second time and sends both. What it sends then fails, because
- * our side of the socket is shut. */
+ * The page itself goes past the library: after some errors (a length that is no number, a
+ * cookie of too many parts) 0.9.75 goes on as if nothing had been queued, makes the head of its
+ * page a second time and sends both. What it sends then fails, because our side of the socket
+ * is shut. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "server/http/http_state.h"
+#include "server/http/tls.h"
 #include "server/http/wire_error.h"
 
 typedef enum MHD_Result queue_response(struct MHD_Connection *c, unsigned status,
@@ -78,8 +79,18 @@ struct MHD_Response *http_page_starved(void)
     return NULL;
 }
 
-void http_page_send(int fd, const http_refusal *why, const char *header)
+static void *tls_session_of(struct MHD_Connection *c)
 {
+    const union MHD_ConnectionInfo *i = NULL;
+
+    if (c) i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return i ? i->tls_session : NULL;
+}
+
+void http_page_send(int fd, struct MHD_Connection *c, const http_refusal *why,
+                    const char *header)
+{
+    void *session = tls_session_of(c);
     char *body = body_of(why->status, why->code, why->message), text[1024];
     const int n = snprintf(text, sizeof text,
                            "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%s"
@@ -87,29 +98,12 @@ void http_page_send(int fd, const http_refusal *why, const char *header)
                            why->status, MHD_get_reason_phrase_for((unsigned)why->status),
                            header, body ? strlen(body) : 0, body ? body : "");
 
-    if (n > 0 && (size_t)n < sizeof text)
-        (void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
     free(body);
-}
-
-/* Within TLS only the library can send. */
-static enum MHD_Result queue_as_json(struct MHD_Connection *c, unsigned status,
-                                     struct MHD_Response *page)
-{
-    char *body = body_of((int)status, NULL, sentence_of(status));
-    struct MHD_Response *ours = NULL;
-    enum MHD_Result queued;
-
-    if (body) ours = MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE);
-    if (!ours) {
-        free(body);
-        return http_page_queue(c, status, page);
-    }
-    MHD_add_response_header(ours, "Content-Type", "application/json");
-    MHD_add_response_header(ours, "Connection", "close");
-    queued = http_page_queue(c, status, ours);
-    MHD_destroy_response(ours);
-    return queued;
+    if (n < 0 || (size_t)n >= sizeof text) return;
+    if (session)
+        tls_send_last(session, text, (size_t)n);
+    else
+        (void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* Called by the library, for an error page. */
@@ -119,9 +113,10 @@ enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
     http_connection *connection = http_connection_of(c);
     const http_refusal why = {(int)status, NULL, sentence_of(status), true};
 
-    if (connection) connection->lingers = true;
-    if (!connection || connection->http->options.tls) return queue_as_json(c, status, page);
-    http_page_send(connection->fd, &why, "");
-    shutdown(connection->fd, SHUT_WR);
+    if (connection) {
+        connection->lingers = true;
+        http_page_send(connection->fd, c, &why, "");
+        shutdown(connection->fd, SHUT_WR);
+    }
     return http_page_queue(c, status, page);
 }

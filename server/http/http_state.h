@@ -139,8 +139,10 @@ struct MHD_Response *http_page_starved(void);
 enum { HTTP_STARVED_STATUS = 503 };
 
 /* An answer past MHD, while it cannot give one: to a socket that nothing else is sent to.
- * header: one more line with its end, or empty. */
-void http_page_send(int fd, const http_refusal *why, const char *header);
+ * c: the connection, whose handshake is over; NULL: the socket is plain. header: one more line
+ * with its end, or empty. */
+void http_page_send(int fd, struct MHD_Connection *c, const http_refusal *why,
+                    const char *header);
 
 /* http_accept.c: the listening socket, which it takes, and who may connect. */
 bool http_accept_open(http *h, int fd);

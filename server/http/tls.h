@@ -17,6 +17,10 @@ err tls_load(const char *cert_path, const char *key_path, char *why, size_t n);
 /* For MHD_OPTION_HTTPS_CERT_CALLBACK. */
 void *tls_callback(void);
 
+/* The last that is said on a session (a gnutls_session_t), whose socket does not block: what
+ * does not fit is lost. */
+void tls_send_last(void *session, const char *bytes, size_t n);
+
 /* Forget all certificates, when no connection is left. */
 void tls_free(void);
 

@@ -119,7 +119,7 @@ static void secret_make(secret *x, const char *name)
 /* A client that trusts one certificate, on a thread of its own: GnuTLS blocks. */
 typedef struct visitor {
     pthread_t thread;
-    const char *trusted;
+    const char *trusted, *request;
     unsigned port;
     char got[4096], name[64]; /* the common name it was shown */
     atomic_bool done;
@@ -140,13 +140,12 @@ static void read_name(gnutls_session_t session, visitor *v)
 
 static void talk(gnutls_session_t session, visitor *v)
 {
-    static const char request[] = "GET /now HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     size_t n = 0;
     ssize_t more;
 
     if (gnutls_handshake(session) < 0) return;
     read_name(session, v);
-    gnutls_record_send(session, request, sizeof request - 1);
+    gnutls_record_send(session, v->request, strlen(v->request));
     while ((more = gnutls_record_recv(session, v->got + n, sizeof v->got - 1 - n)) > 0)
         n += (size_t)more;
 }
@@ -173,12 +172,17 @@ static void *visit(void *arg)
     return NULL;
 }
 
-static void visit_site(site *s, const char *trusted, visitor *v)
+static void visit_saying(site *s, const char *trusted, const char *request, visitor *v)
 {
-    *v = (visitor){.trusted = trusted, .port = http_port(s->http)};
+    *v = (visitor){.trusted = trusted, .request = request, .port = http_port(s->http)};
     CHECK(pthread_create(&v->thread, NULL, visit, v) == 0);
     SITE_AWAIT(s, -1, atomic_load(&v->done));
     pthread_join(v->thread, NULL);
+}
+
+static void visit_site(site *s, const char *trusted, visitor *v)
+{
+    visit_saying(s, trusted, "GET /now HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", v);
 }
 
 TEST(http_speaks_tls_and_shows_a_new_certificate_after_a_reload)
@@ -221,6 +225,34 @@ TEST(http_closes_a_plain_client_of_a_tls_listener_and_serves_others)
     visit_site(s, x.cert, &v);
     CHECK(strstr(v.got, "hello"));
     client_close(plain);
+    site_close(s);
+    tls_free();
+    folder_remove(&x.dir);
+}
+
+/* After the first of them the library goes on as if it had not answered. */
+TEST(http_sends_one_whole_page_within_tls_for_what_is_no_http)
+{
+    static const char *const requests[] = {
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+        "GET /now HTTP/9.9\r\nHost: x\r\n\r\n",
+    };
+    secret x;
+    char why[512];
+    visitor v;
+    site *s;
+
+    secret_make(&x, "x");
+    CHECK(tls_load(x.cert, x.key, why, sizeof why) == ERR_OK);
+    s = site_open_with((http_options){.tls = true});
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        const char *body;
+
+        visit_saying(s, x.cert, requests[i], &v);
+        body = strstr(v.got, "\r\n\r\n{\"error\":");
+        CHECK(body && strstr(v.got, "Content-Type: application/json\r\n"));
+        CHECK(strstr(v.got, "\r\n\r\n") == body && strcmp(body + strlen(body) - 2, "}}") == 0);
+    }
     site_close(s);
     tls_free();
     folder_remove(&x.dir);
