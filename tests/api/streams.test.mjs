@@ -67,7 +67,8 @@ test("a client that leaves a stream stops its computation within 200 ms", async 
 test("a client that leaves while its answer is whole is noticed too", async () => {
     const data = JSON.stringify({ prompt: "Once upon a time", max_tokens: 1500, ignore_eos: true });
     const request = http.request({ host: "127.0.0.1", port: daemon.port, method: "POST",
-        path: "/v1/completions", headers: { "content-length": Buffer.byteLength(data) } });
+        path: "/v1/completions", headers: { "content-type": "application/json",
+            "content-length": Buffer.byteLength(data) } });
     request.on("error", () => {});
     request.end(data);
     await until(async () => (await running(daemon)) === 1, 5000, "the request runs");
