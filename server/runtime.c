@@ -222,7 +222,8 @@ static err begin(runtime *r, const config *c, fault *why)
 
 static err open_weights(runtime *r, const config *c, fault *why)
 {
-    TRY(model_open(&r->weights, r->file, (size_t)c->ctx_size, why));
+    TRY(model_open_watched(&r->weights, r->file, (size_t)c->ctx_size, &r->packed_permille,
+                           why));
     r->ctx_size = r->weights->ctx;
     if (tokenizer_size(r->tokens) != r->weights->V)
         return fault_name(why, ERR_SHAPE, "token_embd.weight");

@@ -14,6 +14,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "server/memory_report.h"
 #include "xcache/cache.h"
+#include <stdatomic.h>
 
 typedef struct runtime {
     char *model_path;
@@ -31,6 +32,7 @@ typedef struct runtime {
     size_t ctx_size; /* longest context served: --ctx-size or the model's own */
     size_t block_tokens;
     size_t max_running;              /* contexts at once */
+    atomic_uint packed_permille;     /* of the weights; any thread may read it while it rises */
     memory_needs needs;              /* of memory, from runtime_begin on */
     char memory[MEMORY_REPORT_TEXT]; /* the same in a sentence */
 } runtime;

@@ -431,7 +431,7 @@ static const char *find_weight_type(const gguf *g)
     return gguf_type_name(type, NULL, NULL);
 }
 
-static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
+static err open_all(model *m, const gguf *g, size_t ctx, atomic_uint *permille, fault *why)
 {
     loader o = {.m = m, .g = g, .why = why};
     arch_keys keys = {.g = g, .why = why};
@@ -449,22 +449,33 @@ static err open_all(model *m, const gguf *g, size_t ctx, fault *why)
     m->int8_kv = find_int8_kv(&o);
     TRY(model_read_positions(m, &keys, rules));
     TRY(open_ends(&o));
-    for (; o.layer < m->L; o.layer++) TRY(open_layer(&o));
+    for (; o.layer < m->L; o.layer++) {
+        TRY(open_layer(&o));
+        atomic_store(permille, (unsigned)(1000 * (o.layer + 1) / m->L));
+    }
     m->weight_type = find_weight_type(g);
     return model_open_ropes(m, rules);
 }
 
-err model_open(model **out, const gguf *g, size_t ctx, fault *why)
+err model_open_watched(model **out, const gguf *g, size_t ctx, atomic_uint *permille,
+                       fault *why)
 {
     model *m = calloc(1, sizeof *m);
     err e;
 
     if (!m) return ERR_NOMEM;
-    e = open_all(m, g, ctx, why);
+    e = open_all(m, g, ctx, permille, why);
     if (e != ERR_OK) {
         model_close(m);
         return e;
     }
     *out = m;
     return ERR_OK;
+}
+
+err model_open(model **out, const gguf *g, size_t ctx, fault *why)
+{
+    atomic_uint unwatched = 0;
+
+    return model_open_watched(out, g, ctx, &unwatched, why);
 }

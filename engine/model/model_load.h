@@ -2,6 +2,7 @@
 #ifndef ENGINE_MODEL_MODEL_LOAD_H
 #define ENGINE_MODEL_MODEL_LOAD_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "engine/err.h"
@@ -12,6 +13,11 @@
  * 0: as trained, 131,072 at most. `why` names the key or tensor at fault.
  * Errors: ARCH, PART, MISSING, KEYTYPE, RANGE, SHAPE, TENSORTYPE, NOMEM. The caller closes. */
 err model_open(model **out, const gguf *g, size_t ctx, fault *why);
+
+/* The same; *permille rises from 0 to 1000 as layers are packed, for who watches from another
+ * thread. */
+err model_open_watched(model **out, const gguf *g, size_t ctx, atomic_uint *permille,
+                       fault *why);
 
 /* The sizes of a model, its ctx and the weight_bytes that model_open would take, by the file's
  * values and the tensors' types: nothing is read or packed, and *out holds nothing else. Errors

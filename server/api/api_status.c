@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api/loading.h"
 #include "server/api/routes.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
@@ -17,8 +18,7 @@ static void answer_ready(http_request *r)
     else if (s->draining)
         answer_err(r, ERR_DRAINING);
     else
-        answer_error(r, 503, "server_error", "model_loading", NULL,
-                     "The model is being loaded.");
+        loading_answer(r);
 }
 
 void api_health(http_request *r)

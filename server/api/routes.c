@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/api/doors.h"
+#include "server/api/loading.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 
@@ -94,7 +95,9 @@ static void call(const route *to, http_request *r)
     const server *s = http_server(r);
 
     http_set_route(r, to->path);
-    if (s && s->draining && strcmp(to->method, "POST") == 0) {
+    if (s && !s->loaded && !(to->listeners & ROUTES_EARLY)) {
+        loading_answer(r);
+    } else if (s && s->draining && strcmp(to->method, "POST") == 0) {
         metrics_count_rejected(s->metrics, REJECT_DRAINING);
         answer_err(r, ERR_DRAINING);
     } else {

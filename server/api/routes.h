@@ -10,8 +10,16 @@
 
 #include "server/http/http.h"
 
-/* Which listener a route answers on, and whether it does without an API key. */
-enum { ROUTES_API = 1, ROUTES_ADMIN = 2, ROUTES_BOTH = 3, ROUTES_OPEN = 4 };
+/* Which listener a route answers on; whether it does without an API key, and before the model
+ * is loaded. */
+enum {
+    ROUTES_API = 1,
+    ROUTES_ADMIN = 2,
+    ROUTES_BOTH = 3,
+    ROUTES_OPEN = 4,
+    ROUTES_EARLY = 8,
+    ROUTES_PROBE = ROUTES_BOTH | ROUTES_OPEN | ROUTES_EARLY,
+};
 
 typedef struct route {
     const char *method, *path;

@@ -22,6 +22,7 @@ enum {
     TICK_MS = 1000,
     DRAIN_TICK_MS = 20,
     KEPT_POOLS = 4,
+    WHAT_BYTES = 1024,
 };
 
 static const uint64_t second_ns = 1000000000u;
@@ -29,10 +30,19 @@ static const uint64_t flush_ns = 2000000000u; /* for the last answers of a cance
 
 typedef struct daemon_state {
     server s; /* what handlers see */
+    struct {
+        server_load *run;
+        uv_thread_t thread;
+        uv_async_t done; /* sent by the thread when e and what are set */
+        bool running;
+        err e;
+        char what[WHAT_BYTES];
+    } load;
+    int code; /* the process's exit code */
     uv_loop_t loop;
     uv_signal_t term, interrupt, hangup, usr1;
     uv_timer_t tick;
-    bool serving; /* those five are open */
+    bool serving; /* those five and load.done are open */
     bool canceled;
     bool looking; /* at the sessions */
     uint64_t cancel_ns, stop_ns;
@@ -68,8 +78,10 @@ static void on_finished(http_request *r)
     size_t body_bytes;
 
     http_body(r, &body_bytes);
-    metrics_count_http(s->metrics, label, method_label(http_method(r)), status);
-    if (body_bytes) metrics_observe_body(s->metrics, body_bytes);
+    if (s->loaded) {
+        metrics_count_http(s->metrics, label, method_label(http_method(r)), status);
+        if (body_bytes) metrics_observe_body(s->metrics, body_bytes);
+    }
     log_line(level_of(r, status), "request", "req_id", LOG_TEXT(http_id(r)), "method",
              LOG_TEXT(http_method(r)), "path", LOG_TEXT(http_path(r)), "status",
              LOG_INT(status), "total_ms", LOG_NUM(ms), NULL);
@@ -86,6 +98,7 @@ static void close_handles(daemon_state *d)
     uv_close((uv_handle_t *)&d->hangup, NULL);
     uv_close((uv_handle_t *)&d->usr1, NULL);
     uv_close((uv_handle_t *)&d->tick, NULL);
+    uv_close((uv_handle_t *)&d->load.done, NULL);
 }
 
 /* Tokenizing first: what it delivers may still go to the scheduler. Every request is
@@ -147,7 +160,7 @@ static void on_tick(uv_timer_t *t)
     if (d->s.admin) http_tick(d->s.admin, now_ns);
     if (d->s.draining)
         drain_further(d, now_ns);
-    else
+    else if (d->s.loaded)
         look_at_sessions(d);
 }
 
@@ -168,6 +181,16 @@ static void begin_drain(daemon_state *d, int signum)
 }
 
 /* A second signal is a person who does not want to wait. */
+/* A thread in the middle of a file or a download cannot be called back, and nobody has been
+ * promised an answer: the sockets are closed, and the process ends. */
+static void stop_loading(daemon_state *d, int signum)
+{
+    http_drain(d->s.api);
+    if (d->s.admin) http_drain(d->s.admin);
+    log_line(LOG_INFO, "stopped while loading", "signal", LOG_INT(signum), NULL);
+    _exit(0);
+}
+
 static void on_stop_signal(uv_signal_t *h, int signum)
 {
     daemon_state *d = h->data;
@@ -176,6 +199,7 @@ static void on_stop_signal(uv_signal_t *h, int signum)
         log_line(LOG_WARN, "second signal: exiting at once", "signal", LOG_INT(signum), NULL);
         _exit(128 + signum);
     }
+    if (d->load.running) stop_loading(d, signum);
     begin_drain(d, signum);
 }
 
@@ -229,6 +253,8 @@ static err open_metrics(server *s)
 
 /* After the listeners, so that a signal during a slow start ends the process as it always does.
  */
+static void on_loaded(uv_async_t *h);
+
 static void open_handles(daemon_state *d)
 {
     uv_signal_init(&d->loop, &d->term);
@@ -243,6 +269,8 @@ static void open_handles(daemon_state *d)
     uv_signal_start(&d->hangup, on_hangup, SIGHUP);
     uv_signal_start(&d->usr1, on_usr1, SIGUSR1);
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
+    uv_async_init(&d->loop, &d->load.done, on_loaded);
+    d->load.done.data = d;
 }
 
 /* Ids of several times what the pool holds: what was evicted may yet be asked for. */
@@ -253,21 +281,6 @@ static err open_sessions(server *s)
     sched_read_stats(s->sched, &now);
     return sessions_open(&s->sessions, s->sched,
                          KEPT_POOLS * now.cache.capacity_tokens + s->runtime->ctx_size);
-}
-
-/* What failed has been said; returns the exit code. */
-/* Listeners last: nobody connects to what cannot answer. */
-static int open_all(daemon_state *d)
-{
-    server *s = &d->s;
-    const int limit = (int)s->config->max_queue;
-    err e = workers_open(&s->workers, &d->loop, TOKENIZE_THREADS, limit);
-
-    if (!e) e = sched_open(&s->sched, &d->loop, s->runtime, limit);
-    if (!e) e = open_sessions(s);
-    if (!e) e = open_metrics(s);
-    if (e) return complain("cannot start", "", err_text(e));
-    return listeners_open(s, on_finished);
 }
 
 /* What was configured and what became of it, in one line. */
@@ -289,14 +302,56 @@ static void log_ready(const server *s)
                  NULL);
 }
 
-static void serve(daemon_state *d)
+/* --- loading --- */
+
+static void load(void *arg)
+{
+    daemon_state *d = arg;
+
+    d->load.e = d->load.run(d->s.runtime, d->s.config, d->load.what, sizeof d->load.what);
+    uv_async_send(&d->load.done);
+}
+
+/* All that needs the model. What failed has been said. */
+static bool open_rest(daemon_state *d)
 {
     server *s = &d->s;
+    const int limit = (int)s->config->max_queue;
+    err e = workers_open(&s->workers, &d->loop, TOKENIZE_THREADS, limit);
 
-    open_handles(d);
-    s->ready = true;
-    log_ready(s);
+    if (!e) e = sched_open(&s->sched, &d->loop, s->runtime, limit);
+    if (!e) e = open_sessions(s);
+    if (!e) e = open_metrics(s);
+    if (e) complain("cannot start", "", err_text(e));
+    return !e;
+}
+
+/* Of the load thread, which is through. */
+static void on_loaded(uv_async_t *h)
+{
+    daemon_state *d = h->data;
+
+    uv_thread_join(&d->load.thread);
+    d->load.running = false;
+    if (d->load.e) complain(d->load.what, "", err_text(d->load.e));
+    if (d->load.e || !open_rest(d)) {
+        d->code = 1;
+        uv_stop(&d->loop);
+        return;
+    }
+    d->s.loaded = d->s.ready = true;
+    log_ready(&d->s);
     notify_send("READY=1");
+}
+
+static void serve(daemon_state *d)
+{
+    open_handles(d);
+    if (uv_thread_create(&d->load.thread, load, d)) {
+        d->code = complain("cannot start", "", "no thread to load the model on");
+        return;
+    }
+    d->load.running = true;
     uv_run(&d->loop, UV_RUN_DEFAULT);
 }
 
@@ -308,7 +363,7 @@ static void ignore_signals(void)
     signal(SIGUSR2, SIG_IGN);
 }
 
-int server_run(const config *c, runtime *r)
+int server_run(const config *c, runtime *r, server_load *loader)
 {
     daemon_state *d = calloc(1, sizeof *d);
     int code;
@@ -318,19 +373,23 @@ int server_run(const config *c, runtime *r)
         free(d);
         return complain("cannot start", "", err_text(ERR_SYSTEM));
     }
-    d->s = (server){
-        .loop = &d->loop, .config = c, .runtime = r, .started_unix = (uint64_t)time(NULL)};
+    d->s = (server){.loop = &d->loop,
+                    .config = c,
+                    .runtime = r,
+                    .started_unix = clock_unix_ns() / 1000000000u};
+    d->load.run = loader;
     ignore_signals();
-    code = open_all(d);
-    if (!code) serve(d);
+    d->code = listeners_open(&d->s, on_finished);
+    if (!d->code) serve(d);
     stop(d);
     uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
     metrics_free(d->s.metrics);
     if (uv_loop_close(&d->loop)) log_line(LOG_ERROR, "the loop still has handles", NULL);
-    if (!cache_is_sound(r->cache)) {
+    if (d->s.loaded && !cache_is_sound(r->cache)) {
         log_line(LOG_ERROR, "the cache has lost count of its blocks", NULL);
-        code = 1;
+        d->code = 1;
     }
+    code = d->code;
     if (!code) log_line(LOG_INFO, "stopped", NULL);
     free(d);
     return code;

@@ -30,12 +30,18 @@ typedef struct server {
     keys *keys;        /* NULL: none is asked for, and everyone is one tenant */
     origin_policy origins, admin_origins;
     peer_set proxies; /* that are trusted */
+    bool loaded;      /* runtime, sched, sessions, workers and metrics are there */
     bool ready;       /* inference requests are accepted */
     bool draining;
     uint64_t started_unix; /* seconds; `created` of /v1/models */
 } server;
 
-/* Serve until SIGTERM or SIGINT has been drained. Returns the process's exit code. */
-int server_run(const config *c, runtime *r);
+/* Opens the runtime, on a thread of its own; what [n]: out, names the part at fault. */
+typedef err server_load(runtime *r, const config *c, char *what, size_t n);
+
+/* Listen, load, and serve until SIGTERM or SIGINT has been drained: who asks meanwhile hears
+ * how far the model is. r is empty, and its caller closes it. Returns the process's exit code.
+ */
+int server_run(const config *c, runtime *r, server_load *load);
 
 #endif

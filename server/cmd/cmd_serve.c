@@ -41,28 +41,29 @@ static int check_health(const config *c)
     return ok ? 0 : 1;
 }
 
+/* On a thread of its own, while the listeners say that the model is being loaded. */
+static err load(runtime *r, const config *c, char *what, size_t n)
+{
+    char path[COMMAND_PATH];
+    err e = command_locate_model(c, path, sizeof path, what, n);
+
+    if (!e) e = runtime_begin(r, c, path, what, n);
+    if (e) return e;
+    log_line(LOG_INFO, "memory", "needs", LOG_TEXT(r->memory), NULL);
+    return runtime_finish(r, c, what, n);
+}
+
 static int serve(const config *c)
 {
-    char path[COMMAND_PATH], what[COMMAND_PATH] = "";
     runtime r = {0};
-    err e;
-    int code = 1;
+    int code;
 
     if (*c->log_file && log_open(c->log_file)) {
         fprintf(stderr, "xquantd: %s: %s\n", c->log_file, strerror(errno));
         return 1;
     }
     log_setup(c->log_format, c->log_level);
-    e = command_locate_model(c, path, sizeof path, what, sizeof what);
-    if (!e) e = runtime_begin(&r, c, path, what, sizeof what);
-    if (!e) {
-        log_line(LOG_INFO, "memory", "needs", LOG_TEXT(r.memory), NULL);
-        e = runtime_finish(&r, c, what, sizeof what);
-    }
-    if (e)
-        fprintf(stderr, "xquantd: %s: %s\n", what, err_text(e));
-    else
-        code = server_run(c, &r);
+    code = server_run(c, &r, load);
     runtime_close(&r);
     return code;
 }

@@ -9,7 +9,7 @@ import { join } from "node:path";
 const program = process.env.XQUANTD ?? "build/xquantd";
 const agent = new http.Agent({ keepAlive: true, maxSockets: 512 });
 
-// Start `serve` with more arguments; resolves when it listens on both.
+// Start `serve` with more arguments; resolves when it is ready.
 export async function startDaemon(...args) {
     const child = spawn(
         program,
@@ -31,11 +31,12 @@ export async function startDaemon(...args) {
             rest = lines.pop();
             for (const line of lines) {
                 const fact = parse(line);
+
+                if (fact?.msg === "ready") resolve();
                 if (fact?.msg !== "listening") continue;
                 if (fact.listener === "api") daemon.port = Number(fact.port);
                 else daemon.adminPort = Number(fact.port);
             }
-            if (daemon.port && daemon.adminPort) resolve();
         });
         daemon.exited.then(() => reject(new Error("the daemon ended early:\n" + daemon.log)));
     });

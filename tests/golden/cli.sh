@@ -19,6 +19,27 @@ expect() {
   fi
 }
 
+# expect_served TEXT OPTION...: `serve` says the text, is ready, and ends with 0 when it is told to.
+expect_served() {
+  local text=$1 log server status
+  shift
+  log=$(mktemp)
+  "$program" serve --listen 127.0.0.1:0 --admin-listen off "$@" >"$log" 2>&1 </dev/null &
+  server=$!
+  for _ in $(seq 200); do grep -q 'msg=ready' "$log" && break; sleep 0.05; done
+  kill "$server"
+  wait "$server"
+  status=$?
+  if [ "$status" = 0 ] && grep -qF -- "$text" "$log"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED xquantd serve %s: exit %d, wanted 0 and "%s":\n' "$*" "$status" "$text"
+    cat "$log"
+  fi
+  rm -f "$log"
+}
+
 expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
@@ -74,8 +95,11 @@ expect 1 '/nowhere.gguf' bench --model /nowhere.gguf
 
 # What cannot fit is refused by the sentence that says what is needed and what there is.
 expect 1 ', pool 900 TiB = ' complete --prompt x --cache kv16 --cache-size 900TiB
-expect 1 ': does not fit; --cache-size, --workspace-size and --ctx-size make it smaller' serve --listen 127.0.0.1:1 --cache-size 900TiB
-expect 1 'msg=memory needs="weights 31.9 MiB, pool 64 MiB = 1 context of 2k tokens, scratch ' serve --listen nowhere:1 --admin-listen off --cache kv16 --cache-size 64MiB --log-format text
+expect 1 ': does not fit; --cache-size, --workspace-size and --ctx-size make it smaller' serve --listen 127.0.0.1:0 --admin-listen off --cache-size 900TiB
+# Addresses come before the model, which is not even looked for.
+expect 1 'cannot listen on nowhere:1: ' serve --listen nowhere:1 --admin-listen off --model /nowhere.gguf
+expect 1 '/nowhere.gguf' serve --listen 127.0.0.1:0 --admin-listen off --model /nowhere.gguf
+expect_served 'msg=memory needs="weights 31.9 MiB, pool 64 MiB = 1 context of 2k tokens, scratch ' --cache kv16 --cache-size 64MiB --log-format text
 
 # As one who may not lock more than 64 KiB, whoever runs this.
 lock_little() { (ulimit -l 64 && exec setpriv --inh-caps=-ipc_lock --bounding-set=-ipc_lock "$real" "$@"); }

@@ -153,7 +153,7 @@ TEST(routes_answer_head_like_get_and_options_without_a_handler)
 TEST(routes_refuse_new_work_while_the_server_drains)
 {
     const metrics_info info = {.model_name = "m", .ctx_size = 1024};
-    server s = {.draining = true};
+    server s = {.draining = true, .loaded = true};
 
     CHECK(metrics_new(&s.metrics, &info) == ERR_OK);
     ask(routes_dispatch_api, &s, "POST", "/v1/completions");
