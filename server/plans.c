@@ -1,12 +1,14 @@
 /* plans.c - finds plan files.
  *
- *   open    klt<R>: one name in three places; the first file that exists counts
- *   best    auto: all of the model's in the three places, by the KL they record
+ *   open    klt<R>: one name in three places; the first file that exists counts; else any
+ *           that ships and is of this model
+ *   best    auto: all of the model's in the four places, by the KL they record
  *   list    the same for `plan`, one a ratio
  *
  * A name says which model and ratio a plan is for, its content says so again, with a hash of
  * the tensors: so a renamed plan is an error where it was asked for, and passed over where not.
- */
+ * In the folder that ships with the program names count for nothing: a model that was mounted
+ * or downloaded under another name has the same tensors, and a namesake has others. */
 #include "server/plans.h"
 
 #include <dirent.h>
@@ -161,6 +163,142 @@ static err find_plan(const char *model_path, size_t D, double ratio, plan_predic
     return e;
 }
 
+/* --- searching --- */
+
+/* Is this file name a plan of that model? Both by their names: "m.klt16.xplan" of "m.gguf". */
+static bool is_plan_of(const char *name, const char *model_path)
+{
+    static const char infix[] = ".klt", suffix[] = ".xplan";
+    const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
+    const size_t n = base_length(base), length = strlen(name);
+
+    return length > n + sizeof infix + sizeof suffix - 2 && memcmp(name, base, n) == 0 &&
+           memcmp(name + n, infix, sizeof infix - 1) == 0 &&
+           strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
+}
+
+/* What is looked for among all plans of a model, and what was found so far. */
+typedef struct search {
+    const char *model_path;
+    const gguf *g;
+    void (*keep)(struct search *s, plan *p); /* owns p */
+    double max_kl;                           /* of keep_better */
+    plan **found;                            /* [n] */
+    size_t n;
+    double ratio; /* of keep_same, as is the predictor */
+    plan_predictor predictor;
+    bool any_name; /* of files: that a plan is of this model is its content's to say */
+} search;
+
+/* Keep p if it is within max_kl and denser than *found; close the other. */
+static void keep_better(search *s, plan *p)
+{
+    const plan_about a = plan_read_about(p);
+
+    if (a.kl < 0 || a.kl > s->max_kl || (s->n && plan_read_about(*s->found).ratio >= a.ratio)) {
+        plan_close(p);
+        return;
+    }
+    plan_close(*s->found);
+    *s->found = p;
+    s->n = 1;
+}
+
+/* Keep p if it has the usual predictor and is the first of its ratio; ratios ascend. */
+static void keep_each(search *s, plan *p)
+{
+    const plan_about a = plan_read_about(p);
+    const plan_predictor usual = plan_default_predictor(a.D);
+    size_t at = 0;
+
+    while (at < s->n && plan_read_about(s->found[at]).ratio < a.ratio) at++;
+    if (s->n == PLANS_LISTED || a.predictor.kind != usual.kind ||
+        a.predictor.rank != usual.rank ||
+        (at < s->n && plan_read_about(s->found[at]).ratio == a.ratio)) {
+        plan_close(p);
+        return;
+    }
+    memmove(s->found + at + 1, s->found + at, (s->n++ - at) * sizeof(plan *));
+    s->found[at] = p;
+}
+
+/* Keep p if it is the first that was made as is asked for. */
+static void keep_same(search *s, plan *p)
+{
+    const plan_about a = plan_read_about(p);
+
+    if (s->n || a.ratio != s->ratio || a.predictor.kind != s->predictor.kind ||
+        (a.predictor.kind == PLAN_RANK && a.predictor.rank != s->predictor.rank)) {
+        plan_close(p);
+        return;
+    }
+    s->found[s->n++] = p;
+}
+
+/* An unreadable folder counts as empty, a broken plan as absent. What is short for the moment
+ * does not: the next start would take another mode. */
+static err shortage(void)
+{
+    if (errno == ENOMEM) return ERR_NOMEM;
+    return errno == EMFILE || errno == ENFILE || errno == EIO ? ERR_SYSTEM : ERR_OK;
+}
+
+/* Keep the plan of that name, if it is one. */
+static err search_file(search *s, const char *folder, const char *name)
+{
+    char *path = join(folder, strlen(folder), strdup(name));
+    plan *p = NULL;
+    err e = ERR_NOMEM;
+
+    errno = 0;
+    if (path) e = plan_open(&p, path, s->g, NULL);
+    if (e == ERR_OK)
+        s->keep(s, p);
+    else if (e != ERR_NOMEM)
+        e = shortage();
+    free(path);
+    return e;
+}
+
+static err search_folder(search *s, const char *folder)
+{
+    DIR *d = opendir(folder);
+    const struct dirent *f = NULL;
+    err e = ERR_OK;
+
+    if (!d) return shortage();
+    while (e == ERR_OK && (errno = 0, f = readdir(d)))
+        if (s->any_name ? strstr(f->d_name, ".xplan") != NULL
+                        : is_plan_of(f->d_name, s->model_path))
+            e = search_file(s, folder, f->d_name);
+    if (e == ERR_OK) e = shortage(); /* of readdir */
+    closedir(d);
+    return e;
+}
+
+static err search_shipped(search *s)
+{
+    char folder[4400];
+
+    s->any_name = true;
+    folders_find_shipped("models", folder, sizeof folder);
+    return search_folder(s, folder);
+}
+
+/* In the order of find_plan, so that of two files for one ratio the same one is kept. */
+static err search_places(search *s)
+{
+    places p;
+    err e;
+
+    TRY(find_places(s->model_path, &p));
+    e = ERR_OK;
+    for (size_t i = 0; i < PLACES && e == ERR_OK; i++)
+        if (p.folder[i]) e = search_folder(s, p.folder[i]);
+    free_places(&p);
+    return e == ERR_OK ? search_shipped(s) : e;
+}
+
 /* --- opening --- */
 
 /* D by its key alone, for plans are looked for before the model is opened. 0: it has none, and
@@ -198,15 +336,18 @@ static err open_found(char *path, const char *mode, const gguf *g, plan **out, f
 err plans_open_with(const char *model_path, const char *mode, const plan_predictor *r,
                     const gguf *g, plan **out, fault *why)
 {
-    const double ratio = codec_ratio(mode);
+    search s = {.model_path = model_path, .g = g, .keep = keep_same, .found = out};
     char *path = NULL;
     size_t D;
 
     *out = NULL;
-    if (ratio == 0) return ERR_OK;
+    s.ratio = codec_ratio(mode);
+    if (s.ratio == 0) return ERR_OK;
     D = model_width(g);
-    TRY(find_plan(model_path, D, ratio, r ? *r : plan_default_predictor(D), &path));
-    return open_found(path, mode, g, out, why);
+    s.predictor = r ? *r : plan_default_predictor(D);
+    TRY(find_plan(model_path, D, s.ratio, s.predictor, &path));
+    if (!path) TRY(search_shipped(&s));
+    return s.n ? ERR_OK : open_found(path, mode, g, out, why);
 }
 
 err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
@@ -214,116 +355,10 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
     return plans_open_with(model_path, mode, NULL, g, out, why);
 }
 
-/* Is this file name a plan of that model? Both by their names: "m.klt16.xplan" of "m.gguf". */
-static bool is_plan_of(const char *name, const char *model_path)
-{
-    static const char infix[] = ".klt", suffix[] = ".xplan";
-    const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
-    const size_t n = base_length(base), length = strlen(name);
-
-    return length > n + sizeof infix + sizeof suffix - 2 && memcmp(name, base, n) == 0 &&
-           memcmp(name + n, infix, sizeof infix - 1) == 0 &&
-           strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
-}
-
-/* What is looked for among all plans of a model, and what was found so far. */
-typedef struct search {
-    const char *model_path;
-    const gguf *g;
-    void (*keep)(struct search *s, plan *p); /* owns p */
-    double max_kl;
-    plan **found; /* [n] */
-    size_t n;
-} search;
-
-/* Keep p if it is within max_kl and denser than *found; close the other. */
-static void keep_better(search *s, plan *p)
-{
-    const plan_about a = plan_read_about(p);
-
-    if (a.kl < 0 || a.kl > s->max_kl || (s->n && plan_read_about(*s->found).ratio >= a.ratio)) {
-        plan_close(p);
-        return;
-    }
-    plan_close(*s->found);
-    *s->found = p;
-    s->n = 1;
-}
-
-/* Keep p if it has the usual predictor and is the first of its ratio; ratios ascend. */
-static void keep_each(search *s, plan *p)
-{
-    const plan_about a = plan_read_about(p);
-    const plan_predictor usual = plan_default_predictor(a.D);
-    size_t at = 0;
-
-    while (at < s->n && plan_read_about(s->found[at]).ratio < a.ratio) at++;
-    if (s->n == PLANS_LISTED || a.predictor.kind != usual.kind ||
-        a.predictor.rank != usual.rank ||
-        (at < s->n && plan_read_about(s->found[at]).ratio == a.ratio)) {
-        plan_close(p);
-        return;
-    }
-    memmove(s->found + at + 1, s->found + at, (s->n++ - at) * sizeof(plan *));
-    s->found[at] = p;
-}
-
-/* An unreadable folder counts as empty, a broken plan as absent. What is short for the moment
- * does not: the next start would take another mode. */
-static err shortage(void)
-{
-    if (errno == ENOMEM) return ERR_NOMEM;
-    return errno == EMFILE || errno == ENFILE || errno == EIO ? ERR_SYSTEM : ERR_OK;
-}
-
-/* Keep the plan of that name, if it is one. */
-static err search_file(search *s, const char *folder, const char *name)
-{
-    char *path = join(folder, strlen(folder), strdup(name));
-    plan *p = NULL;
-    err e = ERR_NOMEM;
-
-    errno = 0;
-    if (path) e = plan_open(&p, path, s->g, NULL);
-    if (e == ERR_OK)
-        s->keep(s, p);
-    else if (e != ERR_NOMEM)
-        e = shortage();
-    free(path);
-    return e;
-}
-
-static err search_folder(search *s, const char *folder)
-{
-    DIR *d = opendir(folder);
-    const struct dirent *f = NULL;
-    err e = ERR_OK;
-
-    if (!d) return shortage();
-    while (e == ERR_OK && (errno = 0, f = readdir(d)))
-        if (is_plan_of(f->d_name, s->model_path)) e = search_file(s, folder, f->d_name);
-    if (e == ERR_OK) e = shortage(); /* of readdir */
-    closedir(d);
-    return e;
-}
-
-/* In the order of find_plan, so that of two files for one ratio the same one is kept. */
-static err search_places(search *s)
-{
-    places p;
-    err e;
-
-    TRY(find_places(s->model_path, &p));
-    e = ERR_OK;
-    for (size_t i = 0; i < PLACES && e == ERR_OK; i++)
-        if (p.folder[i]) e = search_folder(s, p.folder[i]);
-    free_places(&p);
-    return e;
-}
-
 err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
 {
-    search s = {model_path, g, keep_better, max_kl, out, 0};
+    search s = {
+        .model_path = model_path, .g = g, .keep = keep_better, .max_kl = max_kl, .found = out};
 
     *out = NULL;
     return search_places(&s);
@@ -331,7 +366,7 @@ err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
 
 err plans_list(const char *model_path, const gguf *g, plan *list[PLANS_LISTED], size_t *n)
 {
-    search s = {model_path, g, keep_each, 0, list, 0};
+    search s = {.model_path = model_path, .g = g, .keep = keep_each, .found = list};
     const err e = search_places(&s);
 
     *n = s.n;

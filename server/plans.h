@@ -3,7 +3,8 @@
  * MODEL.klt16.xplan (another than the default predictor: MODEL.klt16.rank64.xplan) is looked
  * for beside MODEL.gguf, then in $XQUANTD_PLAN_DIR, then in
  * ${XDG_CACHE_HOME:-~/.cache}/xquantd. The first that exists counts: a broken one is an error,
- * not a reason to look on. */
+ * not a reason to look on. Last come those that ship with the program, which are known by their
+ * content, whatever the model's file is called. */
 #ifndef SERVER_PLANS_H
 #define SERVER_PLANS_H
 

@@ -165,6 +165,11 @@ expect_json 'o.choice === "kv16" && o.fits' plan --users 19 --tokens 2048 --ram 
 expect_json 'o.choice === "klt16" && !o.fits && o.modes[3].contexts < 1000' plan --users 1000 --ram 1GiB --json
 expect 0 'No mode holds 1,000 users in 1 GiB; klt16 holds ' plan --users 1000 --ram 1GiB
 expect 0 'xquantd serve --cache kv16 --cache-size ' plan --users 1 --tokens 100 --max-kl 0.0001 --ram 512MiB
+# The plan that ships is the same model's under any name, and no namesake's.
+cp models/seedling-32m-mha-q8_0.gguf "$parts/other.gguf"
+expect 0 "$("$program" complete --prompt 'The river' -n 8 --temp 0 --cache klt16)" complete --model "$parts/other.gguf" --prompt 'The river' -n 8 --temp 0 --cache klt16
+expect_json 'o.auto === "klt16"' plan --model "$parts/other.gguf" --users 100 --tokens 2048 --ram 1GiB --threads 2 --json
+expect 1 '--cache klt8 (`xquantd calibrate --model ' complete --model "$parts/other.gguf" --prompt x --cache klt8
 expect 1 'weights take 31.9 MiB: does not fit' plan --ram 20MiB
 expect 1 '/nowhere.gguf' plan --model /nowhere.gguf
 expect 2 '--users: 0 is out of range' plan --users 0
