@@ -25,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/cgroup.h"
+
 enum {
     SPINS = 4000,   /* of a pause each: some 50 to 100 us */
     LINE = 128,     /* two lines of 64 bytes come together */
@@ -277,26 +279,11 @@ void threads_close(team *base)
     free(t);
 }
 
-/* Cores that cgroup v2 grants, rounded up; 0 if it sets no limit. A container's own group is
- * mounted as the root; on a host the root has no such file, which is no limit. */
-static int cgroup_cores(void)
-{
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    double quota, period;
-    int cores = 0;
-
-    if (!f) return 0;
-    if (fscanf(f, "%lf %lf", &quota, &period) == 2 && period > 0)
-        cores = (int)((quota + period - 1) / period);
-    fclose(f);
-    return cores;
-}
-
 int threads_usable_cores(void)
 {
     cpu_set_t set;
     int cores = 1;
-    const int granted = cgroup_cores();
+    const int granted = cgroup_cores("");
 
     if (sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
     if (granted && granted < cores) cores = granted;

@@ -13,7 +13,7 @@
 err threads_open(team **out, int n);
 void threads_close(team *t);
 
-/* Cores this process may use: affinity, and cgroup's cpu.max rounded up. At least 1. */
+/* Cores this process may use: affinity, and the quotas of its cgroups. At least 1. */
 int threads_usable_cores(void);
 
 #endif
