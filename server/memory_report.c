@@ -1,7 +1,8 @@
 /* memory_report.c - adds up memory, reads what there is, and says both in a sentence.
  *
  * The limit is the machine's memory or that of the tightest cgroup (v2) around us, for a
- * process that outgrows its group is killed while the machine has gigabytes left. What is free
+ * process that outgrows its group is killed while the machine has gigabytes left; or what this
+ * process may map. What is free
  * counts the page cache as free: the kernel gives it up, and a model file that was just read
  * fills it. */
 #include "server/memory_report.h"
@@ -9,8 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-enum { PATH_BYTES = 4096 };
+#include "server/cgroup.h"
+
+enum { PATH_BYTES = 4096, THREADS_BYTES = 96 << 20 };
 
 /* --- words --- */
 
@@ -58,6 +62,10 @@ uint64_t memory_report_sum(const memory_needs *b)
 bool memory_report_write(const memory_needs *b, const memory_limit *limit,
                          char text[MEMORY_REPORT_TEXT])
 {
+    static const char *const sources[] = {[MEMORY_MACHINE] = "machine has",
+                                          [MEMORY_CGROUP] = "cgroup allows",
+                                          [MEMORY_RLIMIT_AS] = "RLIMIT_AS leaves",
+                                          [MEMORY_RLIMIT_DATA] = "RLIMIT_DATA leaves"};
     char bytes[24], count[32], tokens[24];
     size_t n = (size_t)snprintf(text, MEMORY_REPORT_TEXT, "weights %s",
                                 memory_report_bytes(b->weights, bytes));
@@ -74,8 +82,7 @@ bool memory_report_write(const memory_needs *b, const memory_limit *limit,
     if (b->plan)
         n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", plan %s",
                               memory_report_bytes(b->plan, bytes));
-    snprintf(text + n, MEMORY_REPORT_TEXT - n, "; %s %s",
-             limit->cgroup ? "cgroup allows" : "machine has",
+    snprintf(text + n, MEMORY_REPORT_TEXT - n, "; %s %s", sources[limit->source],
              memory_report_bytes(limit->bytes, bytes));
     return memory_report_sum(b) <= limit->bytes;
 }
@@ -110,8 +117,9 @@ static uint64_t read_cgroup_number(const char *folder, const char *file, const c
 }
 
 /* Keep what a cgroup leaves, if it is less. */
-static void tighten(memory_limit *l, const char *folder)
+static void tighten(void *user, const char *folder)
 {
+    memory_limit *l = user;
     const uint64_t most = read_cgroup_number(folder, "memory.max", "");
     uint64_t used, cached, left;
 
@@ -123,44 +131,41 @@ static void tighten(memory_limit *l, const char *folder)
     left = most > used ? most - used : 0;
     if (most < l->bytes) {
         l->bytes = most;
-        l->cgroup = true;
+        l->source = MEMORY_CGROUP;
     }
     if (left < l->free) l->free = left;
 }
 
-/* Where our cgroup lies below the mounted tree: "/system.slice/x.service"; "" if that is not
- * known, as in a container that sees its own as the root. */
-static void find_cgroup(const char *root, char *out, size_t n)
+/* What a limit of this process leaves of the address space (RLIMIT_AS) or of private memory
+ * (RLIMIT_DATA): an mmap beyond it fails, however much the machine has. What is mapped now
+ * counts, the model's file too; threads that start later want stacks and arenas. */
+static void tighten_by_limit(memory_limit *l, const char *root, int which, const char *line)
 {
-    char path[PATH_BYTES], line[PATH_BYTES];
-    FILE *f;
+    char path[PATH_BYTES];
+    struct rlimit most;
+    uint64_t used, left;
 
-    *out = '\0';
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    f = fopen(path, "r");
-    if (!f) return;
-    while (fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "0::/", 4) == 0) snprintf(out, n, "%s", line[4] ? line + 3 : "");
+    if (getrlimit(which, &most) != 0 || most.rlim_cur == RLIM_INFINITY) return;
+    snprintf(path, sizeof path, "%s/proc/self/status", root);
+    used = read_number(path, line) * 1024 + THREADS_BYTES;
+    left = most.rlim_cur > used ? most.rlim_cur - used : 0;
+    if (left < l->bytes) {
+        l->bytes = left;
+        l->source = which == RLIMIT_AS ? MEMORY_RLIMIT_AS : MEMORY_RLIMIT_DATA;
     }
-    fclose(f);
+    if (left < l->free) l->free = left;
 }
 
 memory_limit memory_report_limit(const char *root)
 {
-    char path[PATH_BYTES], group[PATH_BYTES], folder[2 * PATH_BYTES];
+    char path[PATH_BYTES];
     memory_limit l = {0};
-    char *slash;
 
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
     l.bytes = read_number(path, "MemTotal") * 1024;
     l.free = read_number(path, "MemAvailable") * 1024;
-    find_cgroup(root, group, sizeof group);
-    do { /* ours, and every one around it */
-        snprintf(folder, sizeof folder, "%s/sys/fs/cgroup%s", root, group);
-        tighten(&l, folder);
-        slash = strrchr(group, '/');
-        if (slash) *slash = '\0';
-    } while (slash);
+    cgroup_walk(root, "", tighten, &l);
+    tighten_by_limit(&l, root, RLIMIT_AS, "VmSize");
+    tighten_by_limit(&l, root, RLIMIT_DATA, "VmData");
     return l;
 }

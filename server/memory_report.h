@@ -18,11 +18,19 @@ typedef struct memory_needs {
     uint64_t plan;    /* what rebuilding multiplies with */
 } memory_needs;
 
+/* Whose limit it is. */
+typedef enum memory_source {
+    MEMORY_MACHINE,
+    MEMORY_CGROUP,
+    MEMORY_RLIMIT_AS,
+    MEMORY_RLIMIT_DATA
+} memory_source;
+
 /* What there is. */
 typedef struct memory_limit {
-    uint64_t bytes; /* of the machine, or of the tightest cgroup around us */
+    uint64_t bytes; /* of the tightest; of an RLIMIT what it leaves beside what is mapped */
     uint64_t free;  /* of these, cached files counted in */
-    bool cgroup;    /* it is a cgroup's */
+    memory_source source;
 } memory_limit;
 
 enum { MEMORY_REPORT_TEXT = 256 };
@@ -34,7 +42,7 @@ bool memory_report_write(const memory_needs *b, const memory_limit *limit,
 
 uint64_t memory_report_sum(const memory_needs *b);
 
-/* Read /proc and /sys/fs/cgroup below `root`, which is "" but for tests. */
+/* Read /proc and /sys/fs/cgroup below `root`, which is "" but for tests, and our rlimits. */
 memory_limit memory_report_limit(const char *root);
 
 /* "4.6 GiB", "512 MiB", "17 bytes". Returns text. */

@@ -2,6 +2,7 @@
 #include "server/memory_report.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tests/folder.h"
 #include "tests/test.h"
@@ -19,7 +20,8 @@ TEST(memory_report_is_told_in_one_sentence)
                             .scratch = 210 * MIB,
                             .plan = 805 * MIB / 10};
     const memory_needs bare = {.weights = 33 * MIB, .pool = 64 * MIB, .context_tokens = 1500};
-    const memory_limit machine = {16 * GIB, 0, false}, group = {512 * MIB, 0, true};
+    const memory_limit machine = {16 * GIB, 0, MEMORY_MACHINE},
+                       group = {512 * MIB, 0, MEMORY_CGROUP};
     char text[MEMORY_REPORT_TEXT];
 
     CHECK(memory_report_write(&b, &machine, text));
@@ -36,8 +38,8 @@ TEST(memory_report_fits_to_the_last_byte_of_every_part)
     char text[MEMORY_REPORT_TEXT];
 
     CHECK(memory_report_sum(&b) == 31);
-    CHECK(memory_report_write(&b, &(memory_limit){31, 0, false}, text));
-    CHECK(!memory_report_write(&b, &(memory_limit){30, 0, false}, text));
+    CHECK(memory_report_write(&b, &(memory_limit){31, 0, MEMORY_MACHINE}, text));
+    CHECK(!memory_report_write(&b, &(memory_limit){30, 0, MEMORY_MACHINE}, text));
 }
 
 TEST(memory_report_of_any_size_has_a_sentence_that_ends)
@@ -49,7 +51,7 @@ TEST(memory_report_of_any_size_has_a_sentence_that_ends)
                             .workspace = UINT64_MAX / 8,
                             .scratch = UINT64_MAX / 8,
                             .plan = UINT64_MAX / 8};
-    const memory_limit limit = {999, 0, true};
+    const memory_limit limit = {999, 0, MEMORY_CGROUP};
     char text[MEMORY_REPORT_TEXT];
 
     CHECK(!memory_report_write(&b, &limit, text));
@@ -89,22 +91,59 @@ TEST(memory_report_limit_is_the_machine_or_the_tightest_cgroup)
 
     write_at(&root, "proc/meminfo", "MemTotal: 16 kB\nMemFree: 1 kB\nMemAvailable:   12 kB\n");
     l = memory_report_limit(root.path);
-    CHECK(l.bytes == 16384 && l.free == 12288 && !l.cgroup);
+    CHECK(l.bytes == 16384 && l.free == 12288 && l.source == MEMORY_MACHINE);
     write_at(&root, "proc/self/cgroup", "1:name=x:/y\n0::/a/b\n");
     write_at(&root, "sys/fs/cgroup/a/b/memory.max", "max\n");
     write_at(&root, "sys/fs/cgroup/a/b/memory.current", "4000\n");
     l = memory_report_limit(root.path);
-    CHECK(l.bytes == 16384 && l.free == 12288 && !l.cgroup);
+    CHECK(l.bytes == 16384 && l.free == 12288 && l.source == MEMORY_MACHINE);
     write_at(&root, "sys/fs/cgroup/a/memory.max", "8192\n");
     write_at(&root, "sys/fs/cgroup/a/memory.current", "5000\n");
     write_at(&root, "sys/fs/cgroup/a/memory.stat",
              "anon 9\ninactive_file 1000\nactive_file 2000\n");
     l = memory_report_limit(root.path);
-    CHECK(l.bytes == 8192 && l.free == 6192 && l.cgroup);
+    CHECK(l.bytes == 8192 && l.free == 6192 && l.source == MEMORY_CGROUP);
     write_at(&root, "sys/fs/cgroup/memory.max", "4096\n"); /* a container's own root */
     write_at(&root, "sys/fs/cgroup/memory.current", "5000\n");
     l = memory_report_limit(root.path);
-    CHECK(l.bytes == 4096 && l.free == 0 && l.cgroup);
+    CHECK(l.bytes == 4096 && l.free == 0 && l.source == MEMORY_CGROUP);
+    folder_remove(&root);
+}
+
+/* What the made machine of 16 GiB says under a soft limit of this process. */
+static memory_limit limit_under(const folder *root, int which, rlim_t bytes)
+{
+    struct rlimit old, now;
+    memory_limit l;
+
+    CHECK(getrlimit(which, &old) == 0);
+    now = (struct rlimit){bytes, old.rlim_max};
+    CHECK(setrlimit(which, &now) == 0);
+    l = memory_report_limit(root->path);
+    CHECK(setrlimit(which, &old) == 0);
+    return l;
+}
+
+TEST(memory_report_limit_is_what_rlimits_leave)
+{
+    const folder root = folder_make();
+    struct rlimit hard;
+    memory_limit l;
+
+    CHECK(getrlimit(RLIMIT_AS, &hard) == 0);
+    if (hard.rlim_max != RLIM_INFINITY) SKIP("a hard limit is set here");
+    write_at(&root, "proc/meminfo", "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n");
+    write_at(&root, "proc/self/status", "VmSize:\t 1048576 kB\nVmData:\t  524288 kB\n");
+    l = limit_under(&root, RLIMIT_AS, 4 * GIB);
+    CHECK(l.bytes == 3 * GIB - 96 * MIB && l.free == l.bytes && l.source == MEMORY_RLIMIT_AS);
+    l = limit_under(&root, RLIMIT_DATA, 4 * GIB);
+    CHECK(l.bytes == 3584 * MIB - 96 * MIB && l.free == l.bytes);
+    CHECK(l.source == MEMORY_RLIMIT_DATA);
+    l = limit_under(&root, RLIMIT_AS, 64 * GIB);
+    CHECK(l.bytes == 16 * GIB && l.free == 8 * GIB && l.source == MEMORY_MACHINE);
+    l = limit_under(&root, RLIMIT_AS,
+                    12 * GIB); /* tighter than the machine, not than its rest */
+    CHECK(l.bytes == 11 * GIB - 96 * MIB && l.free == 8 * GIB);
     folder_remove(&root);
 }
 
