@@ -26,7 +26,7 @@ const char *err_name(err e)
     return name[e];
 }
 
-err fault_set(fault *why, err e, const char *name, size_t n)
+err err_blame_bytes(fault *why, err e, const char *name, size_t n)
 {
     if (!why) return e;
     why->e = e;
@@ -37,7 +37,7 @@ err fault_set(fault *why, err e, const char *name, size_t n)
     return e;
 }
 
-err fault_name(fault *why, err e, const char *name)
+err err_blame(fault *why, err e, const char *name)
 {
-    return fault_set(why, e, name, strlen(name));
+    return err_blame_bytes(why, e, name, strlen(name));
 }

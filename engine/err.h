@@ -30,11 +30,11 @@ const char *err_text(err e);
 const char *err_name(err e);
 
 /* Name the part: the n bytes at `name`, unprintable ones as '?', cut to fit. Returns e,
- * so that a check can `return fault_set(why, ERR_RANGE, ...)`. why may be NULL. */
-err fault_set(fault *why, err e, const char *name, size_t n);
+ * so that a check can `return err_blame_bytes(why, ERR_RANGE, ...)`. why may be NULL. */
+err err_blame_bytes(fault *why, err e, const char *name, size_t n);
 
 /* The same for a NUL-terminated name. */
-err fault_name(fault *why, err e, const char *name);
+err err_blame(fault *why, err e, const char *name);
 
 /* Return from this function with the error of `call`, if it has one. */
 #define TRY(call)                            \

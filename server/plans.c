@@ -327,7 +327,7 @@ static err open_found(char *path, const char *mode, const gguf *g, plan **out, f
                  : path ? path
                         : "",
                  part.field[0] ? ": " : "", part.field);
-        fault_name(why, e, text);
+        err_blame(why, e, text);
     }
     free(path);
     return e;

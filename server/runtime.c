@@ -80,7 +80,7 @@ static err open_degraded_plan(runtime *r, const config *c, fault *why)
 
     if (!r->plan || ratio > PLAN_RATIO_MAX) {
         snprintf(text, sizeof text, "--degrade with --cache %.40s", c->cache);
-        return fault_name(why, ERR_DEGRADE, text);
+        return err_blame(why, ERR_DEGRADE, text);
     }
     snprintf(r->wanted_mode, sizeof r->wanted_mode, "klt%g", ratio);
     return plans_open(r->model_path, r->wanted_mode, r->file, &r->degraded_plan, why);
@@ -91,7 +91,7 @@ static err open_best_plan(runtime *r, const config *c, fault *why)
     const double max_kl = c->max_kl > 0 ? c->max_kl : PLANS_MAX_KL;
     const err e = plans_best(r->model_path, r->file, max_kl, &r->plan);
 
-    return e == ERR_SYSTEM ? fault_name(why, e, "--cache auto: a folder of plans") : e;
+    return e == ERR_SYSTEM ? err_blame(why, e, "--cache auto: a folder of plans") : e;
 }
 
 /* A plan that is missing or broken is known before minutes go into the weights. */
@@ -130,7 +130,7 @@ static err name_cache_fault(const config *c, err e, fault *why)
         snprintf(option, sizeof option, "--cache-size holds no block");
     else
         return e;
-    return fault_name(why, e, option);
+    return err_blame(why, e, option);
 }
 
 /* Rows of prompts in a step: a block at least, for those who step alone. */
@@ -226,7 +226,7 @@ static err open_weights(runtime *r, const config *c, fault *why)
                            why));
     r->ctx_size = r->weights->ctx;
     if (tokenizer_size(r->tokens) != r->weights->V)
-        return fault_name(why, ERR_SHAPE, "token_embd.weight");
+        return err_blame(why, ERR_SHAPE, "token_embd.weight");
     return open_forward(r, c, r->weights, &r->forward);
 }
 
@@ -243,7 +243,7 @@ static err prefault(runtime *r, fault *why)
     const gguf_tensor *rows = &r->weights->embedding;
 
     pages_read(rows->data, rows->bytes);
-    return cache_fill(r->cache) ? fault_name(why, ERR_NOMEM, "--prefault") : ERR_OK;
+    return cache_fill(r->cache) ? err_blame(why, ERR_NOMEM, "--prefault") : ERR_OK;
 }
 
 /* What is mapped, which is what counts against RLIMIT_MEMLOCK: not what is resident. */
@@ -271,7 +271,7 @@ static err lock_memory(fault *why)
              "--mlock: %s are mapped, RLIMIT_MEMLOCK is %s (`ulimit -l %llu`)",
              memory_report_bytes(bytes, needed), memory_report_bytes(limit.rlim_cur, most),
              (unsigned long long)(bytes / 1024 / 1024 + 64) * 1024);
-    return fault_name(why, ERR_LOCK, text);
+    return err_blame(why, ERR_LOCK, text);
 }
 
 static err finish(runtime *r, const config *c, fault *why)

@@ -55,7 +55,7 @@ static err fault_in_file(const source *s, const gguf_split *first, size_t no, er
     if (strlen(name) > NAME_BYTES) name += strlen(name) - NAME_BYTES;
     snprintf(text, sizeof text, "%.*s%s%s", NAME_BYTES, name, why->field[0] ? ": " : "",
              why->field);
-    return fault_name(why, e, text);
+    return err_blame(why, e, text);
 }
 
 /* One file more, which g closes from now on. */
@@ -89,7 +89,7 @@ static err list_tensors(gguf *g, const gguf_split *first, fault *why)
     size_t n = 0;
 
     for (size_t i = 0; i < g->n_files; i++) n += g->files[i]->n_tensors;
-    if (n != first->tensors) return fault_name(why, ERR_SPLIT, "split.tensors.count");
+    if (n != first->tensors) return err_blame(why, ERR_SPLIT, "split.tensors.count");
     g->all = malloc((n ? n : 1) * sizeof *g->all);
     if (!g->all) return ERR_NOMEM;
     for (size_t i = 0; i < g->n_files; i++) {
@@ -106,9 +106,9 @@ static err open_others(gguf *g, const source *s, const gguf_split *first, fault 
 {
     char path[GGUF_SPLIT_PATH];
 
-    if (first->no != 0) return fault_name(why, ERR_SPLITFIRST, "split.no");
+    if (first->no != 0) return err_blame(why, ERR_SPLITFIRST, "split.no");
     if (s->path && gguf_split_path(s->path, first, 0, path) != ERR_OK)
-        return fault_name(why, ERR_SPLITNAME, "split.count");
+        return err_blame(why, ERR_SPLITNAME, "split.count");
     for (size_t no = 1; no < first->count; no++) TRY(open_other(g, s, first, no, why));
     return list_tensors(g, first, why);
 }
@@ -129,7 +129,7 @@ static err open_files(gguf *g, const source *s, fault *why)
     }
     TRY(gguf_split_read(f, &first, why));
     if (!s->path && s->n_images != (first.count ? first.count : 1))
-        return fault_name(why, ERR_SPLIT, "split.count");
+        return err_blame(why, ERR_SPLIT, "split.count");
     return first.count > 1 ? open_others(g, s, &first, why) : ERR_OK;
 }
 
@@ -188,7 +188,7 @@ err gguf_check_unchanged(const gguf *g, fault *why)
         if (gguf_file_is_unchanged(g->files[i])) continue;
         if (i == 0) return ERR_CHANGED;
         snprintf(file, sizeof file, "file %zu of %zu", i + 1, g->n_files);
-        return fault_name(why, ERR_CHANGED, file);
+        return err_blame(why, ERR_CHANGED, file);
     }
     return ERR_OK;
 }

@@ -52,7 +52,7 @@ static err read_name(cursor *c, const char *what, uint64_t i, gguf_text *out, fa
         char field[64];
 
         snprintf(field, sizeof field, "name of %s %llu", what, (unsigned long long)i);
-        return fault_name(why, e, field);
+        return err_blame(why, e, field);
     }
     return ERR_OK;
 }
@@ -110,14 +110,14 @@ static err read_keys(gguf_file *f, cursor *c, uint64_t n, fault *why)
 {
     enum { KEY_MIN_BYTES = 8 + 1 + 4 + 1 };
 
-    if (n > left(c) / KEY_MIN_BYTES) return fault_name(why, ERR_TOOMANY, "metadata_kv_count");
+    if (n > left(c) / KEY_MIN_BYTES) return err_blame(why, ERR_TOOMANY, "metadata_kv_count");
     for (uint64_t i = 0; i < n; i++) {
         gguf_entry k = {0}, *more;
         err e;
 
         TRY(read_name(c, "key", i, &k.name, why));
         e = read_value(c, &k);
-        if (e != ERR_OK) return fault_set(why, e, k.name.at, k.name.n);
+        if (e != ERR_OK) return err_blame_bytes(why, e, k.name.at, k.name.n);
         more = grow(f->keys, f->n_keys, sizeof *f->keys);
         if (!more) return ERR_NOMEM;
         f->keys = more;
@@ -134,9 +134,9 @@ static err read_alignment(const gguf_file *f, uint64_t *align, fault *why)
 
     *align = ALIGN_DEFAULT;
     if (e == ERR_OK) e = gguf_value_u64(v, align);
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(why, e, key);
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(why, e, key);
     if (*align < ALIGN_MIN || *align > ALIGN_MAX || (*align & (*align - 1)))
-        return fault_name(why, ERR_ALIGN, key);
+        return err_blame(why, ERR_ALIGN, key);
     return ERR_OK;
 }
 
@@ -165,14 +165,14 @@ static err read_tensors(gguf_file *f, cursor *c, uint64_t n, uint64_t align, fau
 {
     enum { TENSOR_MIN_BYTES = 8 + 1 + 4 + 8 + 4 + 8 };
 
-    if (n > left(c) / TENSOR_MIN_BYTES) return fault_name(why, ERR_TOOMANY, "tensor_count");
+    if (n > left(c) / TENSOR_MIN_BYTES) return err_blame(why, ERR_TOOMANY, "tensor_count");
     for (uint64_t i = 0; i < n; i++) {
         gguf_tensor t = {0}, *more;
         err e;
 
         TRY(read_name(c, "tensor", i, &t.name, why));
         e = read_tensor(c, &t, align);
-        if (e != ERR_OK) return fault_set(why, e, t.name.at, t.name.n);
+        if (e != ERR_OK) return err_blame_bytes(why, e, t.name.at, t.name.n);
         more = grow(f->tensors, f->n_tensors, sizeof *f->tensors);
         if (!more) return ERR_NOMEM;
         f->tensors = more;
@@ -191,7 +191,7 @@ static err place_tensors(gguf_file *f, const cursor *c, uint64_t align, fault *w
         gguf_tensor *t = &f->tensors[i];
 
         if (t->offset > room || t->bytes > room - t->offset)
-            return fault_set(why, ERR_OFFSET, t->name.at, t->name.n);
+            return err_blame_bytes(why, ERR_OFFSET, t->name.at, t->name.n);
         t->data = f->data + start + t->offset;
     }
     return ERR_OK;
@@ -205,14 +205,14 @@ static err read_header(gguf_file *f, cursor *c, uint64_t *n_tensors, uint64_t *n
     char magic[4];
 
     if (read_bytes(c, magic, 4) != ERR_OK || memcmp(magic, "GGUF", 4) != 0)
-        return fault_name(why, ERR_MAGIC, "magic");
+        return err_blame(why, ERR_MAGIC, "magic");
     if (read_bytes(c, &f->version, 4) != ERR_OK)
-        return fault_name(why, ERR_TRUNCATED, "version");
-    if (f->version != 2 && f->version != 3) return fault_name(why, ERR_VERSION, "version");
+        return err_blame(why, ERR_TRUNCATED, "version");
+    if (f->version != 2 && f->version != 3) return err_blame(why, ERR_VERSION, "version");
     if (read_bytes(c, n_tensors, 8) != ERR_OK)
-        return fault_name(why, ERR_TRUNCATED, "tensor_count");
+        return err_blame(why, ERR_TRUNCATED, "tensor_count");
     if (read_bytes(c, n_keys, 8) != ERR_OK)
-        return fault_name(why, ERR_TRUNCATED, "metadata_kv_count");
+        return err_blame(why, ERR_TRUNCATED, "metadata_kv_count");
     return ERR_OK;
 }
 
@@ -250,7 +250,7 @@ static err open_bytes(gguf_file **out, const void *data, size_t n, bool mapped, 
 
 err gguf_file_open_memory(gguf_file **out, const void *data, size_t n, fault *why)
 {
-    fault_name(why, ERR_OK, "");
+    err_blame(why, ERR_OK, "");
     return open_bytes(out, data, n, false, why);
 }
 
@@ -290,7 +290,7 @@ err gguf_file_open(gguf_file **out, const char *path, fault *why)
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     err e;
 
-    fault_name(why, ERR_OK, "");
+    err_blame(why, ERR_OK, "");
     if (fd < 0) return ERR_OPEN;
     e = open_mapped(out, fd, why);
     if (e != ERR_OK) close(fd);

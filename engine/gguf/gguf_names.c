@@ -30,7 +30,7 @@ err gguf_names_open(gguf_names *x, const void *first, size_t n, size_t stride, f
     qsort(x->name, n, sizeof(gguf_text *), by_name);
     for (size_t i = 1; i < n; i++)
         if (compare_text(x->name[i - 1], x->name[i]) == 0)
-            return fault_set(why, ERR_DUPLICATE, x->name[i]->at, x->name[i]->n);
+            return err_blame_bytes(why, ERR_DUPLICATE, x->name[i]->at, x->name[i]->n);
     return ERR_OK;
 }
 

@@ -42,7 +42,7 @@ static err read_number(const gguf_file *f, const char *key, uint64_t *out, fault
 {
     const err e = read_u64(f, key, out);
 
-    return e == ERR_OK ? e : fault_name(why, e, key);
+    return e == ERR_OK ? e : err_blame(why, e, key);
 }
 
 err gguf_split_read(const gguf_file *f, gguf_split *s, fault *why)
@@ -50,8 +50,8 @@ err gguf_split_read(const gguf_file *f, gguf_split *s, fault *why)
     const err e = read_u64(f, "split.count", &s->count);
 
     if (e == ERR_MISSING) s->count = 1;
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(why, e, "split.count");
-    if (s->count > MAX_FILES) return fault_name(why, ERR_RANGE, "split.count");
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(why, e, "split.count");
+    if (s->count > MAX_FILES) return err_blame(why, ERR_RANGE, "split.count");
     if (s->count <= 1) return ERR_OK;
     TRY(read_number(f, "split.no", &s->no, why));
     return read_number(f, "split.tensors.count", &s->tensors, why);
@@ -62,8 +62,8 @@ err gguf_split_check(const gguf_file *f, const gguf_split *first, size_t no, fau
     gguf_split s = {0};
 
     TRY(gguf_split_read(f, &s, why));
-    if (s.count != first->count) return fault_name(why, ERR_SPLIT, "split.count");
-    if (s.no != no) return fault_name(why, ERR_SPLIT, "split.no");
-    if (s.tensors != first->tensors) return fault_name(why, ERR_SPLIT, "split.tensors.count");
+    if (s.count != first->count) return err_blame(why, ERR_SPLIT, "split.count");
+    if (s.no != no) return err_blame(why, ERR_SPLIT, "split.no");
+    if (s.tensors != first->tensors) return err_blame(why, ERR_SPLIT, "split.tensors.count");
     return ERR_OK;
 }

@@ -46,9 +46,9 @@ err arch_of(const gguf *g, const architecture **out, fault *why)
     gguf_text name;
     const err e = gguf_get_text(g, key, &name);
 
-    if (e != ERR_OK) return fault_name(why, e, key);
+    if (e != ERR_OK) return err_blame(why, e, key);
     row = arch_named(name);
-    if (!row) return fault_name(why, ERR_ARCH, key);
+    if (!row) return err_blame(why, ERR_ARCH, key);
     *out = row;
     return ERR_OK;
 }
@@ -69,7 +69,7 @@ err arch_fault(const arch_keys *k, err e, const char *key)
 {
     key_name name;
 
-    return fault_name(k->why, e, full(k, key, name));
+    return err_blame(k->why, e, full(k, key, name));
 }
 
 /* Where 0 stands for "there is no default", it is no valid size either. */
@@ -79,9 +79,9 @@ err arch_size(const arch_keys *k, const char *key, size_t otherwise, size_t max,
     uint64_t v = otherwise;
     const err e = gguf_get_u64(k->g, full(k, key, name), &v);
 
-    if (e == ERR_MISSING && !otherwise) return fault_name(k->why, ERR_MISSING, name);
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
-    if (v < 1 || v > max) return fault_name(k->why, ERR_RANGE, name);
+    if (e == ERR_MISSING && !otherwise) return err_blame(k->why, ERR_MISSING, name);
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(k->why, e, name);
+    if (v < 1 || v > max) return err_blame(k->why, ERR_RANGE, name);
     *out = v;
     return ERR_OK;
 }
@@ -92,8 +92,8 @@ err arch_count(const arch_keys *k, const char *key, size_t max, size_t *out)
     uint64_t v = 0;
     const err e = gguf_get_u64(k->g, full(k, key, name), &v);
 
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
-    if (v > max) return fault_name(k->why, ERR_RANGE, name);
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(k->why, e, name);
+    if (v > max) return err_blame(k->why, ERR_RANGE, name);
     *out = v;
     return ERR_OK;
 }
@@ -104,8 +104,8 @@ err arch_real(const arch_keys *k, const char *key, double otherwise, double max,
     double v = otherwise;
     const err e = gguf_get_f64(k->g, full(k, key, name), &v);
 
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
-    if (!(v > 0 && v <= max)) return fault_name(k->why, ERR_RANGE, name);
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(k->why, e, name);
+    if (!(v > 0 && v <= max)) return err_blame(k->why, ERR_RANGE, name);
     *out = v;
     return ERR_OK;
 }
@@ -116,7 +116,7 @@ err arch_text(const arch_keys *k, const char *key, gguf_text *out)
     gguf_text v = {"", 0};
     const err e = gguf_get_text(k->g, full(k, key, name), &v);
 
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(k->why, e, name);
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(k->why, e, name);
     *out = v;
     return ERR_OK;
 }

@@ -100,8 +100,8 @@ static err read_list(model *m, const arch_keys *k, const char *key, size_t windo
 
     snprintf(name, sizeof name, "%s.%s", k->arch->name, key);
     if (gguf_get_array(k->g, name, &list) != ERR_OK || list.type != BOOL)
-        return fault_name(k->why, ERR_KEYTYPE, name);
-    if (list.n < m->L) return fault_name(k->why, ERR_RANGE, name);
+        return err_blame(k->why, ERR_KEYTYPE, name);
+    if (list.n < m->L) return err_blame(k->why, ERR_RANGE, name);
     for (size_t l = 0; l < m->L; l++)
         m->layers[l].window = ((const uint8_t *)list.data)[l] ? window : 0;
     return ERR_OK;
@@ -186,12 +186,12 @@ static err read_factors(const model *m, const arch_keys *k, rope_rule *r)
         t = gguf_find(k->g, name);
     }
     if (!t) return ERR_OK;
-    if (t->n_dims != 1 || t->dim[0] != r->n / 2) return fault_name(k->why, ERR_SHAPE, name);
-    if (t->type != GGUF_F32) return fault_name(k->why, ERR_TENSORTYPE, name);
+    if (t->n_dims != 1 || t->dim[0] != r->n / 2) return err_blame(k->why, ERR_SHAPE, name);
+    if (t->type != GGUF_F32) return err_blame(k->why, ERR_TENSORTYPE, name);
     r->factors = t->data;
     for (size_t i = 0; i < r->n / 2; i++)
         if (!(r->factors[i] > 0 && r->factors[i] < 1e9f))
-            return fault_name(k->why, ERR_RANGE, name);
+            return err_blame(k->why, ERR_RANGE, name);
     return ERR_OK;
 }
 

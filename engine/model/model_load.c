@@ -44,11 +44,11 @@ static err find_tensor(const loader *o, const char *name, const size_t shape[3],
 {
     const gguf_tensor *t = gguf_find(o->g, name);
 
-    if (!t) return fault_name(o->why, ERR_MISSING, name);
+    if (!t) return err_blame(o->why, ERR_MISSING, name);
     for (int i = 0; i < GGUF_MAX_DIMS; i++)
         if (t->dim[i] != (i < 3 && shape[i] ? shape[i] : 1))
-            return fault_name(o->why, ERR_SHAPE, name);
-    if (!matrix_knows(t->type)) return fault_name(o->why, ERR_TENSORTYPE, name);
+            return err_blame(o->why, ERR_SHAPE, name);
+    if (!matrix_knows(t->type)) return err_blame(o->why, ERR_TENSORTYPE, name);
     *out = t;
     return ERR_OK;
 }
@@ -74,7 +74,7 @@ static err open_matrix(loader *o, matrix *w, const gguf_tensor *t, const char *n
 {
     const err e = matrix_open(w, t);
 
-    if (e != ERR_OK) return fault_name(o->why, e, name);
+    if (e != ERR_OK) return err_blame(o->why, e, name);
     o->m->weight_bytes += w->panels * w->panel_bytes;
     return ERR_OK;
 }
@@ -300,7 +300,7 @@ static err refuse_others(loader *o)
 
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (gguf_find(o->g, name_part(o, parts[i])))
-            return fault_name(o->why, ERR_PART, o->name);
+            return err_blame(o->why, ERR_PART, o->name);
     return ERR_OK;
 }
 
@@ -322,7 +322,7 @@ static err open_ends(loader *o)
                         (const size_t[3]){m->D, t->dim[1] > m->V ? t->dim[1] : m->V, 0}, &t));
         output = rows_of(t, 0, m->V);
     }
-    if (gguf_find(o->g, "output.bias")) return fault_name(o->why, ERR_PART, "output.bias");
+    if (gguf_find(o->g, "output.bias")) return err_blame(o->why, ERR_PART, "output.bias");
     TRY(open_matrix(o, &m->output, &output, names[tied]));
     return read_vector(o, "output_norm.weight", m->D, &m->output_norm);
 }
@@ -336,8 +336,8 @@ static err find_embedding(loader *o)
     gguf_array tokens;
     model *m = o->m;
 
-    if (!t) return fault_name(o->why, ERR_MISSING, name);
-    if (t->dim[1] > MAX_VOCAB) return fault_name(o->why, ERR_RANGE, name);
+    if (!t) return err_blame(o->why, ERR_MISSING, name);
+    if (t->dim[1] > MAX_VOCAB) return err_blame(o->why, ERR_RANGE, name);
     TRY(find_tensor(o, name, (const size_t[3]){m->D, t->dim[1], 0}, &t));
     m->V = t->dim[1];
     if (gguf_get_array(o->g, "tokenizer.ggml.tokens", &tokens) == ERR_OK && tokens.n &&

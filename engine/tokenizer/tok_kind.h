@@ -54,7 +54,7 @@ typedef struct tok_kind {
 /* Name the key that e is about, if it is about one: running out of memory is about none. */
 static inline err tok_blame(fault *why, err e, const char *key)
 {
-    return e == ERR_OK || e == ERR_NOMEM ? e : fault_name(why, e, key);
+    return e == ERR_OK || e == ERR_NOMEM ? e : err_blame(why, e, key);
 }
 
 #define TOKENIZER(name, kind) extern const tok_kind kind;

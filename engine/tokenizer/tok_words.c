@@ -107,7 +107,7 @@ err tok_words_bytes(const tok_words *w, int32_t byte_id[256], fault *why)
     for (int i = 0; i < 256; i++) {
         if (byte_id[i] != NO_ID || !is_needed(i)) continue;
         snprintf(field, sizeof field, "tokenizer.ggml.tokens: byte 0x%02x", (unsigned)i);
-        return fault_name(why, ERR_MISSING, field);
+        return err_blame(why, ERR_MISSING, field);
     }
     for (int i = 0; i < 256; i++)
         if (byte_id[i] == NO_ID) byte_id[i] = byte_id['?'];

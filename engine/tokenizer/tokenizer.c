@@ -216,12 +216,12 @@ static err read_id(const tokenizer *t, const gguf *g, const char *key, int32_t *
     uint64_t value;
     const err e = gguf_get_u64(g, key, &value);
 
-    if (e != ERR_OK && e != ERR_MISSING) return fault_name(why, e, key);
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(why, e, key);
     if (e == ERR_MISSING || value == UINT32_MAX) { /* files write "none" so */
         *id = TOKENIZER_NONE;
         return ERR_OK;
     }
-    if (value >= t->v.n) return fault_name(why, ERR_RANGE, key);
+    if (value >= t->v.n) return err_blame(why, ERR_RANGE, key);
     *id = (int32_t)value;
     return ERR_OK;
 }
@@ -307,7 +307,7 @@ err tokenizer_new(tokenizer **out, const gguf *g, fault *why)
     tokenizer *t = calloc(1, sizeof *t);
     err e;
 
-    fault_name(why, ERR_OK, "");
+    err_blame(why, ERR_OK, "");
     if (!t) return ERR_NOMEM;
     e = read_all(t, g, why);
     if (e != ERR_OK) {

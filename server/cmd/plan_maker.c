@@ -91,7 +91,7 @@ err plan_maker_open(const runtime *r, const char *mode, plan_predictor form, pla
 
     if (e != ERR_NOPLAN) return e;
     e = plan_maker_run(r, &w, out, NULL);
-    if (e != ERR_OK) return fault_name(why, e, mode);
+    if (e != ERR_OK) return err_blame(why, e, mode);
     path = plans_cached(r->model_path, r->weights->D, w.ratio, w.predictor);
     if (path) (void)plan_write(*out, path); /* the next run makes it again */
     free(path);

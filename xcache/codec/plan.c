@@ -124,20 +124,19 @@ static err check_sizes(const plan_header *h, fault *why)
 {
     const uint32_t D = h->width, rank = h->rank;
 
-    if (h->layers < 1 || h->layers > MAX_LAYERS) return fault_name(why, ERR_PLAN, "layers");
-    if (D < 1 || D > MAX_WIDTH) return fault_name(why, ERR_PLAN, "width");
-    if (h->kv_width < 1 || h->kv_width > MAX_WIDTH)
-        return fault_name(why, ERR_PLAN, "kv_width");
-    if (h->predictor >= PLAN_KINDS) return fault_name(why, ERR_PLAN, "predictor");
+    if (h->layers < 1 || h->layers > MAX_LAYERS) return err_blame(why, ERR_PLAN, "layers");
+    if (D < 1 || D > MAX_WIDTH) return err_blame(why, ERR_PLAN, "width");
+    if (h->kv_width < 1 || h->kv_width > MAX_WIDTH) return err_blame(why, ERR_PLAN, "kv_width");
+    if (h->predictor >= PLAN_KINDS) return err_blame(why, ERR_PLAN, "predictor");
     if (h->predictor == PLAN_RANK ? rank < 1 || rank > D : rank != 0)
-        return fault_name(why, ERR_PLAN, "rank");
+        return err_blame(why, ERR_PLAN, "rank");
     /* so written that a NaN is refused, too */
     if (!(h->ratio >= PLAN_RATIO_MIN && h->ratio <= PLAN_RATIO_MAX))
-        return fault_name(why, ERR_PLAN, "ratio");
-    if (!isfinite(h->kl)) return fault_name(why, ERR_PLAN, "kl");
+        return err_blame(why, ERR_PLAN, "ratio");
+    if (!isfinite(h->kl)) return err_blame(why, ERR_PLAN, "kl");
     /* a plan that spends more than its ratio allows would overrun the blocks it promises */
     if (h->code_bits > plan_budget(h->kv_width, h->layers, h->ratio))
-        return fault_name(why, ERR_PLAN, "code_bits");
+        return err_blame(why, ERR_PLAN, "code_bits");
     return ERR_OK;
 }
 
@@ -145,13 +144,13 @@ static err check_header(const plan *p, fault *why)
 {
     const plan_header *h = &p->header;
 
-    if (memcmp(h->magic, "XPLN", 4) != 0) return fault_name(why, ERR_PLAN, "magic");
-    if (h->version != VERSION) return fault_name(why, ERR_PLAN, "version");
+    if (memcmp(h->magic, "XPLN", 4) != 0) return err_blame(why, ERR_PLAN, "magic");
+    if (h->version != VERSION) return err_blame(why, ERR_PLAN, "version");
     /* told apart: a download that was cut short, and a file that is no plan */
-    if (h->file_bytes > p->n) return fault_name(why, ERR_TRUNCATED, "file_bytes");
-    if (h->file_bytes != p->n) return fault_name(why, ERR_PLAN, "file_bytes");
+    if (h->file_bytes > p->n) return err_blame(why, ERR_TRUNCATED, "file_bytes");
+    if (h->file_bytes != p->n) return err_blame(why, ERR_PLAN, "file_bytes");
     if (XXH3_64bits(p->bytes + SUMMED_FROM, p->n - SUMMED_FROM) != h->checksum)
-        return fault_name(why, ERR_PLAN, "checksum");
+        return err_blame(why, ERR_PLAN, "checksum");
     return check_sizes(h, why);
 }
 
@@ -160,7 +159,7 @@ static err wrong_layer(fault *why, const char *what, size_t l)
     char name[64];
 
     snprintf(name, sizeof name, "%s of layer %zu", what, l);
-    return fault_name(why, ERR_PLAN, name);
+    return err_blame(why, ERR_PLAN, name);
 }
 
 static bool all_finite(const float *x, size_t n)
@@ -209,7 +208,7 @@ static err read_layers(plan *p, fault *why)
     const uint32_t *counts = (const uint32_t *)(const void *)(p->bytes + sizeof *h);
 
     /* from here on at <= n holds, so the rest of the file is never negative */
-    if (at > p->n) return fault_name(why, ERR_TRUNCATED, "counts");
+    if (at > p->n) return err_blame(why, ERR_TRUNCATED, "counts");
     if (counts[0]) return wrong_layer(why, "count", 0);
     p->layers = calloc(L, sizeof *p->layers);
     if (!p->layers) return ERR_NOMEM;
@@ -225,14 +224,14 @@ static err read_layers(plan *p, fault *why)
         at += bytes;
     }
     /* bytes that belong to no layer mean that a count lies */
-    if (at != p->n) return fault_name(why, ERR_PLAN, "file_bytes");
-    return total == h->code_bits ? ERR_OK : fault_name(why, ERR_PLAN, "code_bits");
+    if (at != p->n) return err_blame(why, ERR_PLAN, "file_bytes");
+    return total == h->code_bits ? ERR_OK : err_blame(why, ERR_PLAN, "code_bits");
 }
 
 static err check_all(plan *p, fault *why)
 {
-    if ((uintptr_t)p->bytes % 8) return fault_name(why, ERR_ALIGN, "address");
-    if (p->n < sizeof p->header) return fault_name(why, ERR_TRUNCATED, "header");
+    if ((uintptr_t)p->bytes % 8) return err_blame(why, ERR_ALIGN, "address");
+    if (p->n < sizeof p->header) return err_blame(why, ERR_TRUNCATED, "header");
     /* a copy: a mapped file may be changed by others between check and use */
     memcpy(&p->header, p->bytes, sizeof p->header);
     TRY(check_header(p, why));
@@ -264,17 +263,17 @@ static err map_file(const char *path, void **at, size_t *n, fault *why)
     struct stat s;
     err e = ERR_OK;
 
-    if (fd < 0) return fault_name(why, ERR_OPEN, "file");
+    if (fd < 0) return err_blame(why, ERR_OPEN, "file");
     /* of a device or a pipe the size says nothing */
     if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode))
-        e = fault_name(why, ERR_READ, "file");
+        e = err_blame(why, ERR_READ, "file");
     else if (s.st_size == 0)
-        e = fault_name(why, ERR_TRUNCATED, "header");
+        e = err_blame(why, ERR_TRUNCATED, "header");
     if (e == ERR_OK) {
         *n = (size_t)s.st_size;
         /* mapped, not read: processes of one model share its pages, which are clean */
         *at = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (*at == MAP_FAILED) e = fault_name(why, ERR_READ, "file");
+        if (*at == MAP_FAILED) e = err_blame(why, ERR_READ, "file");
     }
     close(fd);
     return e;
@@ -298,7 +297,7 @@ err plan_open(plan **out, const char *path, const gguf *g, fault *why)
     /* last, for it reads every byte of the model's file */
     e = plan_hash_model(g, &model);
     if (e == ERR_OK && memcmp(&p->header.model, &model, sizeof model) != 0)
-        e = fault_name(why, ERR_PLANMODEL, "model");
+        e = err_blame(why, ERR_PLANMODEL, "model");
     if (e != ERR_OK) {
         plan_close(p);
         return e;
