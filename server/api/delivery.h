@@ -7,7 +7,8 @@
 #ifndef SERVER_API_DELIVERY_H
 #define SERVER_API_DELIVERY_H
 
-#include "server/api/completion.h"
+#include "server/api/completion_kind.h"
+#include "server/http/http.h"
 
 /* Why a request is not admitted. */
 typedef struct delivery_refusal {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "server/api/routes.h"
+#include "server/api/dispatch.h"
 #include "server/http/address.h"
 #include "server/http/tls.h"
 
@@ -152,13 +152,13 @@ static int open_sockets(server *s, unsigned mode, unsigned connections,
                               .connections = connections,
                               .trusted_proxies = &s->proxies,
                               .request_seconds = (unsigned)c->request_timeout,
-                              .dispatch = routes_dispatch_api,
+                              .dispatch = dispatch_api,
                               .finished = finished};
     const http_options admin = {.listen = c->admin_listen,
                                 .unix_mode = mode,
                                 .max_body_bytes = ADMIN_BODY_BYTES,
                                 .connections = ADMIN_CONNECTIONS,
-                                .dispatch = routes_dispatch_admin,
+                                .dispatch = dispatch_admin,
                                 .finished = finished};
 
     if (listen_on(s, &s->api, "api", api)) return 1;

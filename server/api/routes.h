@@ -1,8 +1,4 @@
-/* routes.h - from a request to its handler, by the table routes.def.
- *
- * Paths match exactly. HEAD is GET without the body; OPTIONS is 204; a known path with
- * another method is 405, both with Allow; anything else is 404. While the server drains,
- * POST is refused with 503 before its handler sees it. */
+/* routes.h - the table routes.def: which handler a method and a path lead to (dispatch.h). */
 #ifndef SERVER_API_ROUTES_H
 #define SERVER_API_ROUTES_H
 
@@ -35,9 +31,5 @@ typedef struct route {
 
 /* The whole table; *n rows. */
 const route *routes_table(size_t *n);
-
-/* http_options.dispatch of the two listeners. http_server(r) is the server (server.h). */
-void routes_dispatch_api(http_request *r);
-void routes_dispatch_admin(http_request *r);
 
 #endif

@@ -1,4 +1,5 @@
-/* server.h - the daemon: one loop, two listeners, signals, drain. Loop thread only. */
+/* server.h - what a handler reaches through http_server(r): the parts that requests share. Loop
+ * thread only. */
 #ifndef SERVER_API_SERVER_H
 #define SERVER_API_SERVER_H
 
@@ -17,7 +18,7 @@
 #include "server/sched/sched.h"
 #include "server/sched/workers.h"
 
-/* What a handler reaches through http_server(r). Owned by server_run. */
+/* Owned by daemon_run. */
 typedef struct server {
     uv_loop_t *loop;
     const config *config;
@@ -35,13 +36,5 @@ typedef struct server {
     bool draining;
     uint64_t started_unix; /* seconds; `created` of /v1/models */
 } server;
-
-/* Opens the runtime, on a thread of its own; what [n]: out, names the part at fault. */
-typedef err server_load(runtime *r, const config *c, char *what, size_t n);
-
-/* Listen, load, and serve until SIGTERM or SIGINT has been drained: who asks meanwhile hears
- * how far the model is. r is empty, and its caller closes it. Returns the process's exit code.
- */
-int server_run(const config *c, runtime *r, server_load *load);
 
 #endif

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/api/server.h"
+#include "server/api/daemon.h"
 #include "server/cmd/command.h"
 #include "server/http/address.h"
 #include "server/log.h"
@@ -63,7 +63,7 @@ static int serve(const config *c)
         return 1;
     }
     log_setup(c->log_format, c->log_level);
-    code = server_run(c, &r, load);
+    code = daemon_run(c, &r, load);
     runtime_close(&r);
     return code;
 }

@@ -32,7 +32,7 @@ typedef struct http_options {
     unsigned read_seconds;           /* absolute deadline for reading a request: 408 */
     unsigned request_seconds;        /* absolute deadline of a request's answer: 504; 0: none */
     void *server;                    /* handed to handlers as http_server(r) */
-    void (*dispatch)(http_request *r); /* the request is complete: routes.h */
+    void (*dispatch)(http_request *r); /* the request is complete: dispatch.h */
     void (*finished)(http_request *r); /* its last moment, for log and metrics; may be NULL */
 } http_options;
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api/dispatch.h"
 #include "server/api/routes.h"
 #include "server/api/server.h"
 #include "tests/site.h"
@@ -78,10 +79,10 @@ TEST(routes_lead_to_their_handlers_on_the_listeners_they_name)
 
     for (size_t i = 0; i < n; i++) {
         write_path(path, &table[i], "org/name");
-        ask(routes_dispatch_api, NULL, table[i].method, path);
+        ask(dispatch_api, NULL, table[i].method, path);
         CHECK(status_is((table[i].listeners & ROUTES_API) ? 200 : 404));
         CHECK(body_is(table[i].path) && strcmp(last_label, table[i].path) == 0);
-        ask(routes_dispatch_admin, NULL, table[i].method, path);
+        ask(dispatch_admin, NULL, table[i].method, path);
         CHECK(status_is((table[i].listeners & ROUTES_ADMIN) ? 200 : 404));
     }
 }
@@ -94,7 +95,7 @@ TEST(routes_take_model_names_with_slashes_encoded_or_not)
         char path[128];
 
         snprintf(path, sizeof path, "/v1/models/%s", names[i]);
-        ask(routes_dispatch_api, NULL, "GET", path);
+        ask(dispatch_api, NULL, "GET", path);
         CHECK(status_is(200) && body_is("/v1/models/{id}"));
     }
 }
@@ -116,7 +117,7 @@ TEST(routes_answer_404_for_what_only_looks_like_a_path)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const int status = strstr(wrong[i], "%00") ? 400 : 404;
 
-        ask(routes_dispatch_api, NULL, "GET", wrong[i]);
+        ask(dispatch_api, NULL, "GET", wrong[i]);
         CHECK(status_is(status));
         CHECK(strstr(got, "Content-Type: application/json\r\n"));
         CHECK(strstr(got, "\"error\":{\"message\":"));
@@ -130,11 +131,11 @@ TEST(routes_answer_405_and_say_what_is_allowed)
     static const char *const get[] = {"POST", "DELETE", "get"};
 
     for (size_t i = 0; i < sizeof post / sizeof *post; i++) {
-        ask(routes_dispatch_api, NULL, post[i], "/v1/chat/completions");
+        ask(dispatch_api, NULL, post[i], "/v1/chat/completions");
         CHECK(status_is(405) && strstr(got, "Allow: POST, OPTIONS\r\n"));
     }
     for (size_t i = 0; i < sizeof get / sizeof *get; i++) {
-        ask(routes_dispatch_api, NULL, get[i], "/v1/models");
+        ask(dispatch_api, NULL, get[i], "/v1/models");
         CHECK(status_is(405) && strstr(got, "Allow: GET, HEAD, OPTIONS\r\n"));
         CHECK(strcmp(last_label, "other") == 0);
     }
@@ -142,11 +143,11 @@ TEST(routes_answer_405_and_say_what_is_allowed)
 
 TEST(routes_answer_head_like_get_and_options_without_a_handler)
 {
-    ask(routes_dispatch_api, NULL, "HEAD", "/v1/models");
+    ask(dispatch_api, NULL, "HEAD", "/v1/models");
     CHECK(status_is(200) && body_is("") && strstr(got, "Content-Length: 10\r\n"));
-    ask(routes_dispatch_api, NULL, "OPTIONS", "/v1/chat/completions");
+    ask(dispatch_api, NULL, "OPTIONS", "/v1/chat/completions");
     CHECK(status_is(204) && body_is("") && strstr(got, "Allow: POST, OPTIONS\r\n"));
-    ask(routes_dispatch_api, NULL, "OPTIONS", "/nowhere");
+    ask(dispatch_api, NULL, "OPTIONS", "/nowhere");
     CHECK(status_is(404));
 }
 
@@ -156,9 +157,9 @@ TEST(routes_refuse_new_work_while_the_server_drains)
     server s = {.draining = true, .loaded = true};
 
     CHECK(metrics_new(&s.metrics, &info) == ERR_OK);
-    ask(routes_dispatch_api, &s, "POST", "/v1/completions");
+    ask(dispatch_api, &s, "POST", "/v1/completions");
     CHECK(status_is(503) && strstr(got, "\"code\":\"draining\""));
-    ask(routes_dispatch_api, &s, "GET", "/metrics");
+    ask(dispatch_api, &s, "GET", "/metrics");
     CHECK(status_is(200));
     metrics_free(s.metrics);
 }

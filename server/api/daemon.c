@@ -1,9 +1,9 @@
-/* server.c - the daemon: opens what it needs on one loop, serves, drains, closes.
+/* daemon.c - the daemon: opens what it needs on one loop, serves, drains, closes.
  *
  * Draining, after SIGTERM or SIGINT: readiness is 503 at once, the API takes no connection
  * and no new work, what waits is answered 503, what runs has --shutdown-timeout to end and
  * is canceled then. The admin listener answers until the end. */
-#include "server/api/server.h"
+#include "server/api/daemon.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "engine/kern/cpu.h"
 #include "server/api/listeners.h"
 #include "server/api/notify.h"
+#include "server/api/server.h"
 
 enum {
     TOKENIZE_THREADS = 2,
@@ -31,7 +32,7 @@ static const uint64_t flush_ns = 2000000000u; /* for the last answers of a cance
 typedef struct daemon_state {
     server s; /* what handlers see */
     struct {
-        server_load *run;
+        daemon_load *run;
         uv_thread_t thread;
         uv_async_t done; /* sent by the thread when e and what are set */
         bool running;
@@ -363,7 +364,7 @@ static void ignore_signals(void)
     signal(SIGUSR2, SIG_IGN);
 }
 
-int server_run(const config *c, runtime *r, server_load *loader)
+int daemon_run(const config *c, runtime *r, daemon_load *loader)
 {
     daemon_state *d = calloc(1, sizeof *d);
     int code;
