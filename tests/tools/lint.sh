@@ -104,10 +104,21 @@ server/cmd server server/http server/sched server/api server/convert
 TABLE
 }
 
-rule_circles() { # a .c and its .h are one module; no two include each other
+# A .c and its .h are one module; no two include each other. A _state.h is not a module but the
+# struct that some .c files share: it has to know the parts that it is made of, and they work on
+# the whole. So it may be included by .c files of its folder only, and never by a header.
+rule_circles() {
   of '^(config|engine|xcache|server)/.*\.[ch]$' | xargs -r grep -nHE '^[ \t]*# *include ".*\.h"' |
-    sed -nE 's/^([^:]*)\.[ch]:([0-9]+):.*"([^"]*)\.h".*/\1 \2 \3/p' |
-    awk '$1 != $3 {line[$1 " " $3] = $2}
+    sed -nE 's/^([^:]*)\.([ch]):([0-9]+):.*"([^"]*)\.h".*/\1 \3 \4 \2/p' |
+    awk '$1 == $3 {next}
+      $3 ~ /_state$/ {
+        from = $1; to = $3
+        sub(/[^\/]*$/, "", from); sub(/[^\/]*$/, "", to)
+        if ($4 == "h") print $1 ".h:" $2 ": a header may not include " $3 ".h, which is private"
+        else if (from != to) print $1 ".c:" $2 ": " $3 ".h is private to " to
+        next
+      }
+      {line[$1 " " $3] = $2}
       END {
         for (edge in line) {
           split(edge, m, " ")
@@ -280,8 +291,8 @@ list_uncommented() {
 }
 
 rules=("$@")
-[ $# -gt 0 ] || rules=(includes wings third_party printing intrinsics guards self_contained opening
-  marks format sample places)
+[ $# -gt 0 ] || rules=(includes wings circles prefix third_party printing intrinsics guards
+  self_contained opening marks format sample places)
 complaints=0
 for rule in "${rules[@]}"; do
   out=$("rule_$rule")

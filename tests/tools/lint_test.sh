@@ -67,6 +67,10 @@ expect wings 'server/http/b.c:3: server/http/ may not include "server/sched/sche
 put engine/b.h '/* b.h - b. */' '#include "engine/a.h"'
 sed -i '2s|.*|#include "engine/b.h"|' "$tree/engine/a.c"
 expect circles 'engine/a:2: includes engine/b, which includes it'
+put engine/b.h '/* b.h - b. */' '#include "engine/a_state.h"'
+expect circles 'engine/b.h:2: a header may not include engine/a_state.h, which is private'
+put engine/kern/b.c '/* b.c - b. */' '#include "engine/a_state.h"'
+expect circles 'engine/kern/b.c:2: engine/a_state.h is private to engine/'
 put engine/b.c '/* b.c - b. */' '#include <cjson/cJSON.h>'
 expect third_party 'engine/b.c:2: <cjson/cJSON.h> belongs to server'
 put xcache/b.c '/* b.c - b. */' '#include <uv.h>'
