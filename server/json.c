@@ -16,24 +16,49 @@
 
 #include "engine/utf8.h"
 
-static bool is_escape_safe(const char *at)
+/* The four digits at `at`, or -1. */
+static int read_hex(const char *at)
 {
-    static const char zero[] = "0000";
+    int code = 0;
 
-    for (int i = 0; i < 4; i++)
-        if (!isxdigit((unsigned char)at[i])) return false;
-    return memcmp(at, zero, 4) != 0;
+    for (int i = 0; i < 4; i++) {
+        const int c = tolower((unsigned char)at[i]);
+
+        if (!isxdigit(c)) return -1;
+        code = code * 16 + (isdigit(c) ? c - '0' : c - 'a' + 10);
+    }
+    return code;
 }
 
-/* One past the closing quote of the string whose first byte is at, or NULL: no end, a control
- * character, or an escape that cJSON would read as an end of string. */
-static const char *skip_string(const char *at)
+/* One past the escape whose backslash is at `at`; else NULL and what is wrong. A low surrogate
+ * is taken with the high one before it, so one that is met here is alone. */
+static const char *skip_escape(const char *at, const char **what)
 {
-    for (; *at != '"'; at++) {
+    int code;
+
+    if (at[1] != 'u') return at + 1 + (at[1] != '\0');
+    code = read_hex(at + 2);
+    *what = code < 0    ? "a malformed \\u escape"
+            : code == 0 ? "a NUL character (\\u0000)"
+                        : "half a surrogate pair in a \\u escape";
+    if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff)) return NULL;
+    if (code < 0xd800 || code > 0xdbff) return at + 6;
+    if (at[6] != '\\' || at[7] != 'u') return NULL;
+    code = read_hex(at + 8);
+    return code >= 0xdc00 && code <= 0xdfff ? at + 12 : NULL;
+}
+
+static const char no_end[] = "a string without an end";
+
+/* One past the closing quote of the string whose first byte is at, or NULL and what is wrong:
+ * no end, a control character, or an escape that cJSON would read as an end of string. */
+static const char *skip_string(const char *at, const char **what)
+{
+    while (*at != '"') {
+        *what = *at ? "a control character in a string" : no_end;
         if ((unsigned char)*at < ' ') return NULL; /* and at the end of the text */
-        if (*at != '\\') continue;
-        if (at[1] == '\0' || (at[1] == 'u' && !is_escape_safe(at + 2))) return NULL;
-        at++;
+        at = *at == '\\' ? skip_escape(at, what) : at + 1;
+        if (!at) return NULL;
     }
     return at + 1;
 }
@@ -63,21 +88,57 @@ static const char *skip_number(const char *at)
 typedef struct source {
     const char *name;
     size_t values;
+    bool has_nul; /* where it seems to end */
 } source;
+
+/* The top-level member that a scan is in: the n bytes at its name, which are UTF-8. */
+typedef struct place {
+    const char *at;
+    size_t n;
+} place;
+
+static const char *skip_space(const char *at)
+{
+    while (*at && (unsigned char)*at <= ' ') at++;
+    return at;
+}
+
+static bool refuse_string(const place *member, const source *s, const char *what, fault *why)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%.*s", (int)member->n, member->at ? member->at : "");
+    name[utf8_prefix(name, strlen(name))] = '\0';
+    if (!name[0]) return fault_refuse(why, ERR_JSON, NULL, "%s has %s.", s->name, what);
+    return fault_refuse(why, ERR_JSON, name, "'%s' has %s.", name, what);
+}
+
+/* Past the string behind a quote; at the top level, one before a colon names what follows. */
+static bool scan_string(const char **at, size_t depth, place *member, const source *s,
+                        fault *why)
+{
+    const char *from = *at, *what = NULL;
+
+    *at = skip_string(from, &what);
+    if (!*at) {
+        if (what == no_end && s->has_nul) what = "a NUL byte in a string";
+        return refuse_string(member, s, what, why);
+    }
+    if (depth == 1 && *skip_space(*at) == ':')
+        *member = (place){from, (size_t)(*at - from) - 1};
+    return true;
+}
 
 /* Depth, count of values, strings and numbers: what must be known before a tree is built. */
 static bool scan(const char *text, const source *s, fault *why)
 {
     size_t depth = 0, values = 1;
+    place member = {0};
 
     for (const char *at = text; *at;) {
         const char c = *at++;
 
-        if (c == '"' && !(at = skip_string(at)))
-            return fault_refuse(why, ERR_JSON, NULL,
-                                "%s has an unterminated string, a control character in one, or "
-                                "a \\u escape that is malformed or NUL.",
-                                s->name);
+        if (c == '"' && !scan_string(&at, depth, &member, s, why)) return false;
         if ((c == '-' || isdigit((unsigned char)c)) && !(at = skip_number(at - 1)))
             return fault_refuse(why, ERR_JSON, NULL, "%s has a number that is not valid JSON.",
                                 s->name);
@@ -100,11 +161,11 @@ static bool parse(cJSON **out, const char *text, size_t n, const source *s, faul
     const char *end = text;
     cJSON *parsed;
 
-    if (memchr(text, '\0', n))
-        return fault_refuse(why, ERR_JSON, NULL, "%s contains a NUL byte.", s->name);
     if (!utf8_valid(text, n))
         return fault_refuse(why, ERR_JSON, NULL, "%s is not valid UTF-8.", s->name);
     if (!scan(text, s, why)) return false;
+    if (s->has_nul)
+        return fault_refuse(why, ERR_JSON, NULL, "%s contains a NUL byte.", s->name);
     parsed = cJSON_ParseWithLengthOpts(text, n + 1, &end, 1);
     if (!parsed)
         return fault_refuse(why, ERR_JSON, NULL, "%s is not valid JSON (near byte %zu).",
@@ -115,12 +176,12 @@ static bool parse(cJSON **out, const char *text, size_t n, const source *s, faul
 
 bool json_parse(cJSON **out, const char *text, size_t n, fault *why)
 {
-    return parse(out, text, n, &(source){"The body", JSON_MAX_VALUES}, why);
+    return parse(out, text, n, &(source){"The body", JSON_MAX_VALUES, memchr(text, 0, n)}, why);
 }
 
 bool json_parse_file(cJSON **out, const char *text, size_t n, const char *name, fault *why)
 {
-    return parse(out, text, n, &(source){name, JSON_FILE_VALUES}, why);
+    return parse(out, text, n, &(source){name, JSON_FILE_VALUES, memchr(text, 0, n)}, why);
 }
 
 const cJSON *json_get(const cJSON *object, const char *name)
@@ -193,12 +254,6 @@ bool json_get_string(const cJSON *object, const char *name, const char **out, fa
     return true;
 }
 
-static const char *skip_space(const char *at)
-{
-    while (*at && (unsigned char)*at <= ' ') at++;
-    return at;
-}
-
 /* The text of the first top-level member with this name, written without escapes, or NULL.
  * text has passed json_parse. */
 static const char *find_member(const char *text, const char *name)
@@ -212,9 +267,9 @@ static const char *find_member(const char *text, const char *name)
         if (c == '{' || c == '[') depth++;
         if (c == '}' || c == ']') depth--;
         if (c == '"') {
-            const char *key = text, *after;
+            const char *key = text, *after, *what;
 
-            text = skip_string(text);
+            text = skip_string(text, &what);
             if (!text) return NULL;
             after = skip_space(text);
             if (depth == 1 && *after == ':' && (size_t)(text - key) == n + 1 &&

@@ -21,9 +21,10 @@ enum {
 };
 
 /* Parse one value: the n bytes at text, text[n] == 0. Refused: what is no UTF-8, NUL bytes
- * and \u0000 (C strings would end there), malformed \u escapes, text after the value, more
- * than JSON_MAX_DEPTH levels or JSON_MAX_VALUES values. A byte order mark is skipped. The
- * caller frees *out with cJSON_Delete. */
+ * and \u0000 (C strings would end there), malformed \u escapes and lone surrogates, with the
+ * top-level member they are in, text after the value, more than JSON_MAX_DEPTH levels or
+ * JSON_MAX_VALUES values. A byte order mark is skipped. The caller frees *out with
+ * cJSON_Delete. */
 bool json_parse(cJSON **out, const char *text, size_t n, fault *why);
 
 /* The same for a file's text, called `name` in the sentence; up to JSON_FILE_VALUES. */

@@ -76,26 +76,29 @@ static bool read_fields(sample_params *sample, const cJSON *body, fault *why)
     return true;
 }
 
-/* cJSON keeps doubles, which lose digits beyond 2^53; a seed may have 64 bits. */
+/* cJSON keeps doubles, which lose digits beyond 2^53; a seed may have 64 bits. -1 is a peer's
+ * word for any. */
 static bool read_seed(uint64_t *seed, const cJSON *body, const char *text, fault *why)
 {
     int64_t given = 0;
 
     if (!json_get_int64(body, text, "seed", &given, why)) return false;
-    *seed = json_get(body, "seed") ? (uint64_t)given : random_number();
+    *seed = json_get(body, "seed") && given != -1 ? (uint64_t)given : random_number();
     return true;
 }
 
-/* A default is cut to what a prompt leaves of the context, see request_max_tokens. */
+/* Every number is an upper bound, cut to what a prompt leaves of the context: see
+ * request_max_tokens. -1, a peer's word for no limit, is the largest. */
 static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *body,
                             const request_env *env, fault *why)
 {
     int64_t n = (int64_t)(kind->default_max_tokens ? kind->default_max_tokens
                                                    : env->default_max_tokens);
 
-    if (!json_get_int(body, "max_tokens", 0, INT32_MAX, &n, why)) return false;
-    if (!json_get_int(body, "max_completion_tokens", 0, INT32_MAX, &n, why)) return false;
-    q->in.max_tokens = (size_t)n;
+    if (!json_get_int(body, "max_tokens", -1, INT32_MAX, &n, why) ||
+        !json_get_int(body, "max_completion_tokens", -1, INT32_MAX, &n, why))
+        return false;
+    q->in.max_tokens = n < 0 ? INT32_MAX : (size_t)n;
     q->wants_tokens = json_get(body, "max_tokens") || json_get(body, "max_completion_tokens");
     return true;
 }
@@ -124,78 +127,6 @@ static bool read_logprobs(request *q, const request_kind *kind, const cJSON *bod
     if (kind->chat) return read_chat_logprobs(&q->in.top, body, why);
     if (!json_get_int(body, "logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
     q->in.top = (int)n;
-    return true;
-}
-
-/* --- lists --- */
-
-/* An empty stop string stops nothing: clients send it for an empty form field. */
-static bool add_stop(generation_in *in, const char *stop, fault *why)
-{
-    if (!stop[0]) return true;
-    in->stop[in->n_stop] = strdup(stop);
-    if (!in->stop[in->n_stop]) {
-        return fault_fail(why, ERR_NOMEM);
-    }
-    in->n_stop++;
-    return true;
-}
-
-static bool read_stop(generation_in *in, const cJSON *body, fault *why)
-{
-    const cJSON *stop = json_get(body, "stop"), *item;
-    size_t n = 0;
-
-    if (!stop) return true;
-    if (cJSON_IsString(stop)) return add_stop(in, stop->valuestring, why);
-    if (!cJSON_IsArray(stop))
-        return fault_refuse(why, ERR_INVALID, "stop", "'stop' must be a string or an array.");
-    cJSON_ArrayForEach (item, stop) {
-        if (!cJSON_IsString(item))
-            return fault_refuse(why, ERR_INVALID, "stop", "'stop' must hold strings only.");
-        if (++n > GENERATION_MAX_STOPS)
-            return fault_refuse(why, ERR_INVALID, "stop", "'stop' may hold %d strings at most.",
-                                (int)GENERATION_MAX_STOPS);
-        if (!add_stop(in, item->valuestring, why)) return false;
-    }
-    return true;
-}
-
-/* Keys of a JSON object are texts; the ids in them are ours to check. */
-static bool read_bias_row(sample_bias *row, const cJSON *item, size_t V, fault *why)
-{
-    char *end;
-    long id;
-
-    errno = 0;
-    id = strtol(item->string, &end, 10);
-    if (errno || end == item->string || *end || id < 0 || (size_t)id >= V)
-        return fault_refuse(why, ERR_INVALID, "logit_bias",
-                            "A key of 'logit_bias' must be a token id from 0 to %zu.", V - 1);
-    if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) <= 100))
-        return fault_refuse(why, ERR_INVALID, "logit_bias",
-                            "A value of 'logit_bias' must be a number from -100 to 100.");
-    *row = (sample_bias){.id = (int32_t)id, .add = (float)item->valuedouble};
-    return true;
-}
-
-static bool read_bias(generation_in *in, const cJSON *body, size_t V, fault *why)
-{
-    const cJSON *map = json_get(body, "logit_bias"), *item;
-
-    if (!map) return true;
-    if (!cJSON_IsObject(map))
-        return fault_refuse(why, ERR_INVALID, "logit_bias", "'logit_bias' must be an object.");
-    if (!map->child) return true;
-    in->bias = calloc((size_t)cJSON_GetArraySize(map), sizeof *in->bias);
-    if (!in->bias) {
-        return fault_fail(why, ERR_NOMEM);
-    }
-    cJSON_ArrayForEach (item, map) {
-        if (!read_bias_row(&in->bias[in->sample.n_bias], item, V, why)) return false;
-        in->sample.n_bias++;
-    }
-    in->sample.bias = in->bias;
     return true;
 }
 
@@ -281,8 +212,6 @@ bool request_make_room(request *q, size_t n_prompts, fault *why)
 static bool read_body(request *q, const request_kind *kind, const request_env *env,
                       const cJSON *body, const char *text, fault *why)
 {
-    const size_t V = tokenizer_size(env->tokens);
-
     if (!cJSON_IsObject(body))
         return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     if (!read_model(body, env, why) || !read_counts(q, body, why) ||
@@ -290,9 +219,10 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !read_format(body, why) || !read_fields(&q->in.sample, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
-        !read_stop(&q->in, body, why) || !read_bias(&q->in, body, V, why) ||
-        !read_stream(q, body, why) || !read_tenant(q, body, env, why) ||
-        !read_session(q, body, env, why) || !read_priority(&q->in, body, why) ||
+        !request_read_stop(&q->in, body, why) ||
+        !request_read_bias(&q->in, body, env->tokens, why) || !read_stream(q, body, why) ||
+        !read_tenant(q, body, env, why) || !read_session(q, body, env, why) ||
+        !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
         !kind->read_prompt(q, body, env, why))
@@ -326,13 +256,12 @@ void request_free(request *q)
 
 /* --- what generations are made of --- */
 
-/* A number that was asked for is kept even if it does not fit: then the request is refused with
- * the sum, instead of an answer that is cut short. */
+/* Where the prompt leaves no room, the smallest wish that is refused with the sum. */
 size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p)
 {
     const size_t left = p->n < env->ctx_size ? env->ctx_size - p->n : 0;
 
-    if (q->wants_tokens || q->in.max_tokens <= left) return q->in.max_tokens;
+    if (q->in.max_tokens <= left) return q->in.max_tokens;
     return left ? left : 1;
 }
 
@@ -354,6 +283,8 @@ static err copy_owned(const request *q, const request_prompt *p, generation_in *
     out->bias = copy(q->in.bias, q->in.sample.n_bias, sizeof *q->in.bias);
     out->sample.bias = out->bias;
     if (q->in.sample.n_bias && !out->bias) return ERR_NOMEM;
+    if (q->in.n_stop) out->stop = calloc(q->in.n_stop, sizeof *out->stop);
+    if (q->in.n_stop && !out->stop) return ERR_NOMEM;
     for (; out->n_stop < q->in.n_stop; out->n_stop++) {
         out->stop[out->n_stop] = strdup(q->in.stop[out->n_stop]);
         if (!out->stop[out->n_stop]) return ERR_NOMEM;
@@ -369,6 +300,7 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
 
     *out = q->in;
     out->bias = NULL;
+    out->stop = NULL;
     out->n_stop = 0;
     out->sample.seed += i % q->n;
     out->max_tokens = request_max_tokens(q, env, p);
@@ -379,11 +311,12 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
 
 /* --- the ids of its session --- */
 
-/* The old ids may be more than the new text gives: they must not push out what was asked for.
- */
+/* The old ids may be more than the new text gives: they must not push out what was asked for
+ * and had room. */
 static bool fits(const request *q, const request_env *env, size_t n_ids)
 {
-    const size_t more = q->wants_tokens ? q->in.max_tokens : 1;
+    const size_t now = request_max_tokens(q, env, &q->prompts[0]);
+    const size_t more = q->wants_tokens && now == q->in.max_tokens ? now : 1;
 
     return n_ids <= env->ctx_size && more <= env->ctx_size - n_ids;
 }

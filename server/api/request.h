@@ -41,7 +41,7 @@ typedef struct request {
     size_t n_prompts;
     size_t n; /* answers to each */
     bool stream, include_usage, return_token_ids;
-    bool wants_tokens; /* max_tokens was given: too many are an error, not cut */
+    bool wants_tokens; /* max_tokens was given, and is no default */
     tenant who;
     char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
 } request;
@@ -71,11 +71,16 @@ enum { REQUEST_CHAT = 1, REQUEST_TEXT = 2, REQUEST_MESSAGE = 4, REQUEST_OPTIONS 
 /* Refuse what the table refuses there; `path` precedes the member's name in the fault. */
 bool request_check_members(const cJSON *object, unsigned where, const char *path, fault *why);
 
+/* The members that hold many (request_lists.c), into what generation_in_free frees. */
+bool request_read_stop(generation_in *in, const cJSON *body, fault *why);
+bool request_read_bias(generation_in *in, const cJSON *body, const tokenizer *t, fault *why);
+
 /* Log the name of an unknown member; true the first time. A bounded number of names is kept,
  * of which the first bytes count. Any thread. */
 bool request_note_unknown(const char *name);
 
-/* Tokens that an answer to this prompt may have. */
+/* Tokens that an answer to this prompt may have: what was asked for, or what the context has
+ * left. More than is left only where nothing is. */
 size_t request_max_tokens(const request *q, const request_env *env, const request_prompt *p);
 
 /* What generation number i of n_prompts * n is made of, `n` to a prompt; they draw from seeds

@@ -11,13 +11,14 @@
  * suffix of the text that begins the string, which is also what has to be held back. */
 typedef struct stop_string {
     const char *at; /* borrowed from in.stop */
+    int32_t id;     /* of the control token that it spells, which gives no text, or NONE */
     size_t n, seen;
     uint32_t *next_best; /* [n] longest proper border of the first i + 1 bytes */
 } stop_string;
 
 struct generation_state {
     detok detok;
-    stop_string stops[GENERATION_MAX_STOPS];
+    stop_string *stops; /* [in.n_stop] */
     size_t V;
     size_t bytes; /* of text, shown or held */
     bool ended;
@@ -35,11 +36,12 @@ const char *generation_finish_name(generation_finish f)
 }
 
 /* Linear in the string, and once a request: so a stop string may be long. */
-static err stop_init(stop_string *s, const char *at)
+static err stop_init(stop_string *s, const tokenizer *t, const char *at)
 {
     size_t border = 0;
 
     s->at = at;
+    s->id = tokenizer_find(t, at);
     s->n = strlen(at);
     assert(s->n > 0);
     s->next_best = calloc(s->n, sizeof *s->next_best);
@@ -88,8 +90,10 @@ static err make_state(generation *g)
     if (!g->state) return ERR_NOMEM;
     g->state->V = tokenizer_size(g->tokenizer);
     if (g->in.top > 0 && (size_t)g->in.top > g->state->V) g->in.top = (int)g->state->V;
+    if (g->in.n_stop) g->state->stops = calloc(g->in.n_stop, sizeof *g->state->stops);
+    if (g->in.n_stop && !g->state->stops) return ERR_NOMEM;
     for (size_t i = 0; i < g->in.n_stop; i++)
-        TRY(stop_init(&g->state->stops[i], g->in.stop[i]));
+        TRY(stop_init(&g->state->stops[i], g->tokenizer, g->in.stop[i]));
     return make_arrays(g);
 }
 
@@ -98,6 +102,7 @@ void generation_in_free(generation_in *in)
     free(in->ids);
     free(in->bias);
     for (size_t i = 0; i < in->n_stop; i++) free(in->stop[i]);
+    free(in->stop);
     *in = (generation_in){0};
 }
 
@@ -130,7 +135,9 @@ void generation_free(generation *g)
 {
     if (!g) return;
     if (g->group && --g->group->left == 0) free(g->group);
-    for (size_t i = 0; g->state && i < g->in.n_stop; i++) free(g->state->stops[i].next_best);
+    for (size_t i = 0; g->state && g->state->stops && i < g->in.n_stop; i++)
+        free(g->state->stops[i].next_best);
+    if (g->state) free(g->state->stops);
     free(g->state);
     free(g->out.tokens);
     free(g->out.top);
@@ -228,10 +235,19 @@ static void end_text(generation *g, bool stopped)
     s->ended = true;
 }
 
+/* A stop string counts where end tokens are ignored: somebody asked for it by name. */
+static bool is_last(const generation *g, int32_t id)
+{
+    if (!g->in.ignore_eos && tokenizer_is_end(g->tokenizer, id)) return true;
+    for (size_t i = 0; i < g->in.n_stop; i++)
+        if (g->state->stops[i].id == id) return true;
+    return false;
+}
+
 bool generation_add(generation *g, int32_t id, const float *logits)
 {
     const size_t i = atomic_load_explicit(&g->out.published, memory_order_relaxed);
-    const bool ends = !g->in.ignore_eos && tokenizer_is_end(g->tokenizer, id);
+    const bool ends = is_last(g, id);
     const int top = g->in.top;
     generation_token *token = &g->out.tokens[i];
     bool stopped = false;

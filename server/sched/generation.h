@@ -28,7 +28,7 @@
 #include "engine/model/sample.h"
 #include "engine/tokenizer/tokenizer.h"
 
-enum { GENERATION_MAX_STOPS = 16, GENERATION_MAX_TOP = 20 };
+enum { GENERATION_MAX_TOP = 20 };
 
 typedef enum generation_finish {
     FINISH_NONE,   /* not yet, or it failed */
@@ -46,8 +46,8 @@ typedef struct generation_in {
     size_t n_ids;
     size_t max_tokens; /* 0 allowed: prefill only */
     sample_params sample;
-    sample_bias *bias;                /* what sample.bias points to; malloc'd, owned; or NULL */
-    char *stop[GENERATION_MAX_STOPS]; /* malloc'd, owned; not empty */
+    sample_bias *bias; /* what sample.bias points to; malloc'd, owned; or NULL */
+    char **stop;       /* [n_stop] not empty; malloc'd and owned, as each of them */
     size_t n_stop;
     bool ignore_eos;   /* go on after an end token */
     int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */

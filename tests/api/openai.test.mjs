@@ -339,14 +339,15 @@ test("a body that is no JSON is a 400 with all four keys", async () => {
 });
 
 test("a context that is too long is refused in the words that clients look for", async () => {
-    const body = { model, messages: hello, max_tokens: 5000 };
+    const words = Array.from({ length: 3000 }, () => "word").join(" ");
+    const body = { model, messages: [{ role: "user", content: words }], max_tokens: 5 };
 
     for (const stream of [false, true]) {
         const e = await failure(client.chat.completions.create({ ...body, stream }));
         assert.equal(e.status, 400);
         assert.equal(e.code, "context_length_exceeded");
         assert.equal(e.param, "messages");
-        assert.match(e.message, /This model's maximum context length is 2048 tokens\. However, you requested \d+ tokens \(\d+ in the messages, 5000 in the completion\)\. Please reduce the length of the messages or completion\./);
+        assert.match(e.message, /This model's maximum context length is 2048 tokens\. However, you requested \d+ tokens \(\d+ in the messages, \d+ in the completion\)\. Please reduce the length of the messages or completion\./);
     }
     const long = await failure(client.completions.create(
         { model, prompt: new Array(2048).fill(300), max_tokens: 1 }));
@@ -354,6 +355,37 @@ test("a context that is too long is refused in the words that clients look for",
     assert.equal(long.param, "prompt");
     assert.ok(series(await metrics(daemon), "xquantd_requests_rejected_total",
         'reason="context_length"') >= 3);
+});
+
+test("max_tokens is an upper bound: what the context leaves is given", async () => {
+    const prompt = new Array(2044).fill(300);
+
+    for (const max_tokens of [5000, -1]) {
+        const answer = await client.completions.create({ model, prompt, max_tokens,
+            temperature: 0, logit_bias: { 300: 100 } });
+        assert.equal(answer.choices[0].finish_reason, "length");
+        assert.equal(answer.usage.completion_tokens, 4);
+    }
+});
+
+test("a stop string that spells a control token stops at it", async () => {
+    const body = { model, prompt: "Hello", max_tokens: 8, temperature: 0, ignore_eos: true,
+        logit_bias: [["<|im_end|>", 100]] };
+    const on = await client.completions.create(body);
+    const stopped = await client.completions.create({ ...body, stop: ["<|im_end|>"] });
+
+    assert.equal(on.choices[0].finish_reason, "length");
+    assert.equal(stopped.choices[0].finish_reason, "stop");
+    assert.equal(stopped.usage.completion_tokens, 1);
+});
+
+test("text that JSON cannot carry is refused with its member and the reason", async () => {
+    for (const [bad, reason] of [["\\ud83d", /surrogate/], ["\\u0000", /NUL/], ["\u0000", /NUL/]]) {
+        const { status, json } = await chat(daemon,
+            `{"max_tokens":1,"messages":[{"role":"user","content":"a${bad}b"}]}`);
+        assert.deepEqual([status, json.error.param], [400, "messages"]);
+        assert.match(json.error.message, reason);
+    }
 });
 
 test("abort stops the computation within 200 ms", async () => {

@@ -38,7 +38,7 @@ static void check_good(const request *q)
     must(q->in.sample.temperature >= 0 && q->in.sample.temperature <= 2);
     must(q->in.sample.top_p >= 0 && q->in.sample.top_p <= 1 && q->in.sample.top_k >= 0);
     must(q->in.top >= -1 && q->in.top <= GENERATION_MAX_TOP);
-    must(q->in.n_stop <= GENERATION_MAX_STOPS && q->in.max_tokens <= INT32_MAX);
+    must(q->in.n_stop <= 4096 && q->in.max_tokens <= INT32_MAX);
     for (size_t i = 0; i < q->in.n_stop; i++) must(q->in.stop[i][0] != '\0');
     for (size_t p = 0; p < q->n_prompts; p++)
         for (size_t i = 0; i < q->prompts[p].n; i++)

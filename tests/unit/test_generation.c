@@ -26,6 +26,7 @@ static generation *make(size_t max_tokens, const char *const *stops, size_t n_st
     generation_in in = {.max_tokens = max_tokens, .n_stop = n_stops, .top = -1};
     generation *g = NULL;
 
+    in.stop = calloc(n_stops + 1, sizeof *in.stop);
     for (size_t i = 0; i < n_stops; i++) in.stop[i] = strdup(stops[i]);
     CHECK(generation_new(&g, embedded(), &in) == ERR_OK);
     return g;
@@ -201,6 +202,22 @@ TEST(generation_finds_a_stop_string_that_overlaps_its_own_beginning)
 
     CHECK(feed_bytes(g, "aabaaabaaacx") == 11);
     CHECK(g->out.finish == FINISH_STOP && text_is(g, "aaba"));
+    generation_free(g);
+}
+
+TEST(generation_stops_at_a_control_token_that_a_stop_string_spells)
+{
+    const char *const stops[] = {"never", "<|im_start|>"};
+    const int32_t start = tokenizer_find(embedded(), "<|im_start|>");
+    generation *g = make(8, stops, 2);
+    int32_t ids[8];
+
+    CHECK(start >= 0 && !tokenizer_is_end(embedded(), start));
+    CHECK(encode("a", 1, ids) == 1);
+    CHECK(!generation_add(g, ids[0], NULL));
+    CHECK(generation_add(g, start, NULL));
+    CHECK(g->out.finish == FINISH_STOP && g->out.n_tokens == 2);
+    CHECK(g->out.text_bytes == 1 && g->out.text[0] == 'a');
     generation_free(g);
 }
 

@@ -212,3 +212,32 @@ TEST(json_faults_are_valid_utf8_when_they_are_cut)
         CHECK((unsigned char)why.field[strlen(why.field) - 1] == 0xa9);
     }
 }
+
+/* Is it refused in words that hold this one, with this member? */
+static bool blames(const char *body, size_t n, const char *member, const char *word)
+{
+    cJSON *out = NULL;
+    fault why = {0};
+
+    return !json_parse(&out, body, n, &why) && strcmp(why.field, member) == 0 &&
+           strstr(why.sentence, word) && (!member[0] || strstr(why.sentence, member));
+}
+
+TEST(json_names_the_member_that_holds_what_is_no_text)
+{
+    static const char lone[] = "{\"a\":1,\"prompt\":\"x\\ud83d y\"}";
+    static const char low[] = "{\"messages\":[{\"content\":\"\\udE00\"}]}";
+    static const char twice[] = "{\"stop\":[\"\\ud83d\\ud83d\"]}";
+    static const char zero[] = "{\"user\":\"\\u0000\"}";
+    static const char raw[] = "{\"user\":\"a\0b\"}";
+    static const char outside[] = "{\"user\":\"a\"}\0";
+    static const char key[] = "{\"a\\ud83d\":1}";
+
+    CHECK(blames(lone, sizeof lone - 1, "prompt", "surrogate"));
+    CHECK(blames(low, sizeof low - 1, "messages", "surrogate"));
+    CHECK(blames(twice, sizeof twice - 1, "stop", "surrogate"));
+    CHECK(blames(zero, sizeof zero - 1, "user", "NUL"));
+    CHECK(blames(raw, sizeof raw - 1, "user", "NUL"));
+    CHECK(blames(outside, sizeof outside - 1, "", "NUL"));
+    CHECK(blames(key, sizeof key - 1, "", "surrogate"));
+}

@@ -148,7 +148,7 @@ TEST(request_numbers_out_of_range_name_their_field)
     CHECK(invalid(text, "\"repetition_penalty\":0", "repetition_penalty"));
     CHECK(invalid(text, "\"presence_penalty\":3", "presence_penalty"));
     CHECK(invalid(text, "\"frequency_penalty\":-2.5", "frequency_penalty"));
-    CHECK(invalid(text, "\"max_tokens\":-1", "max_tokens"));
+    CHECK(invalid(text, "\"max_tokens\":-2", "max_tokens"));
     CHECK(invalid(chat, "\"max_completion_tokens\":1.5", "max_completion_tokens"));
     CHECK(invalid(text, "\"seed\":1.5", "seed"));
     CHECK(invalid(text, "\"stream\":1", "stream"));
@@ -192,10 +192,31 @@ TEST(request_stop_may_be_a_string_or_a_list)
     request_free(&q);
     CHECK(invalid(text, "\"stop\":5", "stop"));
     CHECK(invalid(text, "\"stop\":[\"a\",5]", "stop"));
-    CHECK(invalid(text,
-                  "\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\","
-                  "\"11\",\"12\",\"13\",\"14\",\"15\",\"16\",\"17\"]",
-                  "stop"));
+}
+
+/* By bytes: each is looked for at each byte of the answer, however many they are. */
+TEST(request_stop_strings_are_limited_by_their_bytes)
+{
+    text_builder t = {0};
+    request q;
+
+    text_add_string(&t, "\"stop\":[\"0\"");
+    for (int i = 1; i < 100; i++) text_addf(&t, ",\"%d\"", i);
+    text_add_string(&t, "]");
+    q = read_good(text, t.at);
+    CHECK(q.in.n_stop == 100 && strcmp(q.in.stop[99], "99") == 0);
+    request_free(&q);
+    text_free(&t);
+    t = (text_builder){0};
+    text_addf(&t, "\"stop\":[\"%*s\"]", 4097, "x");
+    CHECK(invalid(text, t.at, "stop"));
+    text_free(&t);
+    t = (text_builder){0};
+    text_addf(&t, "\"stop\":\"%*s\"", 4096, "x");
+    q = read_good(text, t.at);
+    CHECK(q.in.n_stop == 1 && strlen(q.in.stop[0]) == 4096);
+    request_free(&q);
+    text_free(&t);
 }
 
 TEST(request_logit_bias_is_a_map_of_ids)
@@ -207,11 +228,47 @@ TEST(request_logit_bias_is_a_map_of_ids)
     CHECK(q.in.bias[1].id == 17 && q.in.bias[1].add == 2.5f);
     request_free(&q);
     CHECK(invalid(text, "\"logit_bias\":[1]", "logit_bias"));
-    CHECK(invalid(text, "\"logit_bias\":{\"x\":1}", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":{\"\":1}", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":\"5\"", "logit_bias"));
     CHECK(invalid(text, "\"logit_bias\":{\"-1\":1}", "logit_bias"));
     CHECK(invalid(text, "\"logit_bias\":{\"99999999\":1}", "logit_bias"));
     CHECK(invalid(text, "\"logit_bias\":{\"1\":101}", "logit_bias"));
     CHECK(invalid(text, "\"logit_bias\":{\"1\":\"x\"}", "logit_bias"));
+}
+
+TEST(request_logit_bias_takes_pairs_and_texts)
+{
+    const request_env env = make_env();
+    int32_t ids[32];
+    size_t n;
+    request q = read_good(text, "\"logit_bias\":[]");
+
+    CHECK(q.in.sample.n_bias == 0 && !q.in.bias);
+    request_free(&q);
+    q = read_good(text, "\"logit_bias\":[[5,-100],[17,2.5],[18,false]]");
+    CHECK(q.in.sample.n_bias == 3 && q.in.sample.bias == q.in.bias);
+    CHECK(q.in.bias[1].id == 17 && q.in.bias[1].add == 2.5f && q.in.bias[2].add == -100);
+    request_free(&q);
+    CHECK(tokenizer_encode(env.tokens, " history", 8, TOKENIZER_INSIDE, ids, &n) == ERR_OK);
+    for (int i = 0; i < 2; i++) {
+        q = read_good(text, i ? "\"logit_bias\":[[\" history\",3]]"
+                              : "\"logit_bias\":{\" history\":3}");
+        CHECK(q.in.sample.n_bias == n && n > 0);
+        for (size_t j = 0; j < n; j++)
+            CHECK(q.in.bias[j].id == ids[j] && q.in.bias[j].add == 3);
+        request_free(&q);
+    }
+    q = read_good(text, "\"logit_bias\":{\"<|im_end|>\":-100}");
+    CHECK(q.in.sample.n_bias == 1 &&
+          q.in.bias[0].id == tokenizer_find(env.tokens, "<|im_end|>"));
+    request_free(&q);
+    CHECK(invalid(text, "\"logit_bias\":[[5]]", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":[[5,1,2]]", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":[[-5,1]]", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":[[1.5,1]]", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":[[5,101]]", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":[[5,true]]", "logit_bias"));
+    CHECK(invalid(text, "\"logit_bias\":[[\"\",1]]", "logit_bias"));
 }
 
 TEST(request_logprobs_have_a_form_for_each_endpoint)
@@ -508,6 +565,40 @@ TEST(request_default_length_is_cut_to_the_context)
     CHECK(request_max_tokens(&q, &env, &q.prompts[0]) == 100 - q.prompts[0].n);
     CHECK(!q.wants_tokens);
     request_free(&q);
+}
+
+TEST(request_max_tokens_is_an_upper_bound)
+{
+    static const char *const wishes[] = {"5000", "-1", "7"};
+    request_env env = make_env();
+    char body[64];
+    fault why;
+    request q;
+
+    env.ctx_size = 100;
+    for (size_t i = 0; i < 3; i++) {
+        const int n = snprintf(body, sizeof body, "{\"prompt\":[1,2,3],\"max_tokens\":%s}",
+                               wishes[i]);
+
+        CHECK(request_read(&q, &text->request, &env, body, (size_t)n, &why));
+        CHECK(request_max_tokens(&q, &env, &q.prompts[0]) == (i == 2 ? 7 : 97));
+        CHECK(q.wants_tokens);
+        env.ctx_size = 3; /* no room: one more than fits, which is refused with the sum */
+        CHECK(request_max_tokens(&q, &env, &q.prompts[0]) == 1);
+        env.ctx_size = 100;
+        request_free(&q);
+    }
+}
+
+TEST(request_seed_of_minus_one_is_random)
+{
+    request a = read_good(text, "\"seed\":-1"), b = read_good(text, "\"seed\":-1");
+    request c = read_good(text, "\"seed\":-2");
+
+    CHECK(a.in.sample.seed != b.in.sample.seed && c.in.sample.seed == (uint64_t)-2);
+    request_free(&a);
+    request_free(&b);
+    request_free(&c);
 }
 
 TEST(request_says_whose_it_is_and_how_urgent)
