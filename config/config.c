@@ -22,6 +22,8 @@
 
 enum { NAME_MAX_BYTES = NEAREST_MAX_BYTES, ROWS_MAX = 256 /* more than options.def has */ };
 
+enum { FILE_MAX_BYTES = 1 << 20 };
+
 /* "; did you mean --cache-size?" or "", for a word no row is called. `dashes` goes before
  * the name; a name without them is written as in a file. */
 static void suggest(char *out, size_t n, const char *word, const char *dashes, unsigned where)
@@ -148,12 +150,30 @@ static int on_pair(void *user, const char *section, const char *key, const char 
     return f->error == NULL;
 }
 
-static char *load_file(config *c, unsigned where, const char *path)
+/* All of the file into memory, with a bound: getline would take a device without line ends for
+ * one long line. NULL, or what is wrong. */
+static char *read_file(const char *path, char *bytes, size_t *n)
+{
+    FILE *f = fopen(path, "re");
+    char *error = NULL;
+
+    if (!f) return option_sentence("%s: %s", path, strerror(errno));
+    *n = fread(bytes, 1, FILE_MAX_BYTES + 1, f);
+    if (ferror(f))
+        error = option_sentence("%s: %s", path, strerror(errno));
+    else if (*n > FILE_MAX_BYTES)
+        error = option_sentence("%s: a configuration file holds at most 1 MiB", path);
+    fclose(f);
+    return error;
+}
+
+static char *load_bytes(config *c, unsigned where, const char *path, char *bytes, size_t n)
 {
     file_reader f = {.c = c, .path = path, .where = where};
     int bad_line;
 
-    f.file = fopen(path, "re");
+    if (!n) return NULL; /* fmemopen need not take an empty buffer */
+    f.file = fmemopen(bytes, n, "r");
     if (!f.file) return option_sentence("%s: %s", path, strerror(errno));
     bad_line = ini_parse_stream(read_line, &f, on_pair, &f);
     if (bad_line > 0 && !f.error)
@@ -161,6 +181,18 @@ static char *load_file(config *c, unsigned where, const char *path)
     free(f.text);
     fclose(f.file);
     return f.error;
+}
+
+static char *load_file(config *c, unsigned where, const char *path)
+{
+    char *bytes = malloc(FILE_MAX_BYTES + 1);
+    char *error = bytes ? NULL : option_sentence("%s: %s", path, strerror(ENOMEM));
+    size_t n = 0;
+
+    if (bytes) error = read_file(path, bytes, &n);
+    if (!error) error = load_bytes(c, where, path, bytes, n);
+    free(bytes);
+    return error;
 }
 
 /* ---- environment ---- */

@@ -2,22 +2,27 @@
  * by its size. */
 #include "server/document.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/text.h"
 
-/* All of a stream; *n its bytes. NULL: cannot be read, or out of memory. */
+/* All of a stream; *n its bytes. NULL: cannot be read, has no end in sight (a device, a pipe
+ * that is never closed), or out of memory. */
 static char *read_all(FILE *f, size_t *n)
 {
     text_builder all = {0};
     char part[65536];
 
     /* ends at the end or at a fault, which are told apart below */
-    for (size_t got; (got = fread(part, 1, sizeof part, f)) > 0;) text_add(&all, part, got);
+    for (size_t got; !all.failed && all.n <= DOCUMENT_MOST_BYTES &&
+                     (got = fread(part, 1, sizeof part, f)) > 0;)
+        text_add(&all, part, got);
     text_add(&all, "", 0);
-    if (ferror(f)) {
+    if (!ferror(f) && all.n > DOCUMENT_MOST_BYTES) errno = EFBIG;
+    if (ferror(f) || all.n > DOCUMENT_MOST_BYTES) {
         text_free(&all);
         return NULL;
     }
@@ -28,8 +33,10 @@ char *document_read(const char *path, size_t *n)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     char *text = f ? read_all(f, n) : NULL;
+    const int why = errno;
 
     if (f && f != stdin) fclose(f);
+    errno = why;
     return text;
 }
 

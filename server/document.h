@@ -8,8 +8,11 @@
 #include "engine/err.h"
 #include "engine/tokenizer/tokenizer.h"
 
+/* More than any context holds, and than the calibration texts there are. */
+enum { DOCUMENT_MOST_BYTES = 256 << 20 };
+
 /* All bytes of a file, - for standard input; *n how many. The caller frees. NULL: it cannot
- * be read, errno says why, or out of memory. */
+ * be read, errno says why (EFBIG: more than DOCUMENT_MOST_BYTES), or out of memory. */
 char *document_read(const char *path, size_t *n);
 
 /* The n bytes at text as ids, BOS first where the model wants one and the text does not

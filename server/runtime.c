@@ -24,8 +24,10 @@
 #include <unistd.h>
 
 #include "engine/kern/cpu.h"
+#include "engine/model/arch.h"
 #include "engine/model/model_load.h"
 #include "engine/pages.h"
+#include "server/log.h"
 #include "server/plans.h"
 #include "server/threads.h"
 
@@ -210,9 +212,24 @@ static err measure(runtime *r, const config *c, fault *why)
     return memory_report_write(&r->needs, &limit, r->memory) ? ERR_OK : ERR_NOFIT;
 }
 
+/* Served all the same: some models reach further than they were trained, many do not. */
+static void warn_of_context(const runtime *r, const config *c)
+{
+    arch_keys keys = {.g = r->file};
+    size_t trained = 0;
+
+    if (arch_of(r->file, &keys.arch, NULL) != ERR_OK ||
+        arch_count(&keys, "context_length", SIZE_MAX, &trained) != ERR_OK)
+        return;
+    if (trained && c->ctx_size > 0 && (uint64_t)c->ctx_size > trained)
+        log_line(LOG_WARN, "--ctx-size is beyond the context the model was trained on",
+                 "ctx_size", LOG_INT(c->ctx_size), "trained", LOG_INT(trained), NULL);
+}
+
 static err begin(runtime *r, const config *c, fault *why)
 {
     TRY(open_file(r, why));
+    warn_of_context(r, c);
     TRY(open_team(r, c));
     TRY(open_plans(r, c, why));
     return measure(r, c, why);

@@ -47,7 +47,8 @@ static char *read_text(const config *c, size_t *n, complaint *why)
     if (text && !*c->prompt_file) *n = strlen(text);
     if (text) return text;
     snprintf(why->about, sizeof why->about, "%.4000s", c->prompt_file);
-    why->text = strerror(errno ? errno : ENOMEM);
+    why->text = errno == EFBIG ? "a prompt file holds at most 256 MiB"
+                               : strerror(errno ? errno : ENOMEM);
     return NULL;
 }
 

@@ -1,5 +1,6 @@
 /* main.c - the program: picks the subcommand. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,8 +158,20 @@ static int close_output(int code)
     return code ? code : 1;
 }
 
+/* A descriptor below 3 that whoever started us has closed would be the first file we open, and
+ * what is printed would go into it: a log, a plan. Not open for writing as stdout, so that what
+ * is printed there is lost with an error. False: there is no /dev/null either. */
+static bool open_standard(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!open_standard()) return 1;
     prepare_blas(argv);
     return close_output(dispatch(argc, argv));
 }

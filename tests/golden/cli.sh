@@ -174,6 +174,33 @@ expect 1 'weights take 31.9 MiB: does not fit' plan --ram 20MiB
 expect 1 '/nowhere.gguf' plan --model /nowhere.gguf
 expect 2 '--users: 0 is out of range' plan --users 0
 
+# Files that never end.
+expect 2 '/dev/zero: a configuration file holds at most 1 MiB' serve --config /dev/zero --print-config
+expect 1 '/dev/zero: a prompt file holds at most 256 MiB' complete --prompt-file /dev/zero
+expect 0 'cache_size = 2GiB' serve --config /dev/null --cache-size 2GiB --print-config
+
+# Further than trained: said in one line, and done.
+expect 0 'msg="--ctx-size is beyond the context the model was trained on" ctx_size=3000 trained=2048' complete --prompt x -n 1 --ctx-size 3000
+[ "$("$program" complete --prompt x -n 1 --ctx-size 2048 2>&1 | grep -c trained)" = 0 ] || { failed=$((failed + 1)); echo 'FAILED: warns of the trained context'; }
+
+# What is closed below 3 stays free of the program's own files.
+no_stdout() { "$real" "$@" >&-; }
+none_open() { "$real" "$@" <&- >&- 2>&-; }
+program=no_stdout
+expect 1 'output is lost: ' complete --prompt 'The river' -n 2
+expect 1 'output is lost: ' --help
+program=none_open
+expect 2 '' banana
+expect 1 '' inspect /nowhere.gguf
+program=$real
+"$program" serve --listen 127.0.0.1:0 --admin-listen off --cache-size 900TiB --log-file "$parts/log" --log-format json 2>&-
+if [ -s "$parts/log" ] && ! grep -v '^{' "$parts/log"; then
+  passed=$((passed + 1))
+else
+  failed=$((failed + 1))
+  echo 'FAILED: with stderr closed, what goes there is in the log file'
+fi
+
 # What is printed to a full disk is lost, and that is an error which names the disk.
 to_full() { "$real" "$@" >/dev/full; }
 program=to_full
