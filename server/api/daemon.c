@@ -60,11 +60,12 @@ static const char *method_label(const char *method)
     return "other";
 }
 
-/* Probes come every second: they are worth a line only to who debugs. 503 is ours on purpose.
- */
+/* Probes come every second: they are worth a line only to who debugs. 503 is ours on purpose. A
+ * client's mistake is told wherever it was made, so that a wrong base URL can be found. */
 static log_level level_of(const http_request *r, int status)
 {
     if (status >= 500 && status != 503) return LOG_WARN;
+    if (status >= 400 && status < 499) return LOG_INFO;
     return strncmp(http_path(r), "/v1/", 4) == 0 ? LOG_INFO : LOG_DEBUG;
 }
 
@@ -76,6 +77,7 @@ static void on_finished(http_request *r)
     const char *label = http_route(r) ? http_route(r) : "other";
     const int status = http_status(r) ? http_status(r) : 499; /* the client left */
     const double ms = clock_ms_between(http_arrived_ns(r), clock_ns());
+    const http_error *said = http_answered_error(r);
     size_t body_bytes;
 
     http_body(r, &body_bytes);
@@ -85,7 +87,8 @@ static void on_finished(http_request *r)
     }
     log_line(level_of(r, status), "request", "req_id", LOG_TEXT(http_id(r)), "method",
              LOG_TEXT(http_method(r)), "path", LOG_TEXT(http_path(r)), "status",
-             LOG_INT(status), "total_ms", LOG_NUM(ms), NULL);
+             LOG_INT(status), "total_ms", LOG_NUM(ms), "code", LOG_TEXT(said->code), "param",
+             LOG_TEXT(said->param), "message", LOG_TEXT(said->message), NULL);
 }
 
 /* --- the end --- */

@@ -23,6 +23,7 @@ void answer_error(http_request *r, int status, const char *type, const char *cod
     char *body = wire_error_body(type, code, param, message);
 
     add_retry_headers(r, status);
+    if (!http_is_gone(r)) http_note_error(r, code, param, message);
     http_answer(r, status, "application/json", body, body ? strlen(body) : 0);
 }
 

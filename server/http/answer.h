@@ -16,7 +16,8 @@ void answer_err(http_request *r, err e);
 /* 429, to be tried again in so many seconds. */
 void answer_busy(http_request *r, unsigned seconds);
 
-/* answer_err with a sentence and the parameter at fault (NULL: null). code NULL: the row's. */
+/* answer_err with a sentence and the parameter at fault (NULL: null). code: a constant, or
+ * NULL for null. The log's line says it too. */
 void answer_error(http_request *r, int status, const char *type, const char *code,
                   const char *param, const char *message);
 

@@ -71,6 +71,15 @@ uint64_t http_arrived_ns(const http_request *r); /* by clock_ns, when its first 
 bool http_is_gone(const http_request *r);
 int http_status(const http_request *r); /* of the answer; 0: none yet, or the client left */
 
+/* What an error said that was answered, for the log: NULL where it said nothing, or memory was
+ * short. The code is a constant. */
+typedef struct http_error {
+    const char *code;
+    char *param, *message; /* copies, the request's */
+} http_error;
+const http_error *http_answered_error(const http_request *r);
+void http_note_error(http_request *r, const char *code, const char *param, const char *message);
+
 /* The row of the route table that took it: a constant, fit for a label. NULL before. */
 const char *http_route(const http_request *r);
 void http_set_route(http_request *r, const char *route);

@@ -40,6 +40,8 @@ static void request_free(http_request *r)
     free(r->method);
     free(r->path);
     free(r->body);
+    free(r->error.param);
+    free(r->error.message);
     free(r->out);
     free(r);
 }
@@ -116,6 +118,19 @@ const char *http_route(const http_request *r)
 void http_set_route(http_request *r, const char *route)
 {
     r->route = route;
+}
+
+const http_error *http_answered_error(const http_request *r)
+{
+    return &r->error;
+}
+
+/* Copies: the answer's text is the library's by the time that the request is logged. */
+void http_note_error(http_request *r, const char *code, const char *param, const char *message)
+{
+    free(r->error.param);
+    free(r->error.message);
+    r->error = (http_error){code, param ? strdup(param) : NULL, strdup(message)};
 }
 
 void *http_user(const http_request *r)
@@ -359,6 +374,7 @@ void http_request_refuse(http_request *r, const http_refusal *why)
         body = wire_error_body("server_error", why->code, NULL, why->message);
     }
     r->settled = true;
+    http_note_error(r, why->code, NULL, why->message);
     answer_object(r, body, why->status);
 }
 
@@ -455,9 +471,11 @@ static void end_with_event(http_request *r, const char *body)
 
 void http_request_expire(http_request *r)
 {
+    static const char message[] = "The request took too long.";
     const wire_error row = wire_error_for(ERR_TIMEOUT);
-    char *body = wire_error_body(row.type, row.code, NULL, "The request took too long.");
+    char *body = wire_error_body(row.type, row.code, NULL, message);
 
+    http_note_error(r, row.code, NULL, message);
     if (r->streaming) {
         end_with_event(r, body);
         free(body);

@@ -86,6 +86,7 @@ struct http_request {
     size_t n_headers;
     struct MHD_Response *response; /* made, not yet queued */
     int status;
+    http_error error;              /* that was answered */
     bool streaming, ended, events; /* events: an event stream, which may be pinged */
     char *out;                     /* the stream's bytes that MHD has not taken */
     size_t out_from, out_end, out_room;

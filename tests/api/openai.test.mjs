@@ -388,6 +388,22 @@ test("text that JSON cannot carry is refused with its member and the reason", as
     }
 });
 
+test("the log's line of a refused request says what the answer said", async () => {
+    const bad = await chat(daemon, { messages: hello, temperature: 9 });
+    const lost = await ask(daemon, "GET", "/chat/completions");
+    const line = (answer) => daemon.log.split("\n").find((text) =>
+        text.includes('"msg":"request"') && text.includes(answer.headers["x-request-id"]));
+
+    for (const answer of [bad, lost]) {
+        await until(async () => line(answer), 2000, "the line of a refused request");
+        const { level, status, code, param, message } = JSON.parse(line(answer));
+        const { error } = answer.json;
+        assert.deepEqual([level, status, code, param ?? null, message],
+            ["info", answer.status, error.code, error.param, error.message]);
+    }
+    assert.deepEqual([bad.status, lost.status], [400, 404]);
+});
+
 test("abort stops the computation within 200 ms", async () => {
     const controller = new AbortController();
     const stream = await client.completions.create({ model, prompt: "Once upon a time",
