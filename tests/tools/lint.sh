@@ -291,7 +291,7 @@ list_uncommented() {
 }
 
 rules=("$@")
-[ $# -gt 0 ] || rules=(includes wings circles prefix third_party printing intrinsics guards
+[ $# -gt 0 ] || rules=(includes wings circles prefix sizes third_party printing intrinsics guards
   self_contained opening marks format sample places)
 complaints=0
 for rule in "${rules[@]}"; do
