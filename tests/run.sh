@@ -42,8 +42,8 @@ cores=${JOBS:-$(nproc)}
 
 # The programs that take a minute and more, longest first: one that is begun last would keep
 # the other cores waiting.
-slow='test_batch test_invariant test_purity test_quality test_arch_modes
-  test_greedy test_types'
+slow='test_batch_crowd test_batch_copies test_purity test_invariant_embedded test_quality
+  test_arch_modes test_invariant_heads test_greedy test_types'
 # Those that fail when other work takes their cores, and why:
 #   test_http*  deadlines of a second, met to the tenth
 #   tests/api   time limits of requests, gaps between tokens, a daemon that drains in time

@@ -1,39 +1,14 @@
-/* test_invariant.c - the promise of the cache: whatever happens to a context, its tokens do
- * not change. Conversations are read in random pieces and batches, cut, forked, ended and
- * begun again, lose their pages and blocks; the logits of a row are then compared, all bits
- * of them, with those of a run that nothing ever disturbed. */
-#include <stdio.h>
+/* world.c - what may happen to a conversation, drawn at random. */
+#include "tests/world.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/lab.h"
-#include "tests/planned.h"
 #include "tests/test.h"
-#include "xcache/codec/codec.h"
 #include "xcache/rebuild.h"
 
-enum { CTX = 448, TALKS = 3, LONGEST_PIECE = 40 };
-
-/* A conversation: all its tokens, computed or not. */
-typedef struct talk {
-    context *c; /* NULL: idle */
-    int32_t ids[CTX];
-    size_t n;
-} talk;
-
-typedef struct world {
-    const model *m;
-    const kern *kern;
-    team *team;
-    size_t block;
-    cache *cache, *calm; /* disturbed; not */
-    forward *forward;
-    talk talks[TALKS];
-    float *logits[TALKS], *expected;
-    uint32_t state;
-    int cuts; /* of rebuilding */
-    size_t checked;
-} world;
+enum { LONGEST_PIECE = 40 };
 
 static uint32_t draw(world *w, uint32_t n)
 {
@@ -49,9 +24,9 @@ static cache *open_cache(const world *w, const char *mode, const plan *p, size_t
                        .budget_bytes = 64 << 20,
                        .workspace_bytes = workspace,
                        .page_format = KV_INT8,
-                       .max_running = TALKS,
+                       .max_running = WORLD_TALKS,
                        .team = w->team,
-                       .ctx_tokens = CTX,
+                       .ctx_tokens = WORLD_CTX,
                        .block_tokens = w->block};
     cache_stats stats;
     cache *c = NULL;
@@ -69,7 +44,7 @@ static cache *open_cache(const world *w, const char *mode, const plan *p, size_t
 /* The next T tokens of each of n conversations, in one step. */
 static void step(world *w, const size_t *who, const size_t *T, size_t n)
 {
-    forward_chunk pieces[TALKS] = {0};
+    forward_chunk pieces[WORLD_TALKS] = {0};
 
     for (size_t i = 0; i < n; i++) {
         const talk *t = &w->talks[who[i]];
@@ -114,7 +89,7 @@ static void compute_expected(world *w, const talk *t)
 {
     context *c = NULL;
 
-    CHECK(cache_begin(w->calm, &(cache_request){.tokens = CTX}, &c) == ERR_OK);
+    CHECK(cache_begin(w->calm, &(cache_request){.tokens = WORLD_CTX}, &c) == ERR_OK);
     for (size_t at = 0; at < t->n; at += w->block) {
         const size_t T = t->n - at < w->block ? t->n - at : w->block;
         const forward_chunk p = {.context = c,
@@ -151,10 +126,10 @@ static void end_talk(talk *t)
 /* Run again: what is cached is held, the rest computed. */
 static void attach(world *w, talk *t)
 {
-    const cache_request r = {.ids = t->ids, .n_ids = t->n, .tokens = CTX};
+    const cache_request r = {.ids = t->ids, .n_ids = t->n, .tokens = WORLD_CTX};
     err e = cache_begin(w->cache, &r, &t->c);
 
-    for (size_t i = 0; e == ERR_BUSY && i < TALKS; i++) { /* others must make room */
+    for (size_t i = 0; e == ERR_BUSY && i < WORLD_TALKS; i++) { /* others must make room */
         end_talk(&w->talks[i]);
         e = cache_begin(w->cache, &r, &t->c);
     }
@@ -170,7 +145,7 @@ static void read_more(world *w, talk *t)
 {
     const size_t more = 1 + draw(w, 150);
 
-    for (size_t i = 0; i < more && t->n < CTX - 32; i++, t->n++)
+    for (size_t i = 0; i < more && t->n < WORLD_CTX - 32; i++, t->n++)
         t->ids[t->n] = (int32_t)(t->n < 200 ? 5 + t->n * 3 % 190 : 5 + draw(w, 190));
 }
 
@@ -178,7 +153,7 @@ static void answer(world *w, size_t who)
 {
     talk *t = &w->talks[who];
 
-    for (size_t i = draw(w, 20); i && t->n < CTX; i--) {
+    for (size_t i = draw(w, 20); i && t->n < WORLD_CTX; i--) {
         t->ids[t->n++] = best(w->logits[who], w->m->V);
         catch_up(w, who);
     }
@@ -209,9 +184,9 @@ static void fork_talk(world *w, const talk *from, talk *to)
 /* A step of all who run and have something to compute. */
 static void step_together(world *w)
 {
-    size_t who[TALKS], T[TALKS], n = 0;
+    size_t who[WORLD_TALKS], T[WORLD_TALKS], n = 0;
 
-    for (size_t i = 0; i < TALKS; i++) {
+    for (size_t i = 0; i < WORLD_TALKS; i++) {
         const talk *t = &w->talks[i];
 
         if (!t->c || cache_context_tokens(t->c) >= t->n) continue;
@@ -236,7 +211,7 @@ static void disturb(world *w, size_t who)
         cut(w, t);
         return;
     case 3:
-        fork_talk(w, t, &w->talks[draw(w, TALKS)]);
+        fork_talk(w, t, &w->talks[draw(w, WORLD_TALKS)]);
         return;
     case 4:
         end_talk(t);
@@ -250,7 +225,7 @@ static void disturb(world *w, size_t who)
 
 static void turn(world *w)
 {
-    const size_t who = draw(w, TALKS);
+    const size_t who = draw(w, WORLD_TALKS);
     talk *t = &w->talks[who];
 
     if (!t->n) read_more(w, t);
@@ -264,7 +239,7 @@ static void turn(world *w)
     compute_expected(w, t);
     CHECK(memcmp(w->logits[who], w->expected, w->m->V * sizeof(float)) == 0);
     w->checked++;
-    if (t->n > CTX - 64) { /* begin anew */
+    if (t->n > WORLD_CTX - 64) { /* begin anew */
         end_talk(t);
         t->n = 0;
     }
@@ -274,20 +249,20 @@ static void turn(world *w)
 
 static void live(world *w, const char *mode, const plan *p, uint64_t workspace, int turns)
 {
-    const size_t blocks = CTX / w->block;
+    const size_t blocks = WORLD_CTX / w->block;
     cache_stats stats;
 
     w->state = 11;
     w->cache = open_cache(w, mode, p, 2 * blocks + 3, workspace);
     w->calm = open_cache(w, mode, p, blocks, workspace ? UINT64_C(1) << 30 : 0);
     CHECK(forward_open(&w->forward, w->m, w->kern, w->team, 3 * w->block, w->block) == ERR_OK);
-    for (size_t i = 0; i < TALKS; i++) w->logits[i] = malloc(w->m->V * sizeof(float));
+    for (size_t i = 0; i < WORLD_TALKS; i++) w->logits[i] = malloc(w->m->V * sizeof(float));
     w->expected = malloc(w->m->V * sizeof(float));
     for (int i = 0; i < turns; i++) turn(w);
-    for (size_t i = 0; i < TALKS; i++) end_talk(&w->talks[i]);
+    for (size_t i = 0; i < WORLD_TALKS; i++) end_talk(&w->talks[i]);
     cache_read_stats(w->cache, &stats);
     CHECK(stats.hit_tokens > 0 && stats.evicted_blocks > 0); /* it was disturbed */
-    for (size_t i = 0; i < TALKS; i++) free(w->logits[i]);
+    for (size_t i = 0; i < WORLD_TALKS; i++) free(w->logits[i]);
     free(w->expected);
     forward_close(w->forward);
     cache_close(w->cache);
@@ -295,90 +270,20 @@ static void live(world *w, const char *mode, const plan *p, uint64_t workspace, 
     memset(w->talks, 0, sizeof w->talks);
 }
 
-static void live_on_both_paths(world *w, const char *mode, const plan *p, int turns)
+void world_live(world *w, const char *mode, const plan *p, int turns)
 {
     live(w, mode, p, UINT64_C(1) << 30, turns);
     live(w, mode, p, 0, turns);
 }
 
-TEST(invariant_holds_in_every_mode_on_both_paths)
-{
-    world *w = calloc(1, sizeof *w);
-    planned tiny;
-    plan *p;
-    char mode[16];
-
-    planned_open(&tiny, 2);
-    p = planned_make(&tiny, 8, plan_default_predictor(tiny.m->D));
-    *w = (world){.m = tiny.m, .kern = &tiny.kern, .team = tiny.team};
-    for (w->block = 64; w->block <= 128; w->block *= 2) {
-        for (size_t i = 0; codec_mode(i, mode); i++) live_on_both_paths(w, mode, NULL, 40);
-        live_on_both_paths(w, "klt8", p, 40);
-    }
-    CHECK(w->checked == 2 * 2 * 40 * 14);
-    plan_close(p);
-    planned_close(&tiny);
-    free(w);
-}
-
-/* Windows are shorter than a block and longer; one model's keys come from a single head. */
-TEST(invariant_holds_in_every_architecture)
-{
-    static const char *const models[] = {
-        "--arch qwen2 --layers 3 --vocab 8192",
-        "--arch qwen3 --layers 3 --head-dim 32 --kv-heads 4",
-        "--arch phi3 --layers 3 --window 90 --rope long --turning 12",
-        "--arch gemma2 --layers 4 --head-dim 32 --window 150",
-        "--arch gemma3 --layers 7 --kv-heads 1 --head-dim 32 --window 40 --rope linear",
-        "--arch qwen3moe --layers 3 --experts 4 --used 2",
-        "--arch qwen3 --layers 3 --head-dim 32 --kv-heads 4 --type Q8_0",
-        "--arch phi3 --layers 3 --d 256 --ffn 256 --type Q4_K"};
-    static const char *const modes[] = {"kv32", "kv16", "kivi4", "xq4", "cl3"};
-    world *w = calloc(1, sizeof *w);
-
-    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
-        planned p;
-        plan *made;
-
-        planned_open_random(&p, models[i], 2);
-        made = planned_make(&p, 8, plan_default_predictor(p.m->D));
-        *w = (world){.m = p.m, .kern = &p.kern, .team = p.team, .block = 64};
-        for (size_t k = 0; k < sizeof modes / sizeof modes[0]; k++)
-            live_on_both_paths(w, modes[k], NULL, 12);
-        live_on_both_paths(w, "klt8", made, 12);
-        CHECK(w->checked == 2 * 12 * 6);
-        plan_close(made);
-        planned_close(&p);
-    }
-    free(w);
-}
-
-static void live_in_model(const char *path, const char *mode, int turns)
+void world_live_in(const char *path, const char *mode, int turns)
 {
     world *w = calloc(1, sizeof *w);
     lab l;
 
     lab_open(&l, path, mode, 2);
     *w = (world){.m = l.m, .kern = &l.kern, .team = l.team, .block = 128};
-    live_on_both_paths(w, mode, l.plan, turns);
+    world_live(w, mode, l.plan, turns);
     lab_close(&l);
     free(w);
-}
-
-TEST(invariant_holds_in_the_embedded_model)
-{
-    live_in_model(LAB_EMBEDDED, "klt16", 20);
-    live_in_model(LAB_EMBEDDED, "xq4", 20);
-    live_in_model(LAB_EMBEDDED, "cl3", 16);
-}
-
-TEST(invariant_holds_with_grouped_heads)
-{
-    const char *at = test_shared("models/seedling-38m-gqa-f16.gguf");
-    char path[4096];
-
-    if (!at) SKIP("the GQA model is not here");
-    snprintf(path, sizeof path, "%s", at);
-    live_in_model(path, "xq4", 20);
-    live_in_model(path, "cl3", 16);
 }
