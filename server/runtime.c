@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/kern/cpu.h"
@@ -30,6 +31,7 @@
 #include "server/log.h"
 #include "server/plans.h"
 #include "server/threads.h"
+#include "server/torn_file.h"
 
 /* The file's base name without .gguf, or --model-name. Of a model in several files the name is
  * that of the first, "-00001-of-00003" and all: that is the file that was asked for. */
@@ -59,8 +61,20 @@ kv_format runtime_page_format(const config *c)
 
 /* --- the first half: what can be known before anything large is taken --- */
 
+/* False: there is none of that name. */
+static bool identify_file(const char *path, uint64_t id[2])
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0) return false;
+    id[0] = st.st_dev;
+    id[1] = st.st_ino;
+    return true;
+}
+
 static err open_file(runtime *r, fault *why)
 {
+    identify_file(r->model_path, r->file_id); /* what was replaced until gguf_open is seen */
     kern_init(&r->kern, cpu_flags());
     TRY(gguf_open(&r->file, r->model_path, why));
     return tokenizer_new(&r->tokens, r->file, why);
@@ -364,6 +378,17 @@ err runtime_open_model(runtime *r, const config *c, const char *path, char *what
 {
     TRY(name_model_file(r, c, path));
     return do_part(r, c, open_model, what, what_bytes);
+}
+
+/* A name that leads nowhere is no change, for a file may be removed once it is mapped, and one
+ * that is removed before it is written anew comes back as another inode. */
+bool runtime_file_changed(const runtime *r)
+{
+    uint64_t now[2];
+
+    if (torn_file_met() || gguf_check_unchanged(r->file, NULL) != ERR_OK) return true;
+    return identify_file(r->model_path, now) &&
+           (now[0] != r->file_id[0] || now[1] != r->file_id[1]);
 }
 
 void runtime_close(runtime *r)

@@ -20,6 +20,7 @@ typedef struct runtime {
     char *model_path;
     char *model_name; /* what the API calls it: --model-name, else the file's base name */
     gguf *file;
+    uint64_t file_id[2]; /* device and inode that model_path led to */
     tokenizer *tokens;
     model *weights;
     team *team;
@@ -55,6 +56,11 @@ enum { RUNTIME_COUNTED_TOKENS = 4096 };
 /* The same without a cache, for a command that opens its own: r->cache stays NULL. */
 err runtime_open_model(runtime *r, const config *c, const char *path, char *what,
                        size_t what_bytes);
+
+/* Is the model's file another than what was opened: by size, time, inode, or because a read
+ * found no file any more? What is computed since then is worth nothing. True stays true. A few
+ * stat: for a timer. */
+bool runtime_file_changed(const runtime *r);
 
 /* What --workspace-format says. */
 kv_format runtime_page_format(const config *c);

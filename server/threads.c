@@ -234,6 +234,7 @@ static err start_workers(threads *t)
     sigset_t all, old;
 
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* torn_file.h */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     while (t->started < t->base.slots - 1 &&
            !pthread_create(&t->ids[t->started], NULL, worker, t))

@@ -17,6 +17,8 @@ static void answer_ready(http_request *r)
         http_answer(r, 200, NULL, NULL, 0);
     else if (s->draining)
         answer_err(r, ERR_DRAINING);
+    else if (s->changed)
+        answer_err(r, ERR_CHANGED);
     else
         loading_answer(r);
 }

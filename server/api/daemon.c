@@ -153,6 +153,17 @@ static void look_at_sessions(daemon_state *d)
     d->looking = sessions_act(d->s.sessions, SESSION_LOOK, NULL, on_looked, d) == ERR_OK;
 }
 
+/* Once is enough: what was computed from another file is in the cache, so only a new start
+ * helps, and a file that is put back changes nothing. */
+static void watch_model(server *s)
+{
+    if (!runtime_file_changed(s->runtime)) return;
+    s->changed = true;
+    s->ready = false;
+    log_line(LOG_ERROR, "the model's file has changed; answering 503 until the next start",
+             "model", LOG_TEXT(s->runtime->model_path), NULL);
+}
+
 /* One timer for all deadlines: a second's precision, and none to stop. A drain ticks faster,
  * for it ends with the last request. */
 static void on_tick(uv_timer_t *t)
@@ -166,6 +177,7 @@ static void on_tick(uv_timer_t *t)
         drain_further(d, now_ns);
     else if (d->s.loaded)
         look_at_sessions(d);
+    if (d->s.loaded && !d->s.changed) watch_model(&d->s);
 }
 
 static void begin_drain(daemon_state *d, int signum)

@@ -90,6 +90,8 @@ static void call(const route *to, http_request *r)
     } else if (s && s->draining && strcmp(to->method, "POST") == 0) {
         metrics_count_rejected(s->metrics, REJECT_DRAINING);
         answer_err(r, ERR_DRAINING);
+    } else if (s && s->changed && strcmp(to->method, "POST") == 0) {
+        answer_err(r, ERR_CHANGED);
     } else {
         to->handler(r);
     }

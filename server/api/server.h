@@ -34,6 +34,7 @@ typedef struct server {
     bool loaded;      /* runtime, sched, sessions, workers and metrics are there */
     bool ready;       /* inference requests are accepted */
     bool draining;
+    bool changed;          /* the model's file, since it was loaded */
     uint64_t started_unix; /* seconds; `created` of /v1/models */
 } server;
 

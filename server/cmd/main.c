@@ -10,6 +10,7 @@
 #include "config/nearest.h"
 #include "engine/kern/cpu.h"
 #include "server/cmd/command.h"
+#include "server/torn_file.h"
 
 #ifndef XQUANTD_REVISION
 #define XQUANTD_REVISION ""
@@ -173,5 +174,6 @@ int main(int argc, char **argv)
 {
     if (!open_standard()) return 1;
     prepare_blas(argv);
+    torn_file_guard();
     return close_output(dispatch(argc, argv));
 }

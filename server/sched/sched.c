@@ -297,7 +297,8 @@ static err start_thread(sched *s)
     sigset_t all, old;
     int failed;
 
-    sigfillset(&all); /* signals are the loop's */
+    sigfillset(&all);        /* signals are the loop's */
+    sigdelset(&all, SIGBUS); /* but this one: torn_file.h */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     failed = pthread_create(&s->thread, NULL, schedule, s);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

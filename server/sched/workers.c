@@ -107,6 +107,7 @@ static int start_threads(workers *w, int n)
     sigset_t all, before;
 
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* torn_file.h */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (w->n_threads < n && !uv_thread_create(&w->threads[w->n_threads], work, w))
         w->n_threads++;

@@ -234,6 +234,7 @@ static void check_signals(job *j, err e)
     (void)e;
     CHECK(sigismember(&n->blocked, SIGTERM) == 1);
     CHECK(sigismember(&n->blocked, SIGINT) == 1);
+    CHECK(sigismember(&n->blocked, SIGBUS) == 0); /* or a torn file ends the process */
     n->tally->done++;
     free(n);
 }
