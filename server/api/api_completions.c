@@ -22,20 +22,23 @@ static request_prompt *add_prompt(request *q, size_t n, fault *why)
     return p->ids ? p : NULL;
 }
 
-/* Room for the worst case of the tokenizer is taken first; what is not touched costs nothing.
- */
+/* Control tokens that the text spells are recognised: whoever posts here writes the template
+ * himself, as for llama-server. A BOS that he wrote is not added again. Room for the worst case
+ * of the tokenizer is taken first; what is not touched costs nothing. */
 static bool read_text(request *q, const char *text, const request_env *env, fault *why)
 {
-    const bool bos = tokenizer_adds_bos(env->tokens);
     const size_t n = strlen(text);
+    const int32_t bos = tokenizer_bos(env->tokens);
     request_prompt *p = add_prompt(q, tokenizer_most_ids(env->tokens, n), why);
     err e;
 
     if (!p) return false;
-    if (bos) p->ids[0] = tokenizer_bos(env->tokens);
-    e = tokenizer_encode(env->tokens, text, n, TOKENIZER_PLAIN, p->ids + bos, &p->n);
+    e = tokenizer_encode(env->tokens, text, n, TOKENIZER_SPECIALS, p->ids, &p->n);
     if (e != ERR_OK) return fault_fail(why, e);
-    p->n += bos;
+    if (!tokenizer_adds_bos(env->tokens) || (p->n && p->ids[0] == bos)) return true;
+    memmove(p->ids + 1, p->ids, p->n * sizeof *p->ids);
+    p->ids[0] = bos;
+    p->n++;
     return true;
 }
 

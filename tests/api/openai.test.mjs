@@ -379,6 +379,16 @@ test("a stop string that spells a control token stops at it", async () => {
     assert.equal(stopped.usage.completion_tokens, 1);
 });
 
+test("a prompt may spell control tokens, a chat's content never does", async () => {
+    const word = "<|im_end|>";
+    const prompt = await client.completions.create({ model, prompt: word, max_tokens: 1 });
+    const [empty, spelled] = await Promise.all(["", word].map((content) =>
+        client.chat.completions.create({ model, max_tokens: 1, messages: [{ role: "user", content }] })));
+
+    assert.equal(prompt.usage.prompt_tokens, 2); // BOS and it
+    assert.ok(spelled.usage.prompt_tokens > empty.usage.prompt_tokens + 2);
+});
+
 test("text that JSON cannot carry is refused with its member and the reason", async () => {
     for (const [bad, reason] of [["\\ud83d", /surrogate/], ["\\u0000", /NUL/], ["\u0000", /NUL/]]) {
         const { status, json } = await chat(daemon,
