@@ -26,6 +26,8 @@ const char *err_name(err e)
     return name[e];
 }
 
+/* In ASCII a cut never leaves half a character, and what a hostile file names its tensors
+ * cannot steer the terminal that prints it. */
 err err_blame_bytes(fault *why, err e, const char *name, size_t n)
 {
     if (!why) return e;

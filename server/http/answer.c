@@ -37,6 +37,7 @@ void answer_err(http_request *r, err e)
     answer_error(r, row.status, row.type, row.code, NULL, sentence);
 }
 
+/* The official clients look for milliseconds first; others know Retry-After alone. */
 void answer_busy(http_request *r, unsigned seconds)
 {
     char text[16];

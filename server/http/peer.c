@@ -8,6 +8,8 @@
 
 enum { V4_BITS = 32, ALL_BITS = 128, ENTRY_BYTES = 64 };
 
+/* The mapped form (RFC 4291, 2.5.5.2) is what a socket of both families says of such a client:
+ * an entry of a set matches on either kind of listener. */
 static peer from_v4(const void *four_bytes)
 {
     peer p = {{[10] = 0xff, [11] = 0xff}};
@@ -32,6 +34,7 @@ bool peer_equal(peer a, peer b)
     return memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0;
 }
 
+/* strtoul alone would take a sign, or blanks, before the number. */
 static bool parse_bits(const char *text, unsigned most, unsigned *out)
 {
     char *end;
@@ -85,6 +88,7 @@ const char *peer_set_parse(peer_set *out, const char *list)
     return NULL;
 }
 
+/* Bits past the prefix do not count: 10.1.2.3/8 is what people write for 10.0.0.0/8. */
 static bool in_network(peer p, peer network, unsigned bits)
 {
     const size_t whole = bits / 8;
