@@ -456,6 +456,11 @@ size_t tokenizer_size(const tokenizer *t)
     return t->v.n;
 }
 
+size_t tokenizer_least_ids(const tokenizer *t, size_t n)
+{
+    return t->swallows || !t->longest ? 0 : n / t->longest;
+}
+
 size_t tokenizer_longest(const tokenizer *t)
 {
     return t->longest;

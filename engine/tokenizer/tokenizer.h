@@ -40,6 +40,10 @@ void tokenizer_free(tokenizer *t);
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
                      int32_t *ids, size_t *count);
 
+/* The fewest ids that n bytes of plain text become; 0 where some of it may be swallowed. So a
+ * text is known to be too long for a context before it is encoded. */
+size_t tokenizer_least_ids(const tokenizer *t, size_t n);
+
 /* The most ids that n bytes become: n, or 2 n where spaces are added. */
 size_t tokenizer_most_ids(const tokenizer *t, size_t n);
 

@@ -29,9 +29,11 @@ static bool read_text(request *q, const char *text, const request_env *env, faul
 {
     const size_t n = strlen(text);
     const int32_t bos = tokenizer_bos(env->tokens);
-    request_prompt *p = add_prompt(q, tokenizer_most_ids(env->tokens, n), why);
+    request_prompt *p;
     err e;
 
+    if (!request_text_fits(env, n, "prompt", why)) return false;
+    p = add_prompt(q, tokenizer_most_ids(env->tokens, n), why);
     if (!p) return false;
     e = tokenizer_encode(env->tokens, text, n, TOKENIZER_SPECIALS, p->ids, &p->n);
     if (e != ERR_OK) return fault_fail(why, e);

@@ -185,6 +185,7 @@ static void on_read(job *j, err e)
     completion *c = (completion *)j;
 
     if (e == ERR_OK && http_is_gone(c->http)) e = ERR_CANCELED;
+    if (e != ERR_OK) count_rejected(c, e);
     if (e == ERR_OK)
         attach(c);
     else if (c->why.sentence[0])

@@ -340,3 +340,14 @@ err request_resume(request *q, const request_env *env, const int32_t *old, size_
     *p = (request_prompt){ids, n};
     return ERR_OK;
 }
+
+bool request_text_fits(const request_env *env, size_t bytes, const char *member, fault *why)
+{
+    const size_t least = tokenizer_least_ids(env->tokens, bytes);
+
+    if (least < env->ctx_size) return true;
+    return fault_refuse(why, ERR_TOOLONG, member,
+                        "This model's maximum context length is %zu tokens. However, the text "
+                        "of '%s' has %zu tokens or more. Please reduce its length.",
+                        env->ctx_size, member, least);
+}

@@ -91,4 +91,9 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
  * asked for still fits the context then. ERR_NOMEM. */
 err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old);
 
+/* Can so many bytes of text fit into a context at all? False: they are refused as too long, by
+ * the name of the member that has them. To encode them first would take a worker for seconds.
+ */
+bool request_text_fits(const request_env *env, size_t bytes, const char *member, fault *why);
+
 #endif
