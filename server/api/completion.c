@@ -101,10 +101,27 @@ static void refuse(completion *c, err e, const char *sentence)
     blame(c);
 }
 
-static void refuse_admission(completion *c, err e, size_t prompt, size_t max_tokens)
+/* A key that has less than the request wants at most will not have more later. */
+static void refuse_limit(completion *c, keys_verdict v)
 {
+    char sentence[128];
+
+    snprintf(sentence, sizeof sentence,
+             v.never ? "This API key may not have so many %s at once."
+                     : "This API key is over its limit of %s.",
+             v.limit);
+    if (!v.never) answer_add_retry(c->http, v.retry_seconds);
+    refuse(c, v.never ? ERR_INVALID : ERR_BUSY, sentence);
+}
+
+static void refuse_admission(completion *c, err e, const delivery_refusal *why)
+{
+    const size_t prompt = why->prompt, max_tokens = why->max_tokens;
+
     count_rejected(c, e);
-    if (e == ERR_TOOLONG || e == ERR_NOROOM)
+    if (why->key.limit)
+        refuse_limit(c, why->key);
+    else if (e == ERR_TOOLONG || e == ERR_NOROOM)
         refuse_length(c, e, prompt, max_tokens);
     else if (e == ERR_TOOMANY)
         refuse(c, ERR_INVALID, "The request asks for more answers than this server lets wait.");
@@ -125,7 +142,7 @@ static void admit(completion *c)
     if (e == ERR_OK)
         completion_free(c);
     else
-        refuse_admission(c, e, why.prompt, why.max_tokens);
+        refuse_admission(c, e, &why);
 }
 
 /* --- the worker's part --- */
@@ -220,6 +237,7 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .model_name = s->runtime->model_name,
                            .ctx_size = s->runtime->ctx_size,
                            .default_max_tokens = (size_t)s->config->default_max_tokens,
+                           .key = doors_key(r),
                            .tenant = doors_tenant(r),
                            .session = http_header(r, "X-Session-ID"),
                            .share_prefixes = s->config->share_prefixes};

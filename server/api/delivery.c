@@ -47,10 +47,13 @@ typedef struct delivery {
     size_t n, left;  /* not ended */
     bool opened;     /* the headers of a stream are out */
     err result;      /* the first failure */
+    key *key;        /* that counts it, or NULL */
+    uint64_t held_tokens, used_tokens;
 } delivery;
 
 static void delivery_free(delivery *d)
 {
+    if (d->key) keys_release(d->key, d->held_tokens, d->used_tokens);
     for (size_t i = 0; d->choices && i < d->n; i++) generation_free(d->choices[i].generation);
     free(d->choices);
     request_free(&d->request);
@@ -316,6 +319,7 @@ static void on_done(generation *g, err e)
     if (e == ERR_OK && g->out.finish == FINISH_ABORT) e = ERR_CANCELED;
     observe_tokens(c, g->out.n_tokens, now_ns);
     metrics_count_generation(d->server->metrics, g, failed, arrived_ns, now_ns);
+    d->used_tokens += g->in.n_ids - g->out.cached_tokens + g->out.n_tokens;
     log_end(c, failed ? "error" : generation_finish_name(g->out.finish));
     if (e == ERR_OK) open_stream(d);
     if (e == ERR_OK && d->opened && d->result == ERR_OK) end_choice(c);
@@ -375,7 +379,8 @@ static err make_choices(delivery *d, const request_env *env, const reply *common
     const size_t from = p * d->request.n, n = d->request.n;
     size_t together;
 
-    *why = (delivery_refusal){prompt->n, request_max_tokens(&d->request, env, prompt)};
+    *why = (delivery_refusal){.prompt = prompt->n,
+                              .max_tokens = request_max_tokens(&d->request, env, prompt)};
     TRY(size_groups(d, why->prompt, why->max_tokens, &together));
     for (size_t i = 0, k = 0; i < n; i++) {
         TRY(make_choice(d, env, common, from + i));
@@ -389,6 +394,22 @@ static err make_choices(delivery *d, const request_env *env, const reply *common
 }
 
 /* All choices have one id and one creation time: they are one answer. */
+/* Against the key's limits counts the worst case, as against the pool's; what was computed of
+ * it is the minute's in the end. */
+static err count_for_key(delivery *d, key *x, delivery_refusal *why)
+{
+    uint64_t tokens = 0;
+
+    if (!x) return ERR_OK;
+    for (size_t i = 0; i < d->n; i++)
+        tokens += d->choices[i].generation->in.n_ids + d->choices[i].generation->in.max_tokens;
+    why->key = keys_admit(x, tokens, clock_ns());
+    if (why->key.limit) return ERR_BUSY;
+    d->key = x;
+    d->held_tokens = tokens;
+    return ERR_OK;
+}
+
 static err submit(delivery *d, const request_env *env, groups *l, delivery_refusal *why)
 {
     sched *to = d->server->sched;
@@ -398,6 +419,7 @@ static err submit(delivery *d, const request_env *env, groups *l, delivery_refus
     random_id(common.id, d->kind->id_prefix);
     for (size_t p = 0; p < d->request.n_prompts; p++)
         TRY(make_choices(d, env, &common, p, l, why));
+    TRY(count_for_key(d, env->key, why));
     return l->n <= sched_queue_limit(to) ? sched_submit(to, l->list, l->n) : ERR_TOOMANY;
 }
 

@@ -8,11 +8,13 @@
 #define SERVER_API_DELIVERY_H
 
 #include "server/api/completion_kind.h"
+#include "server/api/keys.h"
 #include "server/http/http.h"
 
 /* Why a request is not admitted. */
 typedef struct delivery_refusal {
     size_t prompt, max_tokens; /* tokens of the prompt that cannot be answered */
+    keys_verdict key;          /* of its API key: limit NULL, or the one that it is over */
 } delivery_refusal;
 
 /* Submit all of q's choices, which are q's from then on, as is r's answer. On anything but

@@ -25,6 +25,7 @@ typedef struct request_env {
     const char *model_name;
     size_t ctx_size;           /* longest context served */
     size_t default_max_tokens; /* where neither the request nor its endpoint sets one */
+    struct key *key;           /* that it came with, or NULL: its limits count (keys.h) */
     uint64_t tenant;           /* whose API key it came with, keys_tenant or TENANT_OF_ALL */
     const char *session;       /* X-Session-ID, or NULL */
     bool share_prefixes;       /* between keys */

@@ -38,7 +38,7 @@ void answer_err(http_request *r, err e)
 }
 
 /* The official clients look for milliseconds first; others know Retry-After alone. */
-void answer_busy(http_request *r, unsigned seconds)
+void answer_add_retry(http_request *r, unsigned seconds)
 {
     char text[16];
 
@@ -46,6 +46,11 @@ void answer_busy(http_request *r, unsigned seconds)
     http_add_header(r, "Retry-After", text);
     snprintf(text, sizeof text, "%u000", seconds);
     http_add_header(r, "retry-after-ms", text);
+}
+
+void answer_busy(http_request *r, unsigned seconds)
+{
+    answer_add_retry(r, seconds);
     answer_err(r, ERR_BUSY);
 }
 

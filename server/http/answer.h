@@ -13,6 +13,9 @@ void answer_json(http_request *r, text_builder *t);
  * x-should-retry as openai-wire says for 429, 503 and other 5xx. */
 void answer_err(http_request *r, err e);
 
+/* Add the headers that say when to try again. */
+void answer_add_retry(http_request *r, unsigned seconds);
+
 /* 429, to be tried again in so many seconds. */
 void answer_busy(http_request *r, unsigned seconds);
 

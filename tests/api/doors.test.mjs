@@ -73,6 +73,32 @@ test("sessions of one key are not listed, read or deleted by another", async () 
     await daemon.stop();
 });
 
+test("a key has its limits, and other keys are not touched by them", async () => {
+    const daemon = await startDaemon("--api-key-file", newFile("a requests=2 tokens=400\n" +
+        "m tokens_per_minute=60\nfree\n"));
+    const long = { prompt: "Once", max_tokens: 150, temperature: 0, ignore_eos: true };
+    const over = (answer, limit) => {
+        assert.equal(answer.status, 429, answer.text);
+        assert.equal(answer.json.error.code, "rate_limit_exceeded");
+        assert.match(answer.json.error.message, limit);
+        assert.ok(Number(answer.headers["retry-after"]) >= 1);
+    };
+
+    const never = await post(daemon, bearer("a"), { ...long, max_tokens: 500 });
+    assert.equal(never.status, 400, never.text);
+    assert.match(never.json.error.message, /may not have so many tokens/);
+    const two = [post(daemon, bearer("a"), long), post(daemon, bearer("a"), long)];
+    over(await post(daemon, bearer("a"), body), /limit of requests/);
+    assert.equal((await post(daemon, bearer("free"), long)).status, 200);
+    for (const answer of await Promise.all(two)) assert.equal(answer.status, 200);
+    assert.equal((await post(daemon, bearer("a"), body)).status, 200);
+    assert.equal((await post(daemon, bearer("m"), long)).status, 200);
+    const late = await post(daemon, bearer("m"), body);
+    over(late, /limit of tokens_per_minute/);
+    assert.ok(Number(late.headers["retry-after"]) > 60);
+    await daemon.stop();
+});
+
 test("a body is JSON or it is 415", async () => {
     for (const [type, status] of [["application/json", 200], ["Application/JSON; charset=utf-8", 200],
         ["text/plain", 415], ["application/x-www-form-urlencoded", 415], ["application/jsonx", 415],
