@@ -7,9 +7,10 @@
 void api_metrics(http_request *r)
 {
     const server *s = http_server(r);
-    metrics_scrape now = {.ready = s->ready,
-                          .connections = http_connections(s->api) +
-                                         (s->admin ? http_connections(s->admin) : 0)};
+    metrics_scrape now = {
+        .ready = s->ready,
+        .connections = http_connections(s->api) + (s->admin ? http_connections(s->admin) : 0),
+        .refused = http_refused(s->api) + (s->admin ? http_refused(s->admin) : 0)};
     size_t n = 0;
     char *body;
 

@@ -18,6 +18,7 @@
 
 #include "engine/clock.h"
 #include "engine/utf8.h"
+#include "server/log.h"
 #include "server/text.h"
 
 enum { MAX_BOUNDS = 32, MAX_HTTP_ROWS = 512 };

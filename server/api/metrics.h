@@ -61,6 +61,7 @@ typedef struct metrics_scrape {
     sched_stats sched;
     bool ready;
     unsigned connections;
+    uint64_t refused; /* connections */
     size_t sessions, hot_sessions;
 } metrics_scrape;
 

@@ -7,7 +7,7 @@ import https from "node:https";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { ask, newFile, newFolder, startDaemon } from "./daemon.mjs";
+import { ask, metrics, newFile, newFolder, startDaemon } from "./daemon.mjs";
 
 const body = { prompt: [5, 6, 7], max_tokens: 2, temperature: 0 };
 const bearer = (key) => ({ authorization: `Bearer ${key}` });
@@ -261,6 +261,20 @@ test("SIGUSR1 opens the log anew; SIGUSR2 and SIGALRM mean nothing", async () =>
     assert.equal(await exited, 0);
     assert.match(readFileSync(log, "utf8"), /stopped/);
     assert.ok(!readFileSync(old, "utf8").includes("stopped"));
+});
+
+test("a log that nobody reads stops nothing, and what it lost is counted", async () => {
+    const daemon = await startDaemon("--log-level", "debug");
+
+    daemon.child.stderr.pause();
+    for (let i = 0; i < 1500; i += 50)
+        await Promise.all(Array.from({ length: 50 }, (_, j) =>
+            ask(daemon, "GET", `/v1/models/none-${i + j}-${"x".repeat(200)}`)));
+    assert.equal((await post(daemon, {})).status, 200);
+    const lost = (await metrics(daemon)).xquantd_log_dropped_total;
+    daemon.child.stderr.resume();
+    assert.ok(lost > 100, `${lost} lines`);
+    assert.deepEqual(await daemon.stop(), { code: 0, signal: null });
 });
 
 test("--healthcheck asks the admin listener", async () => {
