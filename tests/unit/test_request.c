@@ -448,26 +448,3 @@ TEST(request_says_whose_it_is_and_how_urgent)
     CHECK(refused_as(text, "\"priority\":1.5", 400, "priority", "invalid_type") ||
           refused_as(text, "\"priority\":1.5", 400, "priority", "invalid_value"));
 }
-
-/* 15 MiB of spaces took a worker seven seconds. */
-TEST(request_text_longer_than_any_context_is_refused_before_it_is_encoded)
-{
-    static const char *const bodies[] = {
-        "{\"prompt\":\"%s\"}", "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}"};
-    const completion_kind *kinds[] = {text, chat};
-    const size_t n = 15u << 20;
-    char *spaces = malloc(n + 1), *body = malloc(n + 100);
-    fault why;
-    request q;
-
-    CHECK(spaces && body);
-    memset(spaces, ' ', n);
-    spaces[n] = '\0';
-    for (int i = 0; i < 2; i++) {
-        snprintf(body, n + 100, bodies[i], spaces);
-        CHECK(!read_body(&q, kinds[i], body, &why));
-        CHECK(why.e == ERR_TOOLONG && strcmp(why.field, i ? "messages" : "prompt") == 0);
-    }
-    free(body);
-    free(spaces);
-}

@@ -1,5 +1,6 @@
 /* test_request_prompts.c - prompts and conversations in the bodies of both generation
  * endpoints: which forms they have, and what becomes of them. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/body.h"
@@ -160,4 +161,28 @@ TEST(request_chat_faults_name_the_message)
                        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
                        "\"text\":\"x\"},{\"type\":\"image_url\"}]}]}",
                        "messages[0].content"));
+}
+
+/* 15 MiB of spaces took a worker seven seconds. */
+TEST(request_text_longer_than_any_context_is_refused_before_it_is_encoded)
+{
+    static const char *const bodies[] = {
+        "{\"prompt\":\"%s\"}", "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}"};
+    const completion_kind *kinds[] = {text, chat};
+    const size_t n = 15u << 20;
+    char *spaces = malloc(n + 1), *body = malloc(n + 100);
+    fault why;
+    request q;
+
+    CHECK(spaces && body);
+    memset(spaces, ' ', n);
+    spaces[n] = '\0';
+    for (int i = 0; i < 2; i++) {
+        snprintf(body, n + 100, bodies[i], spaces);
+        CHECK(!body_read(&q, kinds[i], body, &why));
+        CHECK(why.e == ERR_TOOLONG && strcmp(why.field, i ? "messages" : "prompt") == 0);
+        request_free(&q);
+    }
+    free(body);
+    free(spaces);
 }
