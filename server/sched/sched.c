@@ -355,13 +355,23 @@ static err check_group(const sched *s, const generation_group *w)
     return run_check(s->runtime, in->n_ids, in->max_tokens, w->n);
 }
 
+/* Is there a place for n groups? Who was canceled, by a client that left or a deadline, has his
+ * until the step that is being computed ends, which may be long: where it is wanted it is free
+ * at once. Lock held. */
+static bool has_places(sched *s, size_t n)
+{
+    if (s->waiting.n + n <= s->waiting.limit) return true;
+    if (end_waiting(s, false, ERR_CANCELED)) outbox_wake(&s->outbox);
+    return s->waiting.n + n <= s->waiting.limit;
+}
+
 /* Lock held. */
 static err stand_in_line(sched *s, generation_group *const *list, size_t n)
 {
     const uint64_t now_ns = clock_ns();
 
     if (s->draining || s->closing) return ERR_DRAINING;
-    if (s->waiting.n + n > s->waiting.limit) return ERR_BUSY;
+    if (!has_places(s, n)) return ERR_BUSY;
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < list[i]->n; k++) list[i]->members[k]->out.queued_ns = now_ns;
         queue_add(&s->waiting, list[i]);

@@ -217,6 +217,31 @@ TEST(sched_cancels_what_waits_and_what_runs)
     close_scene(s);
 }
 
+/* Many times, so that no step ends between the cancel and the next request each time. */
+TEST(sched_place_of_a_canceled_request_is_free_at_once)
+{
+    enum { TIMES = 200 };
+    scene *s = open_scene(1, 1);
+    generation *running = make(s, 0, 50, 1500), *waiting;
+
+    CHECK(submit(s, running) == ERR_OK);
+    while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE);
+    waiting = make(s, 1, 50, 3);
+    CHECK(submit(s, waiting) == ERR_OK);
+    for (int i = 0; i < TIMES; i++) {
+        generation *next = make(s, 1, 50, 3);
+
+        atomic_store(&waiting->cancel, true);
+        CHECK(submit(s, next) == ERR_OK);
+        waiting = next;
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+        if (s->done > MOST - 4) s->done = 0; /* their order does not matter */
+    }
+    atomic_store(&running->cancel, true);
+    atomic_store(&waiting->cancel, true);
+    close_scene(s);
+}
+
 TEST(sched_refuses_what_can_never_run)
 {
     scene *s = open_scene(4, 1);
