@@ -26,7 +26,7 @@ check() {
 
 # ask PORT MODEL: the answer's text; the server gets 10 seconds to listen
 ask() {
-  curl -s --retry 20 --retry-delay 1 --retry-connrefused --retry-max-time 10 \
+  curl -sf --retry 20 --retry-delay 1 --retry-connrefused --retry-max-time 10 \
     "http://127.0.0.1:$1/v1/completions" -H 'content-type: application/json' \
     -d '{"model":"'"$2"'","prompt":"Once upon a time","max_tokens":8,"temperature":0}' |
     node -e 'let t="";process.stdin.on("data",d=>t+=d).on("end",()=>process.stdout.write(JSON.parse(t).choices[0].text))'
