@@ -39,7 +39,8 @@ void cert_write(const char *cert_path, const char *key_path, const char *name)
     gnutls_x509_crt_t crt;
     gnutls_datum_t pem;
 
-    CHECK(gnutls_x509_privkey_init(&key) == 0 && gnutls_x509_crt_init(&crt) == 0);
+    CHECK(gnutls_x509_privkey_init(&key) == 0);
+    CHECK(gnutls_x509_crt_init(&crt) == 0);
     CHECK(gnutls_x509_privkey_generate(
               key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0) == 0);
     name_it(crt, name);
