@@ -124,7 +124,7 @@ report() { # report NUMBER
     "$([ "$f" = 0 ] && echo ok || echo FAIL)" "${name#"$build"/}" "$p" "$f" "$s" "${times[$1]}"
   if [ "$f" != 0 ]; then # set apart, so that no inner count is taken for the total
     echo "    exit code $status; what failed, and the end of its output:"
-    { grep -a -A 25 '^not ok' "$log" | head -n 100; tail -n "${TEST_LINES:-60}" "$log"; } |
+    { grep -a -A 25 '^ *not ok' "$log" | head -n 100; tail -n "${TEST_LINES:-60}" "$log"; } |
       sed 's/^/    | /'
   elif [ "$s" != 0 ]; then
     grep -a '^skipped: ' "$log" | sort -u | sed 's/^/    | /'

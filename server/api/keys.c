@@ -46,6 +46,7 @@ static const struct {
     {"tokens_per_minute", offsetof(key, tokens_per_minute)},
 };
 
+/* malloc'd; never with the key in it, for it goes into logs. */
 static char *sentence(const char *path, int line, const char *what)
 {
     const int n = snprintf(NULL, 0, "%s:%d: %s", path, line, what);
@@ -55,6 +56,7 @@ static char *sentence(const char *path, int line, const char *what)
     return text;
 }
 
+/* SHA-256, not a slow hash: keys are long and random, and every request pays for it. */
 static void hash_key(const char *text, unsigned char out[KEYS_HASH_BYTES])
 {
     EVP_Digest(text, strlen(text), out, NULL, EVP_sha256(), NULL);

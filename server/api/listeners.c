@@ -30,6 +30,7 @@ static int complain(const char *option, const char *value, const char *why)
 
 /* --- options --- */
 
+/* Octal, as chmod has it: 660 and 0660 are the same. */
 static int read_mode(const char *text, unsigned *out)
 {
     char *end;
@@ -49,6 +50,7 @@ static int read_proxies(const config *c, peer_set *out)
     return complain("trusted-proxies", wrong, "is no address or network, or is one too many");
 }
 
+/* One without the other would be served in the clear, or not at all. */
 static int read_certificate(const config *c)
 {
     char why[WHY_BYTES];
@@ -74,6 +76,7 @@ static int read_keys(server *s)
     return 1;
 }
 
+/* Each listener has its own: the admin one may be open to a network while the API is not. */
 static origin_policy origins_of(const config *c, const char *listen)
 {
     return (origin_policy){.allowed_hosts = c->allowed_hosts,
@@ -111,6 +114,7 @@ static unsigned affordable_connections(unsigned wanted)
 
 /* --- listening --- */
 
+/* With the port that was really bound: 0 asks for any, and whoever starts us reads it here. */
 static void log_listening(const char *name, const http *h, const char *address, bool tls)
 {
     const char *colon = strrchr(address, ':');
@@ -141,6 +145,7 @@ static int listen_on(server *s, http **out, const char *name, http_options o)
     return 0;
 }
 
+/* The admin listener takes no TLS and no keys: it is for the machine or the cluster itself. */
 static int open_sockets(server *s, unsigned mode, unsigned connections,
                         void (*finished)(http_request *r))
 {
@@ -189,6 +194,8 @@ void listeners_close(server *s)
     tls_free();
 }
 
+/* A file that is being written when the signal comes is refused as a whole, never half taken.
+ */
 static void reload_keys(server *s)
 {
     char *wrong = s->keys ? keys_reload(s->keys) : NULL;

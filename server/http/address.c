@@ -35,6 +35,7 @@ static bool unix_address(const char *address, struct sockaddr_un *out)
     return true;
 }
 
+/* -1: errno says whether nobody listens (ECONNREFUSED) or nothing is there (ENOENT). */
 static int unix_connect(const struct sockaddr_un *to)
 {
     const int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -75,6 +76,8 @@ static bool unix_bind(int s, const struct sockaddr_un *at, unsigned mode)
            chmod(at->sun_path, mode) == 0 && listen(s, BACKLOG) == 0;
 }
 
+/* There is a moment between clear and bind: two servers that start at once are not kept apart
+ * here, the second bind fails. */
 static err unix_listen(const char *address, unsigned mode, int *fd)
 {
     struct sockaddr_un at;
@@ -147,6 +150,7 @@ static err try_each(const char *address, int flags, bool (*use)(int, const struc
     return ERR_OK;
 }
 
+/* REUSEADDR: a restart need not wait for the old connections' TIME_WAIT. */
 static bool use_listen(int s, const struct addrinfo *a)
 {
     const int on = 1;

@@ -1,4 +1,11 @@
-/* linger.c - reads and drops what clients send after their last answer. */
+/* linger.c - reads and drops what clients send after their last answer.
+ *
+ *   take: our side is shut ---> the client reads its answer, and closes ---> close
+ *                          \--> it sends on, 10 s or 64 MiB ---------------> close, with a
+ * reset
+ *
+ * One uv_poll a socket: it is no connection of libmicrohttpd any more, whose own descriptor of
+ * it is closed, so libuv watches it without a second owner. */
 #include "server/http/linger.h"
 
 #include <errno.h>
@@ -8,6 +15,7 @@
 
 #include "engine/clock.h"
 
+/* The bound is on descriptors: who is over it gets his reset, as without lingering. */
 enum { LINGER_MAX = 256, READS_A_TURN = 4, DROP_BYTES = 65536 };
 
 static const uint64_t patience_ns = 10000000000u;
@@ -29,6 +37,8 @@ static void on_closed(uv_handle_t *h)
     free(s);
 }
 
+/* Out of the list at once, so that a tick does not end it twice; freed when libuv is through.
+ */
 static void end(linger_socket *s)
 {
     *s->link = s->next;
@@ -80,7 +90,7 @@ void linger_take(linger_list *l, uv_loop_t *loop, int fd)
 
 void linger_tick(linger_list *l, uint64_t now_ns)
 {
-    for (linger_socket *s = l->first, *next; s; s = next) {
+    for (linger_socket *s = l->first, *next; s; s = next) { /* end takes s out */
         next = s->next;
         if (now_ns >= s->end_ns) end(s);
     }

@@ -29,6 +29,7 @@ static struct {
     certificate *newest;
 } state;
 
+/* Tolerates one that was read in part. */
 static void certificate_free(certificate *c)
 {
     for (unsigned i = 0; i < c->n; i++) gnutls_pcert_deinit(&c->chain[i]);
@@ -64,6 +65,7 @@ static err read_chain(certificate *c, const char *path, char *why, size_t n)
     return say(ERR_READ, why, n, path, "holds no certificate in PEM");
 }
 
+/* Wiped behind us: the key lives in GnuTLS alone. */
 static err read_key(certificate *c, const char *path, char *why, size_t n)
 {
     gnutls_datum_t pem;
@@ -115,6 +117,7 @@ err tls_load(const char *cert_path, const char *key_path, char *why, size_t n)
     return ERR_OK;
 }
 
+/* One certificate whatever name the client asks for: there is one API behind it. */
 static int show(gnutls_session_t session, const gnutls_datum_t *request, int n_requests,
                 const gnutls_pk_algorithm_t *algorithms, int n_algorithms,
                 gnutls_pcert_st **chain, unsigned *n, gnutls_privkey_t *key)

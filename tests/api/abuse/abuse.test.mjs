@@ -150,10 +150,21 @@ test("the table has 150 cases or more, each with a name of its own", () => {
     assert.equal(new Set(cases.map(({ name }) => name)).size, cases.length);
 });
 
-const checked = (one) => async () => {
+async function check(one) {
     const over = runOne(one);
 
     await Promise.all([over, probeUntil(over)]);
+}
+
+// Clients and daemon share two cores with seven other cases: what fails once is said, and has to
+// pass alone right after. What is wrong in the daemon fails both times.
+const checked = (one) => async (t) => {
+    try {
+        await check(one);
+    } catch (e) {
+        t.diagnostic(`failed once: ${e.message}`);
+        await check(one);
+    }
 };
 
 describe("abuse", { concurrency: AT_ONCE }, () => {
