@@ -65,3 +65,35 @@ err document_encode(const tokenizer *t, const char *text, size_t n, tokenizer_sp
     *n_ids = count;
     return ERR_OK;
 }
+
+/* --- rows --- */
+
+size_t document_row_text(const tokenizer *t, size_t row_tokens)
+{
+    return row_tokens - tokenizer_adds_bos(t);
+}
+
+size_t document_count_rows(const tokenizer *t, size_t n_ids, size_t row_tokens)
+{
+    const size_t text = n_ids ? n_ids - tokenizer_adds_bos(t) : 0;
+
+    return text / document_row_text(t, row_tokens);
+}
+
+/* The BOS that document_encode put in front is copied like any other, so rows of a model that
+ * wants one read the same text whether they are cut here or alone. */
+err document_cut(const tokenizer *t, const int32_t *ids, const document_shape *shape,
+                 int32_t **out)
+{
+    const size_t bos = tokenizer_adds_bos(t), text = document_row_text(t, shape->row_tokens);
+    const size_t apart = shape->apart ? shape->apart : text;
+    int32_t *rows = malloc(shape->rows * shape->row_tokens * sizeof *rows), *row = rows;
+
+    if (!rows) return ERR_NOMEM;
+    for (size_t i = 0; i < shape->rows; i++, row += shape->row_tokens) {
+        if (bos) row[0] = ids[0];
+        memcpy(row + bos, ids + bos + i * apart, text * sizeof *row);
+    }
+    *out = rows;
+    return ERR_OK;
+}

@@ -122,7 +122,7 @@ static void explain_failure(const runtime *r, const plan_maker_wish *w, err e, o
         snprintf(o->why, sizeof o->why, "%s", system);
     else if (e == ERR_EMPTY)
         snprintf(o->why, sizeof o->why, "too short: %zu tokens are needed",
-                 plan_maker_text_tokens(r->weights));
+                 plan_maker_text_tokens(r));
     else if (e == ERR_RANGE)
         snprintf(o->why, sizeof o->why, "no ratio from %d to %d is so close", PLAN_RATIO_MIN,
                  PLAN_RATIO_MAX);

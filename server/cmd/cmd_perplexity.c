@@ -34,8 +34,9 @@ typedef struct session {
     reader_mode *modes; /* [n], kv32 not among them */
     plan **plans;       /* [n] */
     size_t n;
-    int32_t *ids; /* [n_ids] */
+    int32_t *ids; /* [n_ids] the whole text */
     size_t n_ids;
+    int32_t *rows, *prompts; /* [chunks,ctx], [PROMPTS,EVALUATE_PROMPT_TOKENS] cut from it */
     codec_tuning tuning;
     plan_predictor predictor;
     evaluate_result *results; /* [1 + n] */
@@ -230,7 +231,8 @@ static err read_file(session *s)
 /* Is there as much text as was asked for? A shorter measurement is never passed off as it. */
 static err check_length(session *s)
 {
-    const size_t ctx = (size_t)s->c->ctx, rows = s->n_ids / ctx;
+    const size_t ctx = (size_t)s->c->ctx;
+    const size_t rows = document_count_rows(s->runtime.tokens, s->n_ids, ctx);
     char *end = s->about + strlen(s->about);
     const size_t room = sizeof s->about - strlen(s->about);
 
@@ -247,6 +249,24 @@ static err check_length(session *s)
     return ERR_EMPTY;
 }
 
+/* Prompts come from the whole text, at even distances: an answer should not depend on where
+ * --chunks ends. */
+static err cut_text(session *s)
+{
+    const tokenizer *t = s->runtime.tokens;
+    const document_shape rows = {(size_t)s->c->chunks, (size_t)s->c->ctx, 0},
+                         prompts = {PROMPTS, EVALUATE_PROMPT_TOKENS,
+                                    (s->n_ids - EVALUATE_PROMPT_TOKENS) / PROMPTS};
+
+    TRY(document_cut(t, s->ids, &rows, &s->rows));
+    return s->c->greedy ? document_cut(t, s->ids, &prompts, &s->prompts) : ERR_OK;
+}
+
+static reader_text text_of(const session *s)
+{
+    return (reader_text){s->rows, (size_t)s->c->chunks, (size_t)s->c->ctx};
+}
+
 static void show_progress(void *arg, double done)
 {
     session *s = arg;
@@ -257,16 +277,14 @@ static void show_progress(void *arg, double done)
 static err measure(session *s)
 {
     const bool served = strcmp(s->c->window, "served") == 0;
-    const evaluate_in in = {.ids = s->ids,
-                            .n_ids = s->n_ids,
-                            .ctx = (size_t)s->c->ctx,
-                            .rows = (size_t)s->c->chunks,
+    const evaluate_in in = {.text = text_of(s),
                             .modes = s->modes,
                             .n_modes = s->n,
                             .tuning = &s->tuning,
                             .streaming = s->c->workspace_size == 0,
                             .page_format = served ? runtime_page_format(s->c) : KV_FLOAT,
-                            .prompts = s->c->greedy ? PROMPTS : 0,
+                            .prompts = s->prompts,
+                            .n_prompts = s->prompts ? PROMPTS : 0,
                             .progress = show_progress,
                             .arg = s};
     const char *mode;
@@ -283,7 +301,7 @@ static err compare_layers(session *s)
 {
     const runtime *r = &s->runtime;
     const reader_model parts = {r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS};
-    const reader_text text = {s->ids, (size_t)s->c->chunks, (size_t)s->c->ctx};
+    const reader_text text = text_of(s);
 
     if (!s->c->similarity) return ERR_OK;
     s->alike = calloc(r->weights->L, sizeof *s->alike);
@@ -297,6 +315,7 @@ static err run_session(session *s)
     TRY(command_open_model(&s->runtime, s->c, s->about, sizeof s->about));
     TRY(read_file(s));
     TRY(check_length(s));
+    TRY(cut_text(s));
     TRY(split_modes(s));
     TRY(check_tuning(s));
     TRY(open_plans(s));
@@ -315,6 +334,8 @@ static void close_session(session *s)
     free(s->list);
     free(s->results);
     free(s->alike);
+    free(s->prompts);
+    free(s->rows);
     free(s->ids);
     runtime_close(&s->runtime);
 }

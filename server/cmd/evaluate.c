@@ -65,13 +65,12 @@ static void fill_result(const evaluation *x, const comparison *c, size_t i,
 static err compare_rows(evaluation *x, evaluate_result *results, const char **at)
 {
     const evaluate_in *in = x->in;
-    const reader_text text = {in->ids, in->rows, in->ctx};
     comparison *c = NULL;
     err e;
 
-    x->room.tokens = in->ctx;
+    x->room.tokens = in->text.row_tokens;
     TRY(comparison_open(&c, &x->parts, in->modes, in->n_modes, &x->room, at));
-    e = comparison_read(c, &text, &x->rows);
+    e = comparison_read(c, &in->text, &x->rows);
     for (size_t i = 0; e == ERR_OK && i <= in->n_modes; i++) fill_result(x, c, i, &results[i]);
     comparison_close(c);
     return e;
@@ -91,17 +90,15 @@ static void advance(evaluation *x, size_t tokens)
 {
     const size_t modes = 1 + x->in->n_modes;
 
-    x->read += (double)tokens / (double)(modes * x->in->prompts * EVALUATE_GREEDY_CTX);
+    x->read += (double)tokens / (double)(modes * x->in->n_prompts * EVALUATE_GREEDY_CTX);
     stage_tell(&x->answers, x->read);
 }
 
 /* A prompt at a time: a step of one context's block fills the machine. */
 static void read_prompts(evaluation *x, answers *a, size_t first)
 {
-    const size_t apart = (x->in->n_ids - EVALUATE_PROMPT_TOKENS) / x->in->prompts;
-
     for (size_t i = 0; i < a->n; i++) {
-        a->chunks[i].ids = x->in->ids + (first + i) * apart;
+        a->chunks[i].ids = x->in->prompts + (first + i) * EVALUATE_PROMPT_TOKENS;
         a->chunks[i].logits = x->logits + i * x->runtime->weights->V;
         reader_run(x->runtime->forward, &a->chunks[i], 1, EVALUATE_PROMPT_TOKENS,
                    x->runtime->block_tokens);
@@ -127,7 +124,7 @@ static err answer_some(evaluation *x, cache *c, size_t first, int32_t *ids)
     answers a = {0};
     err e = ERR_OK;
 
-    while (a.n < TOGETHER && first + a.n < x->in->prompts) {
+    while (a.n < TOGETHER && first + a.n < x->in->n_prompts) {
         e = cache_begin(c, &wanted, &a.chunks[a.n].context);
         if (e != ERR_OK) break;
         a.ids[a.n] = ids + (first + a.n) * EVALUATE_ANSWER_TOKENS;
@@ -150,7 +147,7 @@ static err answer_all(evaluation *x, const reader_mode *mode, int32_t *ids)
     room.contexts = TOGETHER;
     room.tokens = EVALUATE_GREEDY_CTX;
     TRY(reader_open_cache(&x->parts, mode, &room, &c));
-    for (size_t i = 0; i < x->in->prompts && e == ERR_OK; i += TOGETHER)
+    for (size_t i = 0; i < x->in->n_prompts && e == ERR_OK; i += TOGETHER)
         e = answer_some(x, c, i, ids);
     cache_close(c);
     return e;
@@ -177,7 +174,7 @@ static void compare_answers(const int32_t *a, const int32_t *b, size_t prompts,
 static err answer_in_every_mode(evaluation *x, evaluate_result *results)
 {
     const evaluate_in *in = x->in;
-    const size_t n = in->prompts * EVALUATE_ANSWER_TOKENS;
+    const size_t n = in->n_prompts * EVALUATE_ANSWER_TOKENS;
     int32_t *ids = malloc(2 * n * sizeof *ids); /* of kv32, and of the mode beside it */
     err e = ERR_OK;
 
@@ -185,7 +182,7 @@ static err answer_in_every_mode(evaluation *x, evaluate_result *results)
     if (!ids || !x->logits) e = ERR_NOMEM;
     for (size_t i = 0; i <= in->n_modes && e == ERR_OK; i++) {
         e = answer_all(x, i ? &in->modes[i - 1] : &reference, i ? ids + n : ids);
-        if (e == ERR_OK) compare_answers(ids, i ? ids + n : ids, in->prompts, &results[i]);
+        if (e == ERR_OK) compare_answers(ids, i ? ids + n : ids, in->n_prompts, &results[i]);
     }
     free(x->logits);
     free(ids);
@@ -197,8 +194,8 @@ static err answer_in_every_mode(evaluation *x, evaluate_result *results)
 err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *results,
                    const char **at)
 {
-    const double rows = (double)(in->rows * in->ctx);
-    const double share = rows / (rows + (double)(in->prompts * EVALUATE_GREEDY_CTX));
+    const double rows = (double)(in->text.rows * in->text.row_tokens);
+    const double share = rows / (rows + (double)(in->n_prompts * EVALUATE_GREEDY_CTX));
     const stage all = {in->progress, in->arg, 0, 1};
     evaluation x = {.runtime = r,
                     .in = in,
@@ -209,9 +206,8 @@ err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *res
                     .rows = stage_part(&all, 0, share),
                     .answers = stage_part(&all, share, 1 - share)};
 
-    assert(in->ctx >= 2 && in->rows * in->ctx <= in->n_ids);
-    assert(!in->prompts || in->n_ids >= EVALUATE_PROMPT_TOKENS + in->prompts);
+    assert(in->text.rows && in->text.row_tokens >= 2);
     *at = NULL;
     TRY(compare_rows(&x, results, at));
-    return in->prompts ? answer_in_every_mode(&x, results) : ERR_OK;
+    return in->n_prompts ? answer_in_every_mode(&x, results) : ERR_OK;
 }

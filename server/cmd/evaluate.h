@@ -1,6 +1,6 @@
 /* evaluate.h - how far cache modes are from exact keys and values, on a text.
  *
- * The text is cut into rows, each read by a fresh context, teacher forced: a query sees its
+ * Rows of text are read by a fresh context each, teacher forced: a query sees its
  * own block exactly and earlier ones through their codes, by way of workspace pages or not.
  * The reference, mode kv32, reads the same rows at the same time. */
 #ifndef SERVER_CMD_EVALUATE_H
@@ -21,15 +21,14 @@ enum {
 };
 
 typedef struct evaluate_in {
-    const int32_t *ids;       /* [n_ids] the whole text */
-    size_t n_ids;             /* >= rows * ctx, >= EVALUATE_PROMPT_TOKENS + prompts */
-    size_t ctx, rows;         /* the first `rows` rows of `ctx` >= 2 tokens count */
+    reader_text text;         /* of rows of 2 tokens or more */
     const reader_mode *modes; /* [n_modes] */
     size_t n_modes;
-    const struct codec_tuning *tuning;        /* of the modes; NULL: the usual one */
-    bool streaming;                           /* rebuild at every read, no workspace */
-    kv_format page_format;                    /* of the workspace; KV_FLOAT rounds nothing */
-    size_t prompts;                           /* of the greedy comparison; 0: none */
+    const struct codec_tuning *tuning; /* of the modes; NULL: the usual one */
+    bool streaming;                    /* rebuild at every read, no workspace */
+    kv_format page_format;             /* of the workspace; KV_FLOAT rounds nothing */
+    const int32_t *prompts; /* [n_prompts,EVALUATE_PROMPT_TOKENS] of the greedy comparison */
+    size_t n_prompts;       /* 0: none */
     void (*progress)(void *arg, double done); /* share of the work, 0 .. 1; may be NULL */
     void *arg;
 } evaluate_in;
@@ -51,13 +50,12 @@ typedef struct evaluate_result {
 } evaluate_result;
 
 /* Measure kv32 and the modes with the model of r; ids, threads and the order of modes change
- * nothing but what they say. Prompts of the greedy comparison are cut from the whole text at
- * even distances, as they stand; ends of text do not end an answer.
+ * nothing but what they say. Ends of text do not end an answer.
  *
  *   results [1 + n_modes]  out  kv32 first
  *
  * Errors: those of cache_open, *at then the mode at fault (borrowed from in); NOMEM. r has
- * positions for ctx tokens, and EVALUATE_GREEDY_CTX if there are prompts. One thread. */
+ * positions for a row, and EVALUATE_GREEDY_CTX if there are prompts. One thread. */
 err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *results,
                    const char **at);
 

@@ -1,6 +1,6 @@
 /* plan_maker.c - calibrates a loaded model on a text, with a bar.
  *
- *   text   |<---- learn: 16,384 tokens in rows ---->|<- held: 2 rows ->|  the rest is not read
+ *   rows   |<---- learn: 16,384 tokens ---->|<- held: 2 rows ->|  text behind is not read
  *
  * Plans are made for blocks of CACHE_BLOCK_TOKENS whatever the runtime's are: what is learned
  * does not depend on them, and a plan would record another KL for each. */
@@ -16,21 +16,29 @@
 #include "xcache/codec/codec.h"
 
 /* Rows to learn from and to measure on, of a length the model knows. */
-static void cut_text(const model *m, const int32_t *ids, reader_text *learn, reader_text *held)
+static void split_rows(const model *m, const int32_t *rows, reader_text *learn,
+                       reader_text *held)
 {
     const size_t most = m->ctx < CALIBRATE_ROW ? m->ctx : CALIBRATE_ROW;
     const size_t row = most / CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS;
 
-    *learn = (reader_text){ids, row ? CALIBRATE_TOKENS / row : 0, row};
-    *held = (reader_text){ids ? ids + learn->rows * row : NULL, CALIBRATE_HELD_ROWS, row};
+    *learn = (reader_text){rows, row ? CALIBRATE_TOKENS / row : 0, row};
+    *held = (reader_text){rows ? rows + learn->rows * row : NULL, CALIBRATE_HELD_ROWS, row};
 }
 
-size_t plan_maker_text_tokens(const model *m)
+static document_shape shape_of(const model *m)
 {
     reader_text learn, held;
 
-    cut_text(m, NULL, &learn, &held);
-    return (learn.rows + held.rows) * learn.row_tokens;
+    split_rows(m, NULL, &learn, &held);
+    return (document_shape){learn.rows + held.rows, learn.row_tokens, 0};
+}
+
+size_t plan_maker_text_tokens(const runtime *r)
+{
+    const document_shape all = shape_of(r->weights);
+
+    return all.rows * document_row_text(r->tokens, all.row_tokens);
 }
 
 static void show(void *arg, double share)
@@ -38,9 +46,8 @@ static void show(void *arg, double share)
     progress_show(arg, share);
 }
 
-/* Calibrate on ids, which are long enough. */
-static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32_t *ids,
-                         plan **out, size_t *memory)
+static err calibrate_rows(const runtime *r, const plan_maker_wish *w, const int32_t *rows,
+                          plan **out, size_t *memory)
 {
     const reader_model parts = {r->weights, &r->kern, r->team, CACHE_BLOCK_TOKENS};
     /* share of the time, for the bar: a search makes several plans after one reading */
@@ -52,7 +59,7 @@ static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32
     calibration *c = NULL;
     err e;
 
-    cut_text(r->weights, ids, &learn, &held);
+    split_rows(r->weights, rows, &learn, &held);
     e = calibrate_open(&c, r->file, &parts, &learn, &held, &first);
     if (e == ERR_OK)
         e = w->max_kl > 0 ? calibrate_search(c, w->max_kl, w->predictor, &rest, out)
@@ -60,6 +67,21 @@ static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32
     if (e == ERR_OK && memory) *memory = calibrate_bytes(c);
     calibrate_close(c);
     progress_clear(&bar);
+    return e;
+}
+
+/* Calibrate on n ids of a text, if they are enough. */
+static err calibrate_ids(const runtime *r, const plan_maker_wish *w, const int32_t *ids,
+                         size_t n, plan **out, size_t *memory)
+{
+    const document_shape all = shape_of(r->weights);
+    int32_t *rows = NULL;
+    err e;
+
+    if (document_count_rows(r->tokens, n, all.row_tokens) < all.rows) return ERR_EMPTY;
+    TRY(document_cut(r->tokens, ids, &all, &rows));
+    e = calibrate_rows(r, w, rows, out, memory);
+    free(rows);
     return e;
 }
 
@@ -76,8 +98,7 @@ err plan_maker_run(const runtime *r, const plan_maker_wish *w, plan **out, size_
     e = document_encode(r->tokens, text, n, TOKENIZER_PLAIN, &ids, &count);
     free(text);
     if (e == ERR_OK && r->weights->ctx < CACHE_BLOCK_TOKENS) e = ERR_MODEMODEL;
-    if (e == ERR_OK && count < plan_maker_text_tokens(r->weights)) e = ERR_EMPTY;
-    if (e == ERR_OK) e = calibrate_ids(r, w, ids, out, memory);
+    if (e == ERR_OK) e = calibrate_ids(r, w, ids, count, out, memory);
     free(ids);
     return e;
 }

@@ -16,8 +16,8 @@ typedef struct plan_maker_wish {
     const char *text; /* a file; NULL: the one that ships */
 } plan_maker_wish;
 
-/* Tokens that a text must have. */
-size_t plan_maker_text_tokens(const model *m);
+/* Tokens that a text must have: those of its rows, less their BOS. */
+size_t plan_maker_text_tokens(const runtime *r);
 
 /* Make a plan, with a bar on stderr; r needs no cache. *memory (may be NULL): bytes it took.
  * ERR_READ: the text, errno says why; ERR_EMPTY: it is too short; else errors of calibrate.h.

@@ -84,7 +84,7 @@ expect 1 '/nowhere/x.xplan: No such file or directory' calibrate --out /nowhere/
 expect 1 'tests: Is a directory' calibrate --out tests
 expect 1 '/dev/full: Operation not permitted' calibrate --out /dev/full
 expect 1 '/nowhere.txt: No such file or directory' calibrate --text /nowhere.txt --out /tmp/x.xplan
-expect 1 'LICENSE: too short: 20480 tokens are needed' calibrate --text LICENSE --out /tmp/x.xplan
+expect 1 'LICENSE: too short: 20470 tokens are needed' calibrate --text LICENSE --out /tmp/x.xplan
 expect 1 '--predict rank:0: is none of: full none rank:N, N up to 384' calibrate --predict rank:0
 expect 2 '--ratio: 3 is out of range' calibrate --ratio 3
 
@@ -116,6 +116,7 @@ program=$real
 # A model in several files answers as it does in one.
 parts=$(mktemp -d)
 trap 'rm -rf "$parts"' EXIT
+export XDG_CACHE_HOME=$parts/cache # plans of a user stay out of it
 "${1:-build}/tests/tools/split_gguf" 3 models/seedling-32m-mha-q8_0.gguf "$parts/m" || exit 1
 answer=$("$program" complete --prompt 'The river' -n 24 --temp 0 2>&1)
 expect 0 "$answer" complete --prompt 'The river' -n 24 --temp 0 --cache-size 64MiB --prefault --mlock
@@ -144,6 +145,12 @@ expect_json 'o.model === "seedling-32m-mha-q8_0" && o.file === "README.md" && o.
   o.results.every(r => ["ppl", "kl", "top1", "bits_per_element", "bytes_per_token", "ratio"].every(f => Number.isFinite(r[f]))) &&
   o.results[0].kl === 0 && o.results[0].top1 === 1 && o.results[1].kl > 0 && !("greedy_equal" in o.results[1])' \
   perplexity --file README.md --ctx 256 --chunks 2 --cache xq4,kv32,kivi2,xq4 --json
+
+# Rows begin alike, with BOS: of a text that repeats itself, one is like the other.
+printf ' the%.0s' {1..600} >"$parts/the"
+one=$("$program" perplexity --file "$parts/the" --ctx 256 --chunks 1 --cache kv32 --json)
+expect_json "Math.abs(o.results[0].ppl / $one.results[0].ppl - 1) < 1e-8" \
+  perplexity --file "$parts/the" --ctx 256 --chunks 2 --cache kv32 --json
 
 expect_json 'o.model === "seedling-32m-mha-q8_0" && o.threads === 2 && o.cpu && !o.speed.length && !o.remat.length && !o.attach.length &&
   o.contexts.map(r => r.mode + r.tokens).join() === "kv162048,kv161500,xq22048,xq21500" &&

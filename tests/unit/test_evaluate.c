@@ -50,8 +50,7 @@ static void close_bench(bench *b)
 
 static evaluate_in input(const bench *b, const reader_mode *modes, size_t n)
 {
-    return (evaluate_in){
-        .ids = b->ids, .n_ids = b->n_ids, .ctx = CTX, .rows = 1, .modes = modes, .n_modes = n};
+    return (evaluate_in){.text = {b->ids, 1, CTX}, .modes = modes, .n_modes = n};
 }
 
 TEST(evaluate_orders_modes_by_their_bits_and_finds_no_distance_from_itself)
@@ -96,7 +95,7 @@ TEST(evaluate_counts_bytes_as_the_rule_of_each_mode_says)
     const double D = (double)b->r.weights->D, fp16 = 16 * D * 4;
     const char *at;
 
-    in.ctx = 300; /* 2 sealed blocks and an open one */
+    in.text.row_tokens = 300; /* 2 sealed blocks and an open one */
     for (size_t i = 0; i < N; i++) modes[i] = rows[i].mode;
     CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
     for (size_t i = 0; i < N; i++) {
@@ -122,8 +121,8 @@ TEST(evaluate_agrees_with_a_plain_reading_of_the_same_rows)
     const char *at;
     lab exact, quantized;
 
-    in.ctx = SHORT;
-    in.rows = ROWS;
+    in.text.row_tokens = SHORT;
+    in.text.rows = ROWS;
     lab_open(&exact, LAB_EMBEDDED, "kv32", 1);
     lab_open(&quantized, LAB_EMBEDDED, "xq4", 1);
     for (size_t row = 0; row < ROWS; row++) { /* the last position counts nowhere */
@@ -163,7 +162,7 @@ TEST(evaluate_gives_the_same_figures_on_any_number_of_threads)
         double done = 0;
         const char *at;
 
-        in.ctx = 256;
+        in.text.row_tokens = 256;
         in.progress = note_progress;
         in.arg = &done;
         CHECK(evaluate_modes(&b->r, &in, out[i], &at) == ERR_OK);
@@ -185,15 +184,20 @@ TEST(evaluate_greedy_answers_agree_with_themselves_and_drift_with_coarse_codes)
     evaluate_result out[2];
     bench *b = open_bench("2");
     evaluate_in in = input(b, &kivi2, 1);
+    const document_shape nine = {9, EVALUATE_PROMPT_TOKENS, 64}; /* 8 answer together */
+    int32_t *prompts = NULL;
     const char *at;
 
-    in.ctx = 256;
-    in.prompts = 9; /* one more than answer together */
+    CHECK(document_cut(b->r.tokens, b->ids, &nine, &prompts) == ERR_OK);
+    in.text.row_tokens = 256;
+    in.prompts = prompts;
+    in.n_prompts = nine.rows;
     CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
     CHECK(!(out[0].greedy_equal < 1) && !(out[0].greedy_first < EVALUATE_ANSWER_TOKENS));
     CHECK(out[1].greedy_equal > 0 && out[1].greedy_equal < .9);
     CHECK(out[1].greedy_first > 0 && out[1].greedy_first < 100);
     CHECK(out[1].greedy_equal >= out[1].greedy_first / EVALUATE_ANSWER_TOKENS);
+    free(prompts);
     close_bench(b);
 }
 
@@ -240,7 +244,7 @@ TEST(evaluate_tells_how_long_rebuilding_takes_where_pages_are_rebuilt)
     evaluate_in in = input(b, modes, 2);
     const char *at;
 
-    in.ctx = 256;
+    in.text.row_tokens = 256;
     CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
     CHECK(!(out[1].rebuild_us > 0) && out[2].rebuild_us > 0 && out[2].rebuild_us < 1e6);
     in.streaming = true;
@@ -261,13 +265,8 @@ TEST(evaluate_prints_the_kl_that_a_plan_records_of_the_same_text)
         const runtime r = {
             .weights = p.m, .team = p.team, .kern = p.kern, .block_tokens = CACHE_BLOCK_TOKENS};
         const reader_mode mode = {"klt8", made};
-        const evaluate_in in = {.ids = p.held.ids,
-                                .n_ids = p.held.rows * p.held.row_tokens,
-                                .ctx = p.held.row_tokens,
-                                .rows = p.held.rows,
-                                .modes = &mode,
-                                .n_modes = 1,
-                                .page_format = KV_FLOAT};
+        const evaluate_in in = {
+            .text = p.held, .modes = &mode, .n_modes = 1, .page_format = KV_FLOAT};
         const double recorded = plan_read_about(made).kl;
         const char *at;
 
