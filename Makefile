@@ -91,7 +91,7 @@ FAULT_BIN := $(if $(and $(SAN),$(findstring clang,$(CC))),,$(BUILD)/tests/tortur
 # A make of our own, parallel unless the caller chose otherwise.
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz \
+.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz canaries \
         bench-sessions bench-returning bench-scale soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -139,7 +139,7 @@ check-haswell: ## kernels, purity and start-up on emulated CPUs without AVX-512,
 	@$(SUB) all $(BUILD)/tests/kern/check_all $(BUILD)/tests/golden/test_purity
 	@JOBS=$(JOBS) tests/kern/x86_64.sh $(BUILD)
 
-check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, lint, image
+check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, canaries, lint, image
 	@$(SUB) test CC=gcc WERROR=1
 	@$(SUB) test CC=clang WERROR=1
 	@$(SUB) check-haswell WERROR=1
@@ -149,6 +149,7 @@ check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, 
 	@$(SUB) torture
 	@$(SUB) torture SAN=address,undefined
 	@$(SUB) fuzz
+	@$(SUB) canaries
 	@$(SUB) lint
 	@$(SUB) check-image
 
@@ -181,6 +182,10 @@ fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
+
+canaries: ## 20,000 requests of 50 tenants with secrets: nothing of one reaches another (REQUESTS=20000)
+	@$(SUB) all
+	@node tests/bench/canaries.mjs $(REQUESTS)
 
 bench-sessions: ## 150 sessions at once, 500 dialogues turn by turn, gaps beside a long prompt (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
 	@$(SUB) all
