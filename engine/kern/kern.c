@@ -41,6 +41,10 @@ static void use_avx512(kern *k)
     k->add_squares = kern_add_squares_avx512;
     k->lloyd_encode = kern_lloyd_encode_avx512;
     k->lloyd_decode = kern_lloyd_decode_avx512;
+    k->rans_decode = kern_rans_decode_avx512;
+    k->rans_cost = kern_rans_cost_avx512;
+    k->klt_quantize = kern_klt_quantize_avx512;
+    k->klt_dequantize = kern_klt_dequantize_avx512;
 }
 #elif defined(__aarch64__)
 static void use_neon(kern *k)

@@ -106,6 +106,30 @@ typedef struct kern_book {
                                  root, nodes 2i and 2i + 1 are below and above node i */
 } kern_book;
 
+/* Symbols of a layer: n rows of B tokens, each in a class by how wide its values are spread:
+ *   class of (i,t) = row[i] + column[t], brought within 0 .. KERN_CLASSES - 1
+ * in quarter octaves of deviation / step, 24 where they are equal. Classes share tables:
+ * kern_rans.h says which, and what a table of slots and a stream of bytes are.
+ * rans_decode: q [n,B] from any n bytes at all. rans_cost: the sum of costs
+ * [KERN_CLASSES,KERN_SYMBOLS] by class and symbol. klt_quantize: a uniform quantizer with a
+ * dead zone; z = u[i,t] * inverse[t], both [n,B] and [B]:
+ *   q = sign(z) * floor(|z| + .4), within +-KERN_KLT_MOST; 0 where z is not a number
+ * klt_dequantize: sign(q) * (|q| - bias[table of the class]) * step[t], and 0 for 0. */
+typedef struct kern_classes {
+    const int16_t *row;   /* [n] */
+    const int8_t *column; /* [B] */
+    size_t n, B;          /* B a multiple of KERN_RANS_LANES, at most KERN_KEYS */
+} kern_classes;
+
+enum {
+    KERN_CLASSES = 80,
+    KERN_TABLES = 40,
+    KERN_SYMBOLS = 34,    /* -16 .. 16, and one that says: 16 raw bits follow */
+    KERN_RANS_LANES = 16, /* states that take turns: token t belongs to state t % 16 */
+    KERN_RANS_BITS = 11,  /* the frequencies of a table add up to 2 to this */
+    KERN_KLT_MOST = 32000
+};
+
 typedef struct kern {
 #define KERN(name, result, args) result(*name) args;
 #include "engine/kern/kern.def"
