@@ -33,6 +33,13 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Rows of logits at a time: a step of fewer rows has no more to ask for, and a vocabulary is
+ * wide. */
+static size_t logit_rows(const struct forward *f)
+{
+    return f->max_rows < STEP_LOGIT_ROWS ? f->max_rows : STEP_LOGIT_ROWS;
+}
+
 /* x and q8 are the input of every product in turn, so they are as wide as the widest. */
 static void lay_out_rows(struct forward *f, carver *c)
 {
@@ -48,7 +55,7 @@ static void lay_out_rows(struct forward *f, carver *c)
     f->heads = carve_floats(c, R * Q);
     f->gate = carve_floats(c, R * m->F);
     f->up = carve_floats(c, R * m->F);
-    f->logits = carve_floats(c, STEP_LOGIT_ROWS * m->V);
+    f->logits = carve_floats(c, logit_rows(f) * m->V);
     f->q8 = carve(c, R * widest);
     f->q8_scale = carve_floats(c, R * groups);
     f->q8_sum = carve(c, R * groups * sizeof *f->q8_sum);

@@ -21,7 +21,7 @@
 #include "engine/model/model.h"
 #include "engine/team.h"
 
-enum { STEP_LOGIT_ROWS = 16 }; /* rows of the output product at a time */
+enum { STEP_LOGIT_ROWS = 16 }; /* rows of the output product at a time, at most */
 
 /* A chunk in its step. */
 typedef struct step_chunk {
@@ -66,7 +66,7 @@ struct forward {
     float *run_max, *run_sum;     /* [R,H] of the online softmax */
     float *partial_m, *partial_l; /* [wave_rows+slots,H] of one block; last a row a slot */
     float *partial_o;             /* [wave_rows+slots,H,C] */
-    float *logits;                /* [STEP_LOGIT_ROWS,V] */
+    float *logits;                /* [STEP_LOGIT_ROWS,V], or max_rows if fewer */
     float *route;                 /* [R,X] logits of the router */
     expert_share *shares;         /* [R,used] */
     step_pick *picks;             /* [R] rows of the expert at hand... */
