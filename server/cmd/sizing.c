@@ -35,14 +35,17 @@ err sizing_measure(const runtime *r, const sizing_wish *w, sizing_mode *m)
     uint64_t pool = left;
 
     /* The workspace depends on the pool, the tables a little: this settles at once. The last
-     * pool that was measured leaves room for both. */
+     * pool that was measured leaves room for both: it is the first that the room it leaves
+     * holds, or a smaller one, and whole pages of the workspace never grow as it shrinks. */
     for (int i = 0; i < 3; i++) {
         const cache_options o = options_of(r, w, m, pool);
-        uint64_t room;
+        uint64_t room, next;
 
         TRY(cache_measure(of, &o, &m->sizes));
         room = less(left, m->sizes.scratch_bytes + m->sizes.weight_bytes);
-        pool = less(room, m->sizes.workspace_bytes);
+        next = less(room, m->sizes.workspace_bytes);
+        if (i > 0 && next >= pool) break;
+        pool = next;
         if (i == 0 && pool < room / 8 * 7) pool = room / 8 * 7; /* its share beside a pool */
     }
     m->scratch_bytes = m->sizes.scratch_bytes + steps;
