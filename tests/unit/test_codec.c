@@ -340,3 +340,42 @@ TEST(codec_says_which_parts_of_a_tuning_count_for_a_mode)
     close_bench(mha);
     close_bench(grouped);
 }
+
+/* Layer 0 of inputs x, as keys and as values too: what `kivi` and, with grouped heads, `xq`
+ * store along tokens comes first. codes [width,B] at 4 bits, scales [width]. */
+static void encode_first(bench *b, const codec_state *s, const float *x, size_t sinks)
+{
+    const codec_rows rows = {.x = x, .raw_k = x, .v = x, .sinks = sinks};
+    const codec_place place = {
+        .codes = b->codes[0], .scales = b->scales[0], .ids = b->ids, .scratch = &b->scratch};
+
+    s->codec->encode(s, 0, &rows, &place);
+}
+
+/* A sink is an outlier among the keys of a channel. */
+TEST(codec_groups_along_tokens_do_not_see_rows_that_nobody_reads)
+{
+    enum { SINKS = 4, LARGE = 50 };
+    static const char *const modes[] = {"kivi4", "xq4"};
+
+    for (int grouped = 0; grouped < 2; grouped++) {
+        bench *b = open_bench(grouped);
+        codec_state s = open_mode(b, modes[grouped], NULL);
+        const size_t width = b->m->E, codes = width * B / 2, scales = width * 4;
+        uint8_t without[B * D];
+
+        for (size_t t = 0; t < SINKS; t++)
+            memcpy(b->x[0] + t * D, b->x[0] + SINKS * D, D * sizeof(float));
+        encode_first(b, &s, b->x[0], 0);
+        memcpy(without, b->codes[0], codes);
+        memcpy(without + codes, b->scales[0], scales);
+        for (size_t i = 0; i < SINKS * D; i++) b->x[0][i] *= LARGE;
+        encode_first(b, &s, b->x[0], SINKS);
+        CHECK(memcmp(without, b->codes[0], codes) == 0);
+        CHECK(memcmp(without + codes, b->scales[0], scales) == 0);
+        encode_first(b, &s, b->x[0], 0);
+        CHECK(memcmp(without + codes, b->scales[0], scales) != 0);
+        codec_close(&s);
+        close_bench(b);
+    }
+}

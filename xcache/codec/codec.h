@@ -34,6 +34,8 @@ typedef struct codec_rows {
     const float *raw_k; /* [B,E] k before rotary positions, only with keeps_raw_k */
     const void *k;      /* [G,B/16,C,16] with rotary positions applied, in open_format */
     const void *v;      /* [G,B,C], the same */
+    size_t sinks;       /* the first rows whose codes nobody reads: they may be written as
+                           anything, and must not cost the others precision */
 } codec_rows;
 
 /* Where a tile may be rebuilt: one per worker. Aligned to 64 bytes. */

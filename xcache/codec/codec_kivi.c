@@ -11,14 +11,20 @@
  * hence raw_k. */
 static field keys(const codec_state *s, int layer)
 {
-    return (field){s->block_tokens, s->m->E, field_layer_bits(s, layer), FIELD_PER_CHANNEL,
-                   s->tuning.group};
+    return (field){.rows = s->block_tokens,
+                   .width = s->m->E,
+                   .bits = field_layer_bits(s, layer),
+                   .axis = FIELD_PER_CHANNEL,
+                   .group = s->tuning.group};
 }
 
 static field values(const codec_state *s, int layer)
 {
-    return (field){s->block_tokens, s->m->E, field_layer_bits(s, layer), FIELD_PER_TOKEN,
-                   s->tuning.group};
+    return (field){.rows = s->block_tokens,
+                   .width = s->m->E,
+                   .bits = field_layer_bits(s, layer),
+                   .axis = FIELD_PER_TOKEN,
+                   .group = s->tuning.group};
 }
 
 static codec_size size_kivi(const codec_state *s, int layer)
@@ -42,9 +48,11 @@ static void gather_values(const codec_state *s, const float *v, float *out)
 static void encode_kivi(const codec_state *s, int layer, const codec_rows *in,
                         const codec_place *place)
 {
-    const field fk = keys(s, layer), fv = values(s, layer);
+    const field fv = values(s, layer);
+    field fk = keys(s, layer);
     const codec_size k = field_size(&fk);
 
+    fk.unread = in->sinks;
     /* room for keys turned to rows, then for values in the order of tokens */
     field_encode(&fk, s->kern, in->raw_k, place->codes, place->scales, place->scratch->k);
     gather_values(s, in->v, place->scratch->v);

@@ -118,12 +118,13 @@ static err open_xquant(codec_state *s)
 /* What is stored for K (which = 0) and V (1); MHA: x, as the only one. */
 static field stored(const codec_state *s, int layer, int which)
 {
-    const int bits = field_layer_bits(s, layer);
+    const bool whole = model_is_mha(s->m);
 
-    if (model_is_mha(s->m))
-        return (field){s->block_tokens, s->m->D, bits, FIELD_PER_TOKEN, s->tuning.group};
-    return (field){s->block_tokens, latent(s), bits,
-                   which ? FIELD_PER_TOKEN : FIELD_PER_CHANNEL, s->tuning.group};
+    return (field){.rows = s->block_tokens,
+                   .width = whole ? s->m->D : latent(s),
+                   .bits = field_layer_bits(s, layer),
+                   .axis = whole || which ? FIELD_PER_TOKEN : FIELD_PER_CHANNEL,
+                   .group = s->tuning.group};
 }
 
 static codec_size size_xquant(const codec_state *s, int layer)
@@ -142,9 +143,10 @@ static void encode_latents(const codec_state *s, int layer, const codec_rows *in
     uint8_t *codes = place->codes, *scales = place->scales;
 
     for (int which = 0; which < 2; which++) {
-        const field f = stored(s, layer, which);
+        field f = stored(s, layer, which);
         const codec_size size = field_size(&f);
 
+        f.unread = in->sinks;
         /* scratch k and v are free: no tile is made while a block is encoded */
         remat_multiply(in->x, s->block_tokens, s->m->D, factors(s, layer, which), f.width,
                        to->k, 0);

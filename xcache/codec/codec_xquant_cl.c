@@ -91,8 +91,11 @@ static field stored(const codec_state *s, int layer)
 {
     const bool whole = layer <= s->tuning.base_layer || model_is_mha(s->m);
 
-    return (field){s->block_tokens, whole ? s->m->D : latent(s->m), field_layer_bits(s, layer),
-                   FIELD_PER_TOKEN, s->tuning.group};
+    return (field){.rows = s->block_tokens,
+                   .width = whole ? s->m->D : latent(s->m),
+                   .bits = field_layer_bits(s, layer),
+                   .axis = FIELD_PER_TOKEN,
+                   .group = s->tuning.group};
 }
 
 static codec_size size_loop(const codec_state *s, int layer)

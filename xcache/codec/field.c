@@ -34,6 +34,13 @@ codec_size field_size(const field *f)
                                   sizeof(minmax_scale)};
 }
 
+/* The first values of each line become what follows them, so that they stretch no range. */
+static void hide_unread(const field *f, float *turned)
+{
+    for (size_t c = 0; c < f->width; c++, turned += f->rows)
+        for (size_t t = 0; t < f->unread; t++) turned[t] = turned[f->unread];
+}
+
 void field_encode(const field *f, const kern *k, const float *x, uint8_t *codes,
                   uint8_t *scales, float *temp)
 {
@@ -42,6 +49,7 @@ void field_encode(const field *f, const kern *k, const float *x, uint8_t *codes,
     /* the quantizer knows rows only; turned once, its loops run along memory on either axis */
     if (f->axis == FIELD_PER_CHANNEL) {
         k->transpose(x, f->width, f->rows, f->width, temp, f->rows);
+        hide_unread(f, temp);
         x = temp;
     }
     minmax_encode_rows(&m, x, lines(f), length(f), codes, (minmax_scale *)(void *)scales);

@@ -16,7 +16,8 @@ typedef struct field {
     size_t rows, width; /* tokens, channels */
     int bits;
     field_axis axis;
-    size_t group; /* values that share a scale; see minmax.h */
+    size_t group;  /* values that share a scale; see minmax.h */
+    size_t unread; /* the first rows, which may be written as anything */
 } field;
 
 /* Bits of a layer: the mode's, but 4 at least in the first layers, as many as the tuning
