@@ -10,6 +10,7 @@
 #include "engine/model/model_load.h"
 #include "server/plans.h"
 #include "server/threads.h"
+#include "xcache/cache_state.h"
 
 static void must(err e, const char *what, const fault *why)
 {
@@ -93,6 +94,22 @@ void lab_step(lab *l, context *c, const int32_t *ids, size_t T, float *logits)
     cache_push(c, ids, T);
     forward_step(l->forward, &p, 1);
     cache_commit(c);
+}
+
+void lab_forget_sinks(cache *c)
+{
+    sink_table *t = &c->sinks.table;
+    const uint32_t n = (uint32_t)t->resting.count;
+    uint32_t taken[64];
+
+    if (n > sizeof taken / sizeof taken[0]) abort();
+    /* as many other beginnings as there are entries to take; none is ever stored */
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t ids[SINK_TOKENS] = {-1, (int32_t)i};
+
+        taken[i] = sink_hold(t, ids);
+    }
+    for (uint32_t i = 0; i < n; i++) sink_drop(t, taken[i]);
 }
 
 static double log_sum(const float *x, size_t V)

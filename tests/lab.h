@@ -41,6 +41,9 @@ context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *lo
 /* One more piece for a context; logits of its last row. */
 void lab_step(lab *l, context *c, const int32_t *ids, size_t T, float *logits);
 
+/* Let the table of first tokens forget all that no running context holds. */
+void lab_forget_sinks(cache *c);
+
 /* Mean over rows of KL(softmax a || softmax b), a and b [n,V]; share of equal best ids. */
 double lab_kl(const float *a, const float *b, size_t n, size_t V);
 double lab_agreement(const float *a, const float *b, size_t n, size_t V);

@@ -69,6 +69,7 @@ static err open_all(cache *c, const model *m, const kern *k, const cache_options
     TRY(open_tables(c, o));
     TRY(scratch_open(&c->scratch, &s->codec, o->max_running, o->team->slots,
                      s->workspace ? 0 : cache_count_stream(&s->codec, o)));
+    TRY(sinks_open(c, o));
     s->slots = c->scratch.slots;
     s->rebuilt = &c->rebuilt;
     return ERR_OK;
@@ -94,6 +95,7 @@ err cache_fill(cache *c)
 {
     TRY(pool_fill(c->shared.pool));
     if (c->shared.workspace) TRY(workspace_fill(c->shared.workspace));
+    TRY(sinks_fill(c));
     return pages_fill(c->scratch.memory, c->scratch.bytes);
 }
 
@@ -101,6 +103,7 @@ void cache_close(cache *c)
 {
     if (!c) return;
     assert(c->scratch.n_free == c->scratch.n_pages || !c->scratch.memory); /* all have ended */
+    sinks_close(c);
     scratch_close(&c->scratch);
     workspace_close(c->shared.workspace);
     ledger_close(c->ledger);
@@ -173,6 +176,7 @@ err cache_begin(cache *c, const cache_request *r, context **out)
         return e;
     }
     x->n_tokens = x->n_blocks * x->base.block_tokens;
+    sinks_attach(x);
     c->queried_tokens += r->n_ids;
     c->hit_tokens += x->n_tokens;
     *out = &x->base;
@@ -209,6 +213,7 @@ err cache_fork(context *base, context **out)
         context_free(x);
         return e;
     }
+    sinks_attach(x); /* those of the other: found, so the page is let alone */
     scratch_copy_page(&c->scratch, x->page, from->page);
     *out = &x->base;
     return ERR_OK;
@@ -260,6 +265,7 @@ err cache_truncate(context *base, size_t tokens)
     }
     TRY(ledger_return(x->cache->ledger, x->blocks + keep, x->n_blocks - keep));
     rebuild_stop(x->cache, x);
+    if (!keep) sinks_drop(x);
     x->n_blocks = keep;
     /* the open page held tokens after them, so the rest of that block is gone, too */
     x->n_tokens = keep * base->block_tokens;
@@ -293,6 +299,7 @@ void cache_end(context *base)
     if (cache_is_sealing(base)) ledger_drop(c->ledger, x->sealing);
     /* last first, so that ends of chains are the oldest that rest */
     while (x->n_blocks) ledger_drop(c->ledger, x->blocks[--x->n_blocks]);
+    sinks_drop(x);
     scratch_give_page(&c->scratch, x->page);
     context_free(x);
 }

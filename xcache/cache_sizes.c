@@ -85,7 +85,7 @@ static void read_sizes(const measures *m, const cache_options *o, cache_sizes *o
     out->workspace_bytes = (uint64_t)pages * page;
     out->scratch_bytes = scratch_measure(k, o->max_running, o->team->slots,
                                          pages ? 0 : cache_count_stream(k, o)) +
-                         prefix_bytes(out->blocks * (halves ? 2 : 1));
+                         sinks_measure(k, o) + prefix_bytes(out->blocks * (halves ? 2 : 1));
     if (halves) out->scratch_bytes += degrade_bytes(k, out->block_bytes / 2, o->team->slots);
     out->weight_bytes = k->bytes + m->denser.bytes;
 }

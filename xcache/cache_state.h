@@ -1,7 +1,7 @@
 /* cache_state.h - what a cache is made of, for the files that work on it.
  *
  * Each part's struct is in the header of the file that works on it, and includes go one way:
- * cache.c uses seal, seal uses rebuild and degrade, and all of them chain and ledger. */
+ * cache.c uses seal, seal uses rebuild and degrade, and all of them sinks, chain and ledger. */
 #ifndef XCACHE_CACHE_STATE_H
 #define XCACHE_CACHE_STATE_H
 
@@ -14,6 +14,7 @@
 #include "xcache/rebuild.h"
 #include "xcache/scratch.h"
 #include "xcache/seal.h"
+#include "xcache/sinks.h"
 
 struct cache {
     context_shared shared; /* codec, pool, workspace: what contexts read */
@@ -21,6 +22,7 @@ struct cache {
     prefix_table *prefixes;
     prefix_key root; /* of all chains */
     scratch scratch;
+    sinks sinks;
     team *team; /* borrowed */
     rebuild_state rebuilding;
     degrader degrader;

@@ -53,7 +53,7 @@ void cache_read_stats(const cache *c, cache_stats *out)
         .block_tokens = s->codec.block_tokens,
         .group = s->codec.codec->uses & CODEC_GROUP ? s->codec.tuning.group : 0,
         .streaming = s->codec.codec->rebuilds && !s->workspace,
-        .scratch_bytes = c->scratch.bytes + c->degrader.bytes +
+        .scratch_bytes = c->scratch.bytes + sinks_bytes(c) + c->degrader.bytes +
                          prefix_bytes(pool_numbers(s->pool)),
         .weight_bytes = s->codec.bytes + c->degrader.codec.bytes,
         .queried_tokens = c->queried_tokens,
@@ -74,5 +74,5 @@ bool cache_is_sound(const cache *c)
     const ledger_counts n = ledger_count(c->ledger);
 
     return ledger_is_sound(c->ledger) && !n.held && !n.reserved && !n.promised &&
-           c->scratch.n_free == c->scratch.n_pages;
+           c->scratch.n_free == c->scratch.n_pages && sink_table_rests(&c->sinks.table);
 }

@@ -29,7 +29,8 @@ xcontext *context_new(struct cache *c, const context_shared *s, size_t tokens)
                     .cache = c,
                     .shared = s,
                     .most_blocks = tokens / B,
-                    .sealing = PREFIX_NONE};
+                    .sealing = PREFIX_NONE,
+                    .sink = SINK_NONE};
     /* all that it will ever need, here: nothing is allocated in a step */
     x->blocks = malloc((x->most_blocks + 1) * sizeof *x->blocks);
     if (x->blocks) return x;
@@ -88,19 +89,43 @@ codec_place context_place(const context_shared *s, int layer, pool_block b, size
     return place;
 }
 
-/* A sealed block's tile, rebuilt in the slot or read where it lies. */
-static void decode(const xcontext *x, int layer, size_t b, int slot, kv_tile *out)
+/* Whatever rebuilds a tile ends here, so no path to it can miss the exact tokens. */
+static void finish_tile(const xcontext *x, int layer, const codec_place *place)
 {
     const context_shared *s = x->shared;
-    const codec_state *c = context_format(s, x->blocks[b])->codec;
-    const size_t B = c->block_tokens;
+
+    if (place->first == 0) sink_patch(s->sinks, x->sink, layer, place->scratch);
+    atomic_fetch_add(s->rebuilt, s->codec.block_tokens);
+}
+
+void context_decode(const xcontext *x, int layer, pool_block b, const codec_place *place,
+                    kv_tile *out)
+{
+    const codec_state *c = context_format(x->shared, b)->codec;
+
+    c->codec->decode(c, layer, place, out);
+    if (c->codec->rebuilds) finish_tile(x, layer, place);
+}
+
+void context_expand(const xcontext *x, int layer, const codec_place *place, kv_tile *out)
+{
+    const codec_state *c = &x->shared->codec;
+
+    c->codec->expand(c, layer, place, out);
+    finish_tile(x, layer, place);
+}
+
+/* A sealed block's tile, rebuilt in the slot or read where it lies. */
+static void read_block(const xcontext *x, int layer, size_t b, int slot, kv_tile *out)
+{
+    const context_shared *s = x->shared;
+    const size_t B = s->codec.block_tokens;
     codec_place place = context_place(s, layer, x->blocks[b], b * B);
 
     place.scratch = &s->slots[slot];
     /* streaming: states of all sealed blocks, for each layer follows from the one before */
-    if (x->page->state) place.state = x->page->state + b * B * c->m->D;
-    c->codec->decode(c, layer, &place, out);
-    if (c->codec->rebuilds) atomic_fetch_add(s->rebuilt, B);
+    if (x->page->state) place.state = x->page->state + b * B * s->codec.m->D;
+    context_decode(x, layer, x->blocks[b], &place, out);
 }
 
 static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
@@ -120,7 +145,7 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
     if (s->workspace)
         workspace_read(s->workspace, x->blocks[b], layer, out);
     else
-        decode(x, layer, b, slot, out);
+        read_block(x, layer, b, slot, out);
     return B;
 }
 

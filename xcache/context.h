@@ -13,6 +13,7 @@
 #include "xcache/pool.h"
 #include "xcache/prefix.h"
 #include "xcache/scratch.h"
+#include "xcache/sink_table.h"
 #include "xcache/workspace.h"
 
 /* What contexts share. */
@@ -22,7 +23,8 @@ typedef struct context_shared {
     pool *pool;
     workspace *workspace; /* NULL: tiles are read in place, or rebuilt when read */
     const codec_scratch *slots;
-    atomic_ullong *rebuilt; /* token-layers rebuilt */
+    const sink_table *sinks; /* NULL: nothing is rebuilt */
+    atomic_ullong *rebuilt;  /* token-layers rebuilt */
 } context_shared;
 
 typedef struct xcontext {
@@ -37,6 +39,7 @@ typedef struct xcontext {
     pool_block sealing; /* the block that its full page is written into, or PREFIX_NONE */
     int sealed_layers;  /* of it, encoded */
     int rebuilt_layers; /* of these, in its page of the workspace */
+    uint32_t sink;      /* its exact first tokens, from when it seals its first block on */
     prefix_key root;    /* of its scope */
     size_t prompt;      /* tokens of it */
     size_t copies;      /* forks that are promised still, once the prompt is in */
@@ -65,6 +68,12 @@ const block_format *context_format(const context_shared *s, pool_block b);
 
 /* Where layer `layer` of block b lies, `first` the position of its first token. */
 codec_place context_place(const context_shared *s, int layer, pool_block b, size_t first);
+
+/* Rebuild a tile of block b, which lies at `place`, in that place's scratch: from its codes, or
+ * from what the encoder has left in place.state. The first tokens of the context are exact. */
+void context_decode(const xcontext *x, int layer, pool_block b, const codec_place *place,
+                    kv_tile *out);
+void context_expand(const xcontext *x, int layer, const codec_place *place, kv_tile *out);
 
 /* The ids of a block. */
 int32_t *context_ids(const context_shared *s, pool_block b);

@@ -9,8 +9,7 @@
 static void rebuild_block(const xcontext *x, size_t b, int from, int to, float *state, int slot)
 {
     const context_shared *s = x->shared;
-    const codec_state *c = context_format(s, x->blocks[b])->codec;
-    const size_t B = c->block_tokens;
+    const size_t B = s->codec.block_tokens;
 
     for (int l = from; l < to; l++) {
         codec_place place = context_place(s, l, x->blocks[b], b * B);
@@ -18,10 +17,9 @@ static void rebuild_block(const xcontext *x, size_t b, int from, int to, float *
 
         place.scratch = &s->slots[slot];
         place.state = state;
-        c->codec->decode(c, l, &place, &tile);
+        context_decode(x, l, x->blocks[b], &place, &tile);
         workspace_write(s->workspace, x->blocks[b], l, &tile);
     }
-    atomic_fetch_add(s->rebuilt, B * (size_t)(to - from));
 }
 
 /* Blocks of a context to be rebuilt, one a task: layers from .. to - 1. */

@@ -62,7 +62,8 @@ static void encode_layer(const xcontext *x, int l, int slot)
     const codec_rows in = {.x = page_inputs(x, l),
                            .raw_k = page->raw_k ? page->raw_k + at : NULL,
                            .k = open_numbers(c, page->k, l),
-                           .v = open_numbers(c, page->v, l)};
+                           .v = open_numbers(c, page->v, l),
+                           .sinks = x->n_blocks ? 0 : SINK_TOKENS};
     codec_place place = seal_place(x, l, slot);
 
     place.state = page->sealing;
@@ -75,15 +76,17 @@ static void encode_layer(const xcontext *x, int l, int slot)
 static void rebuild_layer(const xcontext *x, int l, int slot)
 {
     const context_shared *s = x->shared;
-    const codec *kind = s->codec.codec;
+    const bool expands = s->codec.codec->expand != NULL;
     codec_place place = seal_place(x, l, slot);
     kv_tile tile;
 
     /* without expand both tasks carry a state of their own, and the codes are read again */
-    place.state = kind->expand ? page_inputs(x, l) : x->page->rebuilding;
-    (kind->expand ? kind->expand : kind->decode)(&s->codec, l, &place, &tile);
+    place.state = expands ? page_inputs(x, l) : x->page->rebuilding;
+    if (expands)
+        context_expand(x, l, &place, &tile);
+    else
+        context_decode(x, l, x->sealing, &place, &tile);
     workspace_write(s->workspace, x->sealing, l, &tile);
-    atomic_fetch_add(s->rebuilt, s->codec.block_tokens);
 }
 
 /* It had one when sealing began, but all pages may be dropped at any time. */
@@ -136,6 +139,7 @@ void seal_begin(xcontext *x)
     chain after;
 
     assert(x->n_blocks < x->most_blocks);
+    sinks_keep(x); /* before anything rebuilds its first block */
     /* a degraded block is not taken: its tokens are here, exact */
     if (find_next(x, &found, &after) && found != PREFIX_NONE) {
         ledger_unreserve(c->ledger, 1);

@@ -175,12 +175,39 @@ static void recount_contexts(const scene *s)
     CHECK(reserved == ledger_count(s->cache->ledger).reserved);
 }
 
+/* Who has a sealed block holds the entry of its first ids; nobody else holds any. */
+static void recount_sinks(const scene *s)
+{
+    const sink_table *t = &s->cache->sinks.table;
+    size_t rests = 0;
+
+    for (uint32_t i = 0; i < t->n; i++) {
+        unsigned held = 0;
+
+        for (size_t j = 0; j < LIVE; j++) {
+            const living *l = &s->live[j];
+
+            if (!l->c || context_of_const(l->c)->sink != i) continue;
+            CHECK(l->n >= B && memcmp(l->ids, t->list[i].ids, sizeof t->list[i].ids) == 0);
+            held++;
+        }
+        CHECK(t->list[i].holders == held && lru_has(&t->resting, i) == !held);
+        CHECK(!held || t->list[i].stored);
+        rests += !held;
+    }
+    CHECK(rests == t->resting.count);
+    for (size_t j = 0; t->n && j < LIVE; j++)
+        CHECK(!s->live[j].c || s->live[j].n < B ||
+              context_of_const(s->live[j].c)->sink != SINK_NONE);
+}
+
 static void recount(const scene *s)
 {
     cache_stats st;
 
     recount_blocks(s);
     recount_contexts(s);
+    recount_sinks(s);
     cache_read_stats(s->cache, &st);
     CHECK(st.codes_bytes + st.scales_bytes + st.index_bytes + st.free_bytes ==
           st.capacity_bytes);
