@@ -103,8 +103,7 @@ static bool own_system(const tokenizer *t, const char *turn, template_message *o
 typedef struct writer {
     const tokenizer *t;
     const form *f;
-    int32_t *ids;
-    size_t count;
+    token_ids *out;
     int32_t last;                   /* the control token before text, or TOKENIZER_NONE */
     char *text;                     /* [n_text] what has no ids yet: since that token */
     size_t n_text;                  /* has room for all that is written */
@@ -115,11 +114,8 @@ static err flush(writer *w)
 {
     const bool after = w->last != TOKENIZER_NONE;
     const size_t skip = after ? tokenizer_swallows(w->t, w->last, w->text, w->n_text) : 0;
-    size_t more;
 
-    TRY(tokenizer_encode(w->t, w->text + skip, w->n_text - skip, TOKENIZER_PLAIN,
-                         w->ids + w->count, &more));
-    w->count += more;
+    TRY(tokenizer_append(w->t, w->text + skip, w->n_text - skip, TOKENIZER_PLAIN, w->out));
     w->n_text = 0;
     return ERR_OK;
 }
@@ -129,9 +125,8 @@ static err write_control(writer *w, int32_t id)
 {
     TRY(flush(w));
     w->last = id;
-    if (id == tokenizer_bos(w->t) && w->count == 1 && w->ids[0] == id) return ERR_OK;
-    w->ids[w->count++] = id;
-    return ERR_OK;
+    if (id == tokenizer_bos(w->t) && w->out->n == 1 && w->out->at[0] == id) return ERR_OK;
+    return token_ids_put(w->out, id);
 }
 
 /* A part of a form. */
@@ -253,25 +248,30 @@ static size_t most_bytes(const writer *w, const template_message *messages, size
     return bytes + 2 * (n + 2) * longest; /* twice: what is folded stands in a turn */
 }
 
-/* Room for the longest outcome is taken first, so that writing checks nothing. */
-err template_encode(const tokenizer *t, const template_message *messages, size_t n,
-                    bool generate, int32_t **ids, size_t *count)
+/* Room for the longest text is taken first, so that writing it checks nothing. */
+static err write_to(writer *w, const template_message *messages, size_t n, bool generate)
 {
-    writer w = {.t = t, .f = find_form(t), .last = TOKENIZER_NONE};
-    size_t most;
+    const size_t bytes = most_bytes(w, messages, n);
+    const size_t most = tokenizer_most_ids(w->t, bytes) + 1;
     err e = ERR_NOMEM;
 
+    if (w->out->most > most) w->out->most = most;
+    w->out->at = reallocarray(NULL, w->out->most + 1, sizeof *w->out->at);
+    w->text = malloc(bytes);
+    if (w->out->at && w->text) e = write_all(w, messages, n, generate);
+    free(w->text);
+    if (e != ERR_OK) free(w->out->at);
+    return e;
+}
+
+err template_encode(const tokenizer *t, const template_message *messages, size_t n,
+                    bool generate, token_ids *out)
+{
+    token_ids to = {.most = out->most, .cancel = out->cancel};
+    writer w = {.t = t, .f = find_form(t), .out = &to, .last = TOKENIZER_NONE};
+
     if (!w.f) return ERR_TEMPLATE;
-    most = most_bytes(&w, messages, n);
-    w.ids = reallocarray(NULL, tokenizer_most_ids(t, most) + 1, sizeof *w.ids);
-    w.text = malloc(most);
-    if (w.ids && w.text) e = write_all(&w, messages, n, generate);
-    free(w.text);
-    if (e != ERR_OK) {
-        free(w.ids);
-        return e;
-    }
-    *ids = w.ids;
-    *count = w.count;
+    TRY(write_to(&w, messages, n, generate));
+    *out = to;
     return ERR_OK;
 }

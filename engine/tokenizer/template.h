@@ -24,9 +24,11 @@ typedef struct template_message {
 const char *template_name(const tokenizer *t);
 
 /* Encode n messages, BOS first where the tokenizer wants one, and open the assistant's
- * turn if `generate`. *ids is malloc'd; the caller frees it.
- * Errors: NOMEM, TEMPLATE (no row fits the file's template and vocabulary). */
+ * turn if `generate`. out->most and out->cancel are the caller's; out->at is malloc'd, and his
+ * to free where there is no error.
+ * Errors: NOMEM, TEMPLATE (no row fits the file's template and vocabulary), and those of
+ * tokenizer_append. */
 err template_encode(const tokenizer *t, const template_message *messages, size_t n,
-                    bool generate, int32_t **ids, size_t *count);
+                    bool generate, token_ids *out);
 
 #endif

@@ -195,8 +195,7 @@ static bool bpe_pads(const void *state)
 typedef struct encoder {
     const bpe *b;
     tok_merge m;
-    int32_t *ids;
-    size_t count;
+    token_ids *to;
 } encoder;
 
 static bool pair(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
@@ -217,17 +216,16 @@ static err encode_piece(void *arg, gguf_text text)
     encoder *x = arg;
     int32_t id = NO_ID;
 
+    TRY(token_ids_go_on(x->to));
     if (tok_split_keeps_words(x->b->split)) id = tok_words_find(&x->b->words, text.at, text.n);
-    if (id != NO_ID) {
-        x->ids[x->count++] = id;
-        return ERR_OK;
-    }
+    if (id != NO_ID) return token_ids_put(x->to, id);
+    TRY(tok_words_fit(&x->b->words, text, x->to));
     TRY(tok_merge_begin(&x->m, text.at, text.n));
     for (size_t i = 0; i < text.n; i++)
         tok_merge_put(&x->m, i, x->b->byte_id[(unsigned char)text.at[i]]);
-    tok_merge_all(&x->m);
+    TRY(tok_merge_all(&x->m));
     for (uint32_t i = 0; i != TOK_MERGE_END; i = x->m.symbols[i].right)
-        x->ids[x->count++] = x->m.symbols[i].id;
+        TRY(token_ids_put(x->to, x->m.symbols[i].id));
     return ERR_OK;
 }
 
@@ -240,19 +238,20 @@ static err encode_all(encoder *x, gguf_text text)
 
         if (valid) TRY(tok_split_text(x->b->split, stretch, encode_piece, x));
         at += valid;
-        if (at < text.n) x->ids[x->count++] = x->b->byte_id[(unsigned char)text.at[at++]];
+        if (at < text.n) TRY(token_ids_put(x->to, x->b->byte_id[(unsigned char)text.at[at++]]));
     }
     return ERR_OK;
 }
 
-static err bpe_encode(const void *state, gguf_text text, bool inside, int32_t *ids,
-                      size_t *count)
+/* The text as a whole first: the patterns need not see what is too long anyhow. */
+static err bpe_encode(const void *state, gguf_text text, bool inside, token_ids *to)
 {
-    encoder x = {.b = state, .m = {.pair = pair, .state = state}, .ids = ids, .count = *count};
-    const err e = encode_all(&x, text);
+    const bpe *b = state;
+    encoder x = {.b = b, .m = {.pair = pair, .state = b, .cancel = to->cancel}, .to = to};
+    err e = tok_words_fit(&b->words, text, to);
 
     (void)inside;
-    if (e == ERR_OK) *count = x.count;
+    if (e == ERR_OK) e = encode_all(&x, text);
     tok_merge_free(&x.m);
     return e;
 }

@@ -12,6 +12,7 @@
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
+#include "engine/tokenizer/token_ids.h"
 
 /* The file's token types, by their number. */
 typedef enum tok_type {
@@ -46,9 +47,9 @@ typedef struct tok_kind {
     /* Is a space put before text that begins, or that follows a special token? */
     bool (*pads)(const void *state);
 
-    /* Append the ids of a text of n >= 1 bytes to ids: at most n, and one more for the space
-     * that it gets unless it goes on `inside` another. Thread-safe. NOMEM. */
-    err (*encode)(const void *state, gguf_text text, bool inside, int32_t *ids, size_t *count);
+    /* Append the ids of a text of n >= 1 bytes: at most n, and one more for the space that it
+     * gets unless it goes on `inside` another. Thread-safe. Errors: as tokenizer_append. */
+    err (*encode)(const void *state, gguf_text text, bool inside, token_ids *to);
 } tok_kind;
 
 /* Name the key that e is about, if it is about one: running out of memory is about none. */

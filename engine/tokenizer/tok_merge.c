@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+enum { CANCEL_TURNS = 8192 }; /* a millisecond or so */
+
 /* Memory is kept from piece to piece: most are words of a few bytes. */
 err tok_merge_begin(tok_merge *m, const char *text, size_t n)
 {
@@ -100,17 +102,20 @@ static void apply(tok_merge *m, uint32_t left, int32_t id)
 
 /* Every merge takes one proposal, makes at most two, and leaves one symbol less, so that 2n
  * places are enough for the heap. */
-void tok_merge_all(tok_merge *m)
+err tok_merge_all(tok_merge *m)
 {
     for (uint32_t i = 0; i != TOK_MERGE_END; i = m->symbols[i].right) propose(m, i);
-    while (m->n_heap) {
+    for (size_t turn = 1; m->n_heap; turn++) {
         const uint64_t item = heap_pop(m);
         const uint32_t left = (uint32_t)item;
         uint32_t rank;
         int32_t id;
 
+        if (turn % CANCEL_TURNS == 0 && m->cancel && atomic_load(m->cancel))
+            return ERR_CANCELED;
         /* Another rank means that the pair has changed since it was proposed. The same one
          * may be another pair's, which then is the best there is, too. */
         if (pair_at(m, left, &rank, &id) && rank == item >> 32) apply(m, left, id);
     }
+    return ERR_OK;
 }

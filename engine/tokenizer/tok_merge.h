@@ -7,6 +7,7 @@
 #ifndef ENGINE_TOKENIZER_TOK_MERGE_H
 #define ENGINE_TOKENIZER_TOK_MERGE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,8 +29,9 @@ typedef struct tok_merge {
     /* Do the symbol at `left` and its right neighbour, which there is, make a token? Its
      * id, and its rank: smaller ones go first, of equals the leftmost. */
     bool (*pair)(const struct tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id);
-    const void *state; /* pair's */
-    const char *text;  /* [n] */
+    const void *state;         /* pair's */
+    const atomic_bool *cancel; /* or NULL */
+    const char *text;          /* [n] */
     uint32_t n, last;
     tok_symbol *symbols; /* [room] */
     uint64_t *heap;      /* [2 * room] rank << 32 | left symbol */
@@ -42,8 +44,8 @@ err tok_merge_begin(tok_merge *m, const char *text, size_t n);
 /* The next symbol, which begins at offset `at`; the first at 0. Its id is `pair`'s. */
 void tok_merge_put(tok_merge *m, size_t at, int32_t id);
 
-/* Merge. What is left: symbol 0, then from right to right to TOK_MERGE_END. */
-void tok_merge_all(tok_merge *m);
+/* Merge. What is left: symbol 0, then from right to right to TOK_MERGE_END. ERR_CANCELED. */
+err tok_merge_all(tok_merge *m);
 
 /* One past the last byte of a symbol. */
 static inline uint32_t tok_merge_end_of(const tok_merge *m, uint32_t at)

@@ -163,58 +163,57 @@ static bool pair(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
 }
 
 /* Merge the n bytes of one piece of text; what is no token in the end is written in bytes. */
-static err encode_piece(tok_merge *m, const char *text, size_t n, int32_t *ids, size_t *count)
+static err encode_piece(tok_merge *m, const char *text, size_t n, token_ids *to)
 {
     const spm *s = m->state;
     size_t length;
 
+    TRY(token_ids_go_on(to));
+    TRY(tok_words_fit(&s->words, (gguf_text){text, n}, to));
     TRY(tok_merge_begin(m, text, n));
     for (size_t at = 0; at < n; at += length) {
         if (utf8_step(text + at, n - at, &length) != UTF8_WHOLE) length = 1;
         tok_merge_put(m, at, tok_words_find(&s->words, text + at, length));
     }
-    tok_merge_all(m);
+    TRY(tok_merge_all(m));
     for (uint32_t at = 0; at != TOK_MERGE_END; at = m->symbols[at].right) {
         const int32_t id = m->symbols[at].id;
         const uint32_t end = id == NO_ID ? tok_merge_end_of(m, at) : at;
 
-        if (id != NO_ID) ids[(*count)++] = id;
+        if (id != NO_ID) TRY(token_ids_put(to, id));
         for (uint32_t i = at; i < end; i++)
-            ids[(*count)++] = s->byte_id[(unsigned char)text[i]];
+            TRY(token_ids_put(to, s->byte_id[(unsigned char)text[i]]));
     }
     return ERR_OK;
 }
 
 /* Pieces end before a space, since words begin with theirs. */
-static err encode_all(tok_merge *m, gguf_text text, int32_t *ids, size_t *count)
+static err encode_all(tok_merge *m, gguf_text text, token_ids *to)
 {
     const spm *s = m->state;
 
+    TRY(tok_words_fit(&s->words, text, to));
     for (size_t at = 0, end; at < text.n; at = end) {
         end = at + 1;
         while (end < text.n && !(s->cuts && is_cut(text.at, end))) end++;
-        TRY(encode_piece(m, text.at + at, end - at, ids, count));
+        TRY(encode_piece(m, text.at + at, end - at, to));
     }
     return ERR_OK;
 }
 
 /* The space in front is part of the text that is merged: "Hi" and " Hi" must be the same
  * tokens. */
-static err spm_encode(const void *state, gguf_text text, bool inside, int32_t *ids,
-                      size_t *count)
+static err spm_encode(const void *state, gguf_text text, bool inside, token_ids *to)
 {
     const spm *s = state;
     const bool pads = s->pads && !inside;
-    tok_merge m = {.pair = pair, .state = s};
+    tok_merge m = {.pair = pair, .state = s, .cancel = to->cancel};
     char *plain = malloc(text.n + 1);
-    size_t found = *count;
     err e;
 
     if (!plain) return ERR_NOMEM;
     plain[0] = ' ';
-    e = encode_all(&m, (gguf_text){plain, pads + unmark(text.at, text.n, plain + pads)}, ids,
-                   &found);
-    if (e == ERR_OK) *count = found;
+    e = encode_all(&m, (gguf_text){plain, pads + unmark(text.at, text.n, plain + pads)}, to);
     tok_merge_free(&m);
     free(plain);
     return e;

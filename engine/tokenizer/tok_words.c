@@ -73,12 +73,21 @@ err tok_words_read(tok_words *w, const tok_vocab *v, unsigned types)
         if (*place == NO_ID) *place = (int32_t)i;
         if (v->piece[i].n > w->longest) w->longest = v->piece[i].n;
     }
-    return ERR_OK;
+    return tok_reach_read(&w->reach, v, types, size);
 }
 
 void tok_words_close(tok_words *w)
 {
     free(w->ids);
+    tok_reach_close(&w->reach);
+}
+
+err tok_words_fit(const tok_words *w, gguf_text text, const token_ids *to)
+{
+    const size_t room = to->most - to->n;
+
+    if (text.n <= room) return ERR_OK;
+    return tok_reach_least(&w->reach, text.at, text.n, room + 1) > room ? ERR_TOOLONG : ERR_OK;
 }
 
 /* Bytes of ordinary text. Some vocabularies lack others: control characters, what UTF-8 never

@@ -10,6 +10,7 @@
 
 #include "engine/err.h"
 #include "engine/tokenizer/tok_kind.h"
+#include "engine/tokenizer/tok_reach.h"
 
 enum { NO_ID = -1 };
 
@@ -18,6 +19,7 @@ typedef struct tok_words {
     int32_t *ids; /* [mask + 1], NO_ID where empty */
     size_t mask;
     size_t longest; /* bytes of the longest word */
+    tok_reach reach;
 } tok_words;
 
 /* Take in what text can become: tokens of the types whose bit, 1 << tok_type, is in
@@ -27,6 +29,10 @@ void tok_words_close(tok_words *w);
 
 /* The id of n bytes, or NO_ID. */
 int32_t tok_words_find(const tok_words *w, const char *bytes, size_t n);
+
+/* ERR_TOOLONG if the text cannot become so few tokens as there is room for. Costs nothing
+ * where it has fewer bytes. */
+err tok_words_fit(const tok_words *w, gguf_text text, const token_ids *to);
 
 /* What writes each byte that no word covers: the token of type BYTE, else the word of that
  * byte. Bytes that no ordinary text has may be absent and become '?'. Errors: MISSING, which

@@ -398,20 +398,20 @@ size_t tokenizer_most_ids(const tokenizer *t, size_t n)
 }
 
 /* A kind never sees an empty text: SentencePiece would put its space in front of nothing. */
-static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials how, int32_t *ids,
-                       size_t *count)
+static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials how,
+                       token_ids *to)
 {
     if (text.n == 0) return ERR_OK;
-    return t->kind->encode(t->state, text, how == TOKENIZER_INSIDE, ids, count);
+    return t->kind->encode(t->state, text, how == TOKENIZER_INSIDE, to);
 }
 
 /* A byte that begins no special token is passed over at once: the search would find nothing.
  * Cost of the rest: the longest special token, at most, for each byte. */
-err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
-                     int32_t *ids, size_t *count)
+err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                     token_ids *to)
 {
     const bool search = how == TOKENIZER_SPECIALS ? t->n_special > 0 : t->user_tokens;
-    size_t start = 0, found = 0;
+    size_t start = 0;
 
     for (size_t i = 0; search && i < n;) {
         const bool maybe = t->special_first[(unsigned char)text[i]];
@@ -421,14 +421,22 @@ err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_s
             i++;
             continue;
         }
-        TRY(encode_text(t, (gguf_text){text + start, i - start}, how, ids, &found));
-        ids[found++] = id;
+        TRY(encode_text(t, (gguf_text){text + start, i - start}, how, to));
+        TRY(token_ids_put(to, id));
         i += t->piece[id].n;
         i += tokenizer_swallows(t, id, text + i, n - i);
         start = i;
     }
-    TRY(encode_text(t, (gguf_text){text + start, n - start}, how, ids, &found));
-    *count = found;
+    return encode_text(t, (gguf_text){text + start, n - start}, how, to);
+}
+
+err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                     int32_t *ids, size_t *count)
+{
+    token_ids to = {.at = ids, .most = SIZE_MAX};
+
+    TRY(tokenizer_append(t, text, n, how, &to));
+    *count = to.n;
     return ERR_OK;
 }
 
@@ -454,11 +462,6 @@ gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials)
 size_t tokenizer_size(const tokenizer *t)
 {
     return t->v.n;
-}
-
-size_t tokenizer_least_ids(const tokenizer *t, size_t n)
-{
-    return t->swallows || !t->longest ? 0 : n / t->longest;
 }
 
 size_t tokenizer_longest(const tokenizer *t)

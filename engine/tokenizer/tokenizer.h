@@ -13,6 +13,7 @@
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
+#include "engine/tokenizer/token_ids.h"
 
 typedef struct tokenizer tokenizer;
 
@@ -40,9 +41,11 @@ void tokenizer_free(tokenizer *t);
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
                      int32_t *ids, size_t *count);
 
-/* The fewest ids that n bytes of plain text become; 0 where some of it may be swallowed. So a
- * text is known to be too long for a context before it is encoded. */
-size_t tokenizer_least_ids(const tokenizer *t, size_t n);
+/* The same, behind the to->n ids that are there, to->most in all. Errors: NOMEM; TOOLONG as
+ * soon as it is clear that there are more, mostly before any pair of a long word is merged;
+ * CANCELED. to->n means nothing after one. */
+err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                     token_ids *to);
 
 /* The most ids that n bytes become: n, or 2 n where spaces are added. */
 size_t tokenizer_most_ids(const tokenizer *t, size_t n);

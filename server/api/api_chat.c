@@ -140,19 +140,12 @@ static void conversation_free(conversation *c)
     free(c->messages);
 }
 
-static size_t bytes_of(const conversation *c)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < c->n; i++) n += c->messages[i].content_bytes;
-    return n;
-}
-
 /* Roles are checked before the template runs: what it would say of an unknown one is not a
  * sentence for a client. */
 static bool read_prompt(request *q, const cJSON *body, const request_env *env, fault *why)
 {
     const cJSON *list = json_get(body, "messages");
+    token_ids ids = request_room(env);
     conversation c = {0};
     bool good;
     err e;
@@ -161,13 +154,11 @@ static bool read_prompt(request *q, const cJSON *body, const request_env *env, f
     if (!cJSON_IsArray(list) || !list->child)
         return fault_refuse(why, ERR_INVALID, "messages",
                             "'messages' must be an array of at least one message.");
-    good = request_make_room(q, 1, why) && read_messages(&c, list, why) &&
-           request_text_fits(env, bytes_of(&c), "messages", why);
+    good = request_make_room(q, 1, why) && read_messages(&c, list, why);
     if (good) {
-        q->n_prompts = 1;
-        e = template_encode(env->tokens, c.messages, c.n, true, &q->prompts[0].ids,
-                            &q->prompts[0].n);
-        good = e == ERR_OK || fault_fail(why, e);
+        e = template_encode(env->tokens, c.messages, c.n, true, &ids);
+        if (e == ERR_OK) q->prompts[q->n_prompts++] = (request_prompt){ids.at, ids.n};
+        good = e == ERR_OK || request_refuse_text(env, e, "messages", why);
     }
     conversation_free(&c);
     return good;

@@ -23,20 +23,22 @@ static request_prompt *add_prompt(request *q, size_t n, fault *why)
 }
 
 /* Control tokens that the text spells are recognised: whoever posts here writes the template
- * himself, as for llama-server. A BOS that he wrote is not added again. Room for the worst case
- * of the tokenizer is taken first; what is not touched costs nothing. */
+ * himself, as for llama-server. A BOS that he wrote is not added again. */
 static bool read_text(request *q, const char *text, const request_env *env, fault *why)
 {
-    const size_t n = strlen(text);
+    const size_t n = strlen(text), most = tokenizer_most_ids(env->tokens, n);
     const int32_t bos = tokenizer_bos(env->tokens);
+    token_ids ids = request_room(env);
     request_prompt *p;
     err e;
 
-    if (!request_text_fits(env, n, "prompt", why)) return false;
-    p = add_prompt(q, tokenizer_most_ids(env->tokens, n), why);
+    if (ids.most > most) ids.most = most;
+    p = add_prompt(q, ids.most, why);
     if (!p) return false;
-    e = tokenizer_encode(env->tokens, text, n, TOKENIZER_SPECIALS, p->ids, &p->n);
-    if (e != ERR_OK) return fault_fail(why, e);
+    ids.at = p->ids;
+    e = tokenizer_append(env->tokens, text, n, TOKENIZER_SPECIALS, &ids);
+    if (e != ERR_OK) return request_refuse_text(env, e, "prompt", why);
+    p->n = ids.n;
     if (!tokenizer_adds_bos(env->tokens) || (p->n && p->ids[0] == bos)) return true;
     memmove(p->ids + 1, p->ids, p->n * sizeof *p->ids);
     p->ids[0] = bos;

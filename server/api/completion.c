@@ -240,7 +240,8 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .key = doors_key(r),
                            .tenant = doors_tenant(r),
                            .session = http_header(r, "X-Session-ID"),
-                           .share_prefixes = s->config->share_prefixes};
+                           .share_prefixes = s->config->share_prefixes,
+                           .cancel = &c->job.cancel};
     c->body = http_body(r, &c->body_bytes);
     return c;
 }

@@ -341,13 +341,19 @@ err request_resume(request *q, const request_env *env, const int32_t *old, size_
     return ERR_OK;
 }
 
-bool request_text_fits(const request_env *env, size_t bytes, const char *member, fault *why)
+/* Beside a context of any length the rest is milliseconds of a worker. */
+token_ids request_room(const request_env *env)
 {
-    const size_t least = tokenizer_least_ids(env->tokens, bytes);
+    enum { COUNTED_BEYOND = 8192 };
 
-    if (least < env->ctx_size) return true;
-    return fault_refuse(why, ERR_TOOLONG, member,
-                        "This model's maximum context length is %zu tokens. However, the text "
-                        "of '%s' has %zu tokens or more. Please reduce its length.",
-                        env->ctx_size, member, least);
+    return (token_ids){.most = env->ctx_size + COUNTED_BEYOND, .cancel = env->cancel};
+}
+
+bool request_refuse_text(const request_env *env, err e, const char *member, fault *why)
+{
+    if (e != ERR_TOOLONG) return fault_fail(why, e);
+    return fault_refuse(why, e, member,
+                        "This model's maximum context length is %zu tokens. However, you "
+                        "requested more than %zu tokens in '%s'. Please reduce its length.",
+                        env->ctx_size, request_room(env).most, member);
 }

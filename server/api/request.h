@@ -6,6 +6,7 @@
 #ifndef SERVER_API_REQUEST_H
 #define SERVER_API_REQUEST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,7 @@ typedef struct request_env {
     uint64_t tenant;           /* whose API key it came with, keys_tenant or TENANT_OF_ALL */
     const char *session;       /* X-Session-ID, or NULL */
     bool share_prefixes;       /* between keys */
+    const atomic_bool *cancel; /* the client has left; or NULL */
 } request_env;
 
 typedef struct request_prompt {
@@ -92,9 +94,12 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
  * asked for still fits the context then. ERR_NOMEM. */
 err request_resume(request *q, const request_env *env, const int32_t *old, size_t n_old);
 
-/* Can so many bytes of text fit into a context at all? False: they are refused as too long, by
- * the name of the member that has them. To encode them first would take a worker for seconds.
- */
-bool request_text_fits(const request_env *env, size_t bytes, const char *member, fault *why);
+/* Room for the ids of a prompt: of one that is somewhat too long, all, so that its client can
+ * be told by how much. The text of a longer one is not encoded to its end, which would take a
+ * worker for seconds. */
+token_ids request_room(const request_env *env);
+
+/* A prompt's text could not be encoded with that room: e, and what it says of the member. */
+bool request_refuse_text(const request_env *env, err e, const char *member, fault *why);
 
 #endif

@@ -11,7 +11,7 @@
 
 /* --- stop --- */
 
-enum { STOP_BYTES = 4096 };
+enum { STOP_BYTES = 4096, BIAS_TEXT_IDS = 1024 };
 
 static bool refuse_stop(fault *why, const char *sentence)
 {
@@ -125,31 +125,40 @@ static bool read_entry(bias_entry *out, const cJSON *list, const cJSON *item, fa
 }
 
 /* The ids of a text as it stands inside other text; a control token is spelled by its name. */
-static bool encode(const tokenizer *t, const char *text, int32_t *ids, size_t *n, fault *why)
+static bool encode(const tokenizer *t, const char *text, token_ids *ids, fault *why)
 {
     const int32_t control = tokenizer_find(t, text);
     err e;
 
-    *n = 1;
-    ids[0] = control;
-    if (control != TOKENIZER_NONE) return true;
-    e = tokenizer_encode(t, text, strlen(text), TOKENIZER_INSIDE, ids, n);
+    if (control != TOKENIZER_NONE)
+        e = token_ids_put(ids, control);
+    else
+        e = tokenizer_append(t, text, strlen(text), TOKENIZER_INSIDE, ids);
+    if (e == ERR_TOOLONG)
+        return fault_refuse(why, ERR_INVALID, "logit_bias",
+                            "A text of 'logit_bias' may have %d tokens at most.",
+                            (int)BIAS_TEXT_IDS);
     if (e != ERR_OK) return fault_fail(why, e);
-    return *n ? true : refuse_bias(why, "A text of 'logit_bias' must not be empty.");
+    return ids->n ? true : refuse_bias(why, "A text of 'logit_bias' must not be empty.");
 }
 
 static bool add_text(generation_in *in, const bias_entry *x, const tokenizer *t, fault *why)
 {
-    int32_t *ids = malloc((tokenizer_most_ids(t, strlen(x->text)) + 1) * sizeof *ids);
-    size_t n = 0;
-    bool good;
+    int32_t room[BIAS_TEXT_IDS];
+    token_ids ids = {.at = room, .most = BIAS_TEXT_IDS};
 
-    if (!ids) return fault_fail(why, ERR_NOMEM);
-    good = encode(t, x->text, ids, &n, why);
-    for (size_t i = 0; good && i < n; i++)
-        in->bias[in->sample.n_bias++] = (sample_bias){.id = ids[i], .add = (float)x->add};
-    free(ids);
-    return good;
+    if (!encode(t, x->text, &ids, why)) return false;
+    for (size_t i = 0; i < ids.n; i++)
+        in->bias[in->sample.n_bias++] = (sample_bias){.id = room[i], .add = (float)x->add};
+    return true;
+}
+
+/* The most ids that a text may be; a control token's name is one, however short. */
+static size_t most_ids(const tokenizer *t, const char *text)
+{
+    const size_t most = tokenizer_most_ids(t, strlen(text)) + 1;
+
+    return most < BIAS_TEXT_IDS ? most : BIAS_TEXT_IDS;
 }
 
 static bool add_id(generation_in *in, const bias_entry *x, size_t V, fault *why)
@@ -171,7 +180,7 @@ static bool count_biases(const cJSON *list, const tokenizer *t, size_t *room, fa
     *room = 0;
     cJSON_ArrayForEach (item, list) {
         if (!read_entry(&x, list, item, why)) return false;
-        *room += x.text ? tokenizer_most_ids(t, strlen(x.text)) + 1 : 1;
+        *room += x.text ? most_ids(t, x.text) : 1;
     }
     return true;
 }

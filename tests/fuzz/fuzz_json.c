@@ -31,6 +31,18 @@ static void must(bool holds)
     if (!holds) abort();
 }
 
+/* Of all stop strings, none of which is empty. */
+static size_t stop_bytes(const request *q)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < q->in.n_stop; i++) {
+        must(q->in.stop[i][0] != '\0');
+        n += strlen(q->in.stop[i]);
+    }
+    return n;
+}
+
 static void check_good(const request *q)
 {
     const size_t V = tokenizer_size(env.tokens);
@@ -38,8 +50,7 @@ static void check_good(const request *q)
     must(q->in.sample.temperature >= 0 && q->in.sample.temperature <= 2);
     must(q->in.sample.top_p >= 0 && q->in.sample.top_p <= 1 && q->in.sample.top_k >= 0);
     must(q->in.top >= -1 && q->in.top <= GENERATION_MAX_TOP);
-    must(q->in.n_stop <= 4096 && q->in.max_tokens <= INT32_MAX);
-    for (size_t i = 0; i < q->in.n_stop; i++) must(q->in.stop[i][0] != '\0');
+    must(q->in.max_tokens <= INT32_MAX && stop_bytes(q) <= 4096);
     for (size_t p = 0; p < q->n_prompts; p++)
         for (size_t i = 0; i < q->prompts[p].n; i++)
             must(q->prompts[p].ids[i] >= 0 && (size_t)q->prompts[p].ids[i] < V);

@@ -106,6 +106,18 @@ static void check(const tokenizer *t, const int32_t *ids, size_t count, const ch
     free(expected);
 }
 
+/* There is room for exactly `count` ids, and one less is too few. */
+static void check_room(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                       size_t count)
+{
+    int32_t *at = malloc((count + 1) * sizeof *at);
+    token_ids all = {.at = at, .most = count}, some = {.at = at, .most = count - 1};
+
+    if (tokenizer_append(t, text, n, how, &all) != ERR_OK || all.n != count) abort();
+    if (count && tokenizer_append(t, text, n, how, &some) != ERR_TOOLONG) abort();
+    free(at);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     const unsigned bits = n ? data[0] : 0;
@@ -128,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         if (tokenizer_piece(t, ids[i], true).n && !tokenizer_piece(t, ids[i], false).n) abort();
     check(t, ids, count, text, n);
     check_characters(text, n);
+    check_room(t, text, n, how, count);
     free(ids);
     return 0;
 }

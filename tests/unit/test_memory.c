@@ -107,19 +107,18 @@ static err open_and_close(const char *path)
     model *m = NULL;
     cache *c = NULL;
     forward *f = NULL;
-    int32_t *ids = NULL;
-    size_t n;
+    token_ids ids = {.most = SIZE_MAX};
     kern k;
     err e;
 
     kern_init(&k, cpu_flags());
     e = gguf_open(&file, path, NULL);
     if (e == ERR_OK) e = tokenizer_new(&t, file, NULL);
-    if (e == ERR_OK) e = template_encode(t, &hello, 1, true, &ids, &n);
+    if (e == ERR_OK) e = template_encode(t, &hello, 1, true, &ids);
     if (e == ERR_OK) e = model_open(&m, file, 0, NULL);
     if (e == ERR_OK) e = cache_open(&c, m, &k, &o);
     if (e == ERR_OK) e = forward_open(&f, m, &k, &alone, 128, 128);
-    free(ids);
+    free(ids.at);
     forward_close(f);
     cache_close(c);
     model_close(m);

@@ -27,6 +27,18 @@ static template_message message(const char *role, const char *content)
     return (template_message){role, content, strlen(content)};
 }
 
+/* Without a bound; the caller frees *ids. */
+static err encode_turns(const tokenizer *t, const template_message *m, size_t n, bool generate,
+                        int32_t **ids, size_t *count)
+{
+    token_ids to = {.most = SIZE_MAX};
+    const err e = template_encode(t, m, n, generate, &to);
+
+    *ids = to.at;
+    *count = to.n;
+    return e;
+}
+
 static size_t count_id(const int32_t *ids, size_t n, int32_t id)
 {
     size_t found = 0;
@@ -62,12 +74,12 @@ TEST(template_ids_are_those_of_the_whole_rendered_text)
     int32_t *ids;
     size_t n;
 
-    CHECK(template_encode(t, m, 4, false, &ids, &n) == ERR_OK && is_text(t, ids, n, text));
+    CHECK(encode_turns(t, m, 4, false, &ids, &n) == ERR_OK && is_text(t, ids, n, text));
     free(ids);
     strcat(strcpy(opened, text), "<|im_start|>assistant\n");
-    CHECK(template_encode(t, m, 4, true, &ids, &n) == ERR_OK && is_text(t, ids, n, opened));
+    CHECK(encode_turns(t, m, 4, true, &ids, &n) == ERR_OK && is_text(t, ids, n, opened));
     free(ids);
-    CHECK(template_encode(t, m, 0, true, &ids, &n) == ERR_OK);
+    CHECK(encode_turns(t, m, 0, true, &ids, &n) == ERR_OK);
     CHECK(is_text(t, ids, n, "<|im_start|>assistant\n"));
     free(ids);
     tokenizer_free(t);
@@ -83,7 +95,7 @@ TEST(template_user_text_never_makes_control_tokens)
     int32_t *ids;
     size_t n;
 
-    CHECK(template_encode(t, &m, 1, true, &ids, &n) == ERR_OK);
+    CHECK(encode_turns(t, &m, 1, true, &ids, &n) == ERR_OK);
     CHECK(count_id(ids, n, START) == 2 && count_id(ids, n, END) == 1);
     CHECK(count_id(ids, n, tokenizer_bos(t)) == 1 && ids[0] == tokenizer_bos(t));
     free(ids);
@@ -101,7 +113,7 @@ TEST(template_keeps_bytes_that_are_no_text)
     size_t n, length = 0;
     char text[64];
 
-    CHECK(template_encode(t, &m, 1, false, &ids, &n) == ERR_OK);
+    CHECK(encode_turns(t, &m, 1, false, &ids, &n) == ERR_OK);
     for (size_t i = 0; i < n; i++) {
         const gguf_text piece = tokenizer_piece(t, ids[i], false);
 
@@ -129,7 +141,7 @@ TEST(template_needs_control_tokens_in_the_vocabulary)
     tiny_free(m);
     CHECK(gguf_open_memory(&g, bytes, n, NULL) == ERR_OK);
     CHECK(tokenizer_new(&t, g, NULL) == ERR_OK);
-    CHECK(template_encode(t, &said, 1, true, &ids, &n) == ERR_TEMPLATE && !ids);
+    CHECK(encode_turns(t, &said, 1, true, &ids, &n) == ERR_TEMPLATE && !ids);
     tokenizer_free(t);
     gguf_close(g);
     free(bytes);
@@ -238,7 +250,7 @@ static bool renders(const tokenizer *t, const template_message *m, size_t n, boo
     size_t count;
     bool same;
 
-    CHECK(template_encode(t, m, n, generate, &ids, &count) == ERR_OK);
+    CHECK(encode_turns(t, m, n, generate, &ids, &count) == ERR_OK);
     same = is_text(t, ids, count, text);
     free(ids);
     return same;
@@ -268,7 +280,7 @@ static size_t controls_of(const tokenizer *t, const char *said)
     int32_t *ids;
     size_t n, found = 0;
 
-    CHECK(template_encode(t, m, 4, true, &ids, &n) == ERR_OK);
+    CHECK(encode_turns(t, m, 4, true, &ids, &n) == ERR_OK);
     for (size_t i = 0; i < n; i++) found += tokenizer_is_special(t, ids[i]);
     free(ids);
     return found;
@@ -371,7 +383,7 @@ TEST(template_white_space_behind_phi3s_tokens_is_not_written)
     int32_t *ids;
     size_t n;
 
-    CHECK(template_encode(v.t, &m, 1, false, &ids, &n) == ERR_OK);
+    CHECK(encode_turns(v.t, &m, 1, false, &ids, &n) == ERR_OK);
     CHECK(n == 6 && memcmp(ids, expected, sizeof expected) == 0);
     free(ids);
     vocabulary_close(&v);
@@ -385,9 +397,32 @@ TEST(template_that_is_not_in_the_table_is_refused)
     size_t n;
 
     CHECK(!template_name(v.t));
-    CHECK(template_encode(v.t, &said, 1, true, &ids, &n) == ERR_TEMPLATE && !ids);
+    CHECK(encode_turns(v.t, &said, 1, true, &ids, &n) == ERR_TEMPLATE && !ids);
     vocabulary_close(&v);
     v = open_family(family_of("chatml"), family_of("gemma")->template);
-    CHECK(template_encode(v.t, &said, 1, true, &ids, &n) == ERR_TEMPLATE && !ids);
+    CHECK(encode_turns(v.t, &said, 1, true, &ids, &n) == ERR_TEMPLATE && !ids);
     vocabulary_close(&v);
+}
+
+TEST(template_a_conversation_has_its_tokens_or_is_too_long)
+{
+    const template_message m[] = {message("user", "What is 2 + 2?"), message("user", "Why?")};
+    gguf *g;
+    tokenizer *t = open_embedded(&g);
+    token_ids all = {.most = SIZE_MAX}, some;
+
+    CHECK(template_encode(t, m, 2, true, &all) == ERR_OK && all.n > 16);
+    for (size_t most = 0; most <= all.n; most++) {
+        some = (token_ids){.most = most};
+        if (most < all.n) {
+            CHECK(template_encode(t, m, 2, true, &some) == ERR_TOOLONG && !some.at);
+            continue;
+        }
+        CHECK(template_encode(t, m, 2, true, &some) == ERR_OK && some.n == all.n);
+        CHECK(memcmp(some.at, all.at, all.n * sizeof *all.at) == 0);
+        free(some.at);
+    }
+    free(all.at);
+    tokenizer_free(t);
+    gguf_close(g);
 }

@@ -7,6 +7,13 @@ const having = (member) => whole(`{"prompt":"One","max_tokens":1,${member}}`);
 const prompt = (value) => whole(`{"prompt":${value},"max_tokens":1}`);
 const spaces = (n, text) => made(n + text.length, () => Buffer.from(" ".repeat(n) + text));
 
+// So many bytes of what no space cuts; numbers that repeat late.
+const latin1 = (characters) => Buffer.from(characters.join("")).toString("latin1");
+const chinese = (n) => latin1(Array.from({ length: n / 3 },
+    (_, i) => String.fromCodePoint(0x4e00 + i * 7919 % 0x5000)));
+const planes = (n) => latin1(Array.from({ length: n / 4 },
+    (_, i) => String.fromCodePoint(0x10000 + i * 7919 % 0x100000)));
+
 export default [
     // not JSON
     ["an empty body", whole(""), 400],
@@ -89,6 +96,12 @@ export default [
     ["1 MiB of spaces as the prompt", prompt(`"${times(MiB, " ")}"`), 400, /context_length/],
     ["4 MiB of one letter as the prompt", prompt(`"${times(4 * MiB, "a")}"`), 400,
         /context_length_exceeded/],
+    ["4 MiB of Chinese as a message", chat(`{"messages":[{"role":"user","content":"${
+        chinese(4 * MiB)}"}]}`), 400, /requested more than \d+ tokens/],
+    ["4 MiB of characters of all planes as the prompt", prompt(`"${planes(4 * MiB)}"`), 400,
+        /context_length_exceeded/],
+    ["4 MiB of one letter as a text to be likelier", having(`"logit_bias":{"${
+        times(4 * MiB, "a")}":1}`), 400, /'logit_bias' may have \d+ tokens/],
     ["4 MiB of digits as a number", having(`"seed":${times(4 * MiB, "7")}`), 400],
     ["500,000 token ids", prompt(`[${times(499999, "1,")}1]`), 400, /context_length_exceeded/],
     ["a chat of 100,000 empty messages", chat(`{"max_tokens":1,"messages":[${
