@@ -215,7 +215,7 @@ static err measure(runtime *r, const config *c, fault *why)
     uint64_t steps;
     model sizes;
 
-    TRY(model_measure(&sizes, r->file, (size_t)c->ctx_size, why));
+    TRY(model_measure(&sizes, r->file, &(model_options){.ctx = (size_t)c->ctx_size}, why));
     TRY(measure_steps(r, c, &sizes, &steps));
     r->needs = (memory_needs){.weights = sizes.weight_bytes, .pool = c->cache_size};
     TRY(name_cache_fault(c,
@@ -251,10 +251,18 @@ static err begin(runtime *r, const config *c, fault *why)
 
 /* --- the second half --- */
 
+static model_options read_model_options(runtime *r, const config *c)
+{
+    return (model_options){.ctx = (size_t)c->ctx_size,
+                           .exact_products = r->exact_products,
+                           .permille = &r->packed_permille};
+}
+
 static err open_weights(runtime *r, const config *c, fault *why)
 {
-    TRY(model_open_watched(&r->weights, r->file, (size_t)c->ctx_size, &r->packed_permille,
-                           why));
+    const model_options o = read_model_options(r, c);
+
+    TRY(model_open_with(&r->weights, r->file, &o, why));
     r->ctx_size = r->weights->ctx;
     if (tokenizer_size(r->tokens) != r->weights->V)
         return err_blame(why, ERR_SHAPE, "token_embd.weight");
@@ -317,12 +325,40 @@ static err finish(runtime *r, const config *c, fault *why)
     return c->mlock ? lock_memory(why) : ERR_OK;
 }
 
+/* A 4-bit model as floats is seven times as large: what `serve` has room for may not fit here,
+ * and the kernel's killer says less than a sentence. */
+static err check_expanded(runtime *r, const config *c, fault *why)
+{
+    const model_options o = read_model_options(r, c);
+    const memory_limit limit = memory_report_limit("");
+    char text[sizeof why->field], needed[24], there[24];
+    model sizes;
+
+    if (!o.exact_products) return ERR_OK;
+    TRY(model_measure(&sizes, r->file, &o, why));
+    if (sizes.weight_bytes <= limit.free) return ERR_OK;
+    snprintf(text, sizeof text,
+             "--products exact: weights as floats take %s of %s free (--products served)",
+             memory_report_bytes(sizes.weight_bytes, needed),
+             memory_report_bytes(limit.free, there));
+    return err_blame(why, ERR_NOMEM, text);
+}
+
 static err open_model(runtime *r, const config *c, fault *why)
 {
     TRY(open_file(r, why));
+    TRY(check_expanded(r, c, why));
     TRY(open_team(r, c));
     TRY(open_weights(r, c, why));
     return leave_file(r, why);
+}
+
+/* A config has the default of every option, so commands without --products must not end here.
+ */
+static err open_measured(runtime *r, const config *c, fault *why)
+{
+    r->exact_products = strcmp(c->products, "exact") == 0;
+    return open_model(r, c, why);
 }
 
 /* --- all of it --- */
@@ -378,6 +414,13 @@ err runtime_open_model(runtime *r, const config *c, const char *path, char *what
 {
     TRY(name_model_file(r, c, path));
     return do_part(r, c, open_model, what, what_bytes);
+}
+
+err runtime_open_measured(runtime *r, const config *c, const char *path, char *what,
+                          size_t what_bytes)
+{
+    TRY(name_model_file(r, c, path));
+    return do_part(r, c, open_measured, what, what_bytes);
 }
 
 /* A name that leads nowhere is no change, for a file may be removed once it is mapped, and one

@@ -23,6 +23,7 @@ typedef struct runtime {
     uint64_t file_id[2]; /* device and inode that model_path led to */
     tokenizer *tokens;
     model *weights;
+    bool exact_products; /* weights multiply floats: --products exact */
     team *team;
     struct plan *plan;          /* of a klt mode; else NULL */
     struct plan *degraded_plan; /* with --degrade */
@@ -56,6 +57,11 @@ enum { RUNTIME_COUNTED_TOKENS = 4096 };
 /* The same without a cache, for a command that opens its own: r->cache stays NULL. */
 err runtime_open_model(runtime *r, const config *c, const char *path, char *what,
                        size_t what_bytes);
+
+/* The same, to multiply as --products says. ERR_NOMEM: there is no room for weights as floats.
+ */
+err runtime_open_measured(runtime *r, const config *c, const char *path, char *what,
+                          size_t what_bytes);
 
 /* Is the model's file another than what was opened: by size, time, inode, or because a read
  * found no file any more? What is computed since then is worth nothing. True stays true. A few

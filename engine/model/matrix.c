@@ -14,6 +14,8 @@
  *                    wants them unsigned
  *   packed types     kern_quants.h: 2 to 6 bits a weight stay 2 to 6 bits
  *
+ * A matrix that is opened exact is F32, whatever its type in the file.
+ *
  * A panel is read from its first byte to its last for all rows of a step, by one core, so
  * hardware prefetch sees one stream, and a step of many rows costs hardly more memory traffic
  * than one of a single row. The mapping is not used after load but for the embedding: its pages
@@ -167,22 +169,57 @@ static size_t panel_bytes_of(const matrix_type *type, size_t cols)
     return (type->panel_bytes(cols) + 63) / 64 * 64;
 }
 
-size_t matrix_bytes(const gguf_tensor *t)
+/* What a type multiplies as in floats. Halves would take half the memory, and a dequantized
+ * weight does not fit into one: 11 bits of scale times up to 8 of code. */
+static const matrix_type *float_type(const matrix_type *type)
 {
-    const matrix_type *type = find_type(t->type);
+    return type && type->int8 ? find_type(GGUF_F32) : type;
+}
+
+static size_t bytes_as(const gguf_tensor *t, const matrix_type *type)
+{
     const uint64_t rows = t->dim[1] * t->dim[2] * t->dim[3];
 
     if (!type || t->n_dims < 2) return 0;
     return (rows + KERN_PANEL - 1) / KERN_PANEL * panel_bytes_of(type, t->dim[0]);
 }
 
+size_t matrix_bytes(const gguf_tensor *t)
+{
+    return bytes_as(t, find_type(t->type));
+}
+
+size_t matrix_exact_bytes(const gguf_tensor *t)
+{
+    return bytes_as(t, float_type(find_type(t->type)));
+}
+
+/* From the file's bytes, or from the floats that they mean. */
+static err pack_rows(matrix *m, const gguf_tensor *t, const matrix_type *from)
+{
+    const size_t row_bytes = t->bytes / m->rows;
+    float *floats = from == m->type ? NULL : malloc(m->cols * sizeof *floats);
+
+    if (from != m->type && !floats) return ERR_NOMEM;
+    for (size_t r = 0; r < m->rows; r++) {
+        const uint8_t *row = (const uint8_t *)t->data + r * row_bytes;
+
+        if (floats) {
+            from->read(row, m->cols, floats);
+            row = (const uint8_t *)floats;
+        }
+        m->type->pack(m->data + r / KERN_PANEL * m->panel_bytes, row, m->cols, r % KERN_PANEL);
+    }
+    free(floats);
+    return ERR_OK;
+}
+
 /* The last panel is cleared first, since its missing rows are multiplied too: by zeros, not
  * by what malloc left, which could be NaN and slow. */
-err matrix_open(matrix *m, const gguf_tensor *t)
+static err open_as(matrix *m, const gguf_tensor *t, const matrix_type *type)
 {
-    const matrix_type *type = find_type(t->type);
     matrix n = {.type = type, .rows = t->dim[1], .cols = t->dim[0]};
-    size_t row_bytes;
+    err e;
 
     if (!type) return ERR_TENSORTYPE;
     n.panels = (n.rows + KERN_PANEL - 1) / KERN_PANEL;
@@ -190,12 +227,23 @@ err matrix_open(matrix *m, const gguf_tensor *t)
     n.data = aligned_alloc(64, n.panels * n.panel_bytes);
     if (!n.data) return ERR_NOMEM;
     memset(n.data + (n.panels - 1) * n.panel_bytes, 0, n.panel_bytes);
-    row_bytes = t->bytes / n.rows;
-    for (size_t r = 0; r < n.rows; r++)
-        type->pack(n.data + r / KERN_PANEL * n.panel_bytes,
-                   (const uint8_t *)t->data + r * row_bytes, n.cols, r % KERN_PANEL);
+    e = pack_rows(&n, t, find_type(t->type));
+    if (e != ERR_OK) {
+        matrix_close(&n);
+        return e;
+    }
     *m = n;
     return ERR_OK;
+}
+
+err matrix_open(matrix *m, const gguf_tensor *t)
+{
+    return open_as(m, t, find_type(t->type));
+}
+
+err matrix_open_exact(matrix *m, const gguf_tensor *t)
+{
+    return open_as(m, t, float_type(find_type(t->type)));
 }
 
 void matrix_close(matrix *m)

@@ -37,9 +37,14 @@ typedef struct matrix_input {
 err matrix_open(matrix *m, const gguf_tensor *t);
 void matrix_close(matrix *m);
 
+/* The same, to be multiplied in floats: a type that wants int8 activations is expanded to
+ * F32, its dequantized weights to the bit, 4 bytes each. */
+err matrix_open_exact(matrix *m, const gguf_tensor *t);
+
 /* Bytes that matrix_open takes for t, whose upper dimensions count as rows; 0 for a vector, and
  * where no row of matrix.def knows the type. */
 size_t matrix_bytes(const gguf_tensor *t);
+size_t matrix_exact_bytes(const gguf_tensor *t);
 
 /* Does it multiply int8 activations? */
 bool matrix_wants_int8(const matrix *m);

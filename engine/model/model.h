@@ -59,7 +59,8 @@ typedef struct model {
     float *vectors;        /* what norms and biases live in */
     size_t vector_floats;  /* of them in use */
     size_t weight_bytes;   /* packed weights */
-    bool int8_kv;          /* every Wk and Wv multiplies int8 activations */
+    bool int8_kv;          /* every Wk and Wv multiplies int8 activations; never with exact
+                              products (model_options) */
     const char *weight_type; /* "Q8_0": type of most bytes of the file */
 } model;
 

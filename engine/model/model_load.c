@@ -24,6 +24,7 @@ typedef struct loader {
     model *m;
     const gguf *g;
     fault *why;
+    bool exact; /* products in floats */
     size_t layer;
     char name[64]; /* of the tensor at hand */
 } loader;
@@ -72,7 +73,7 @@ static gguf_tensor rows_of(const gguf_tensor *t, size_t first, size_t rows)
  * (model_measure) and is held to it. */
 static err open_matrix(loader *o, matrix *w, const gguf_tensor *t, const char *name)
 {
-    const err e = matrix_open(w, t);
+    const err e = o->exact ? matrix_open_exact(w, t) : matrix_open(w, t);
 
     if (e != ERR_OK) return err_blame(o->why, e, name);
     o->m->weight_bytes += w->panels * w->panel_bytes;
@@ -207,7 +208,7 @@ static bool find_int8_kv(loader *o)
     const bool fused = o->m->arch->has & ARCH_FUSED;
     const char *const k = fused ? "attn_qkv.weight" : "attn_k.weight",
                       *const v = fused ? k : "attn_v.weight";
-    bool all = true;
+    bool all = !o->exact;
 
     for (o->layer = 0; o->layer < o->m->L; o->layer++) {
         const gguf_tensor *wk = gguf_find(o->g, name_part(o, k)),
@@ -363,17 +364,18 @@ static size_t choose_ctx(const model *m, size_t ctx)
 }
 
 /* What all matrices take packed. The embedding is packed only where it is the output too. */
-static size_t measure_weights(const model *m, const gguf *g)
+static size_t measure_weights(const model *m, const gguf *g, bool exact)
 {
+    size_t (*const bytes_of)(const gguf_tensor *) = exact ? matrix_exact_bytes : matrix_bytes;
     const gguf_tensor *embedding = gguf_find(g, "token_embd.weight");
     const gguf_tensor *output = gguf_find(g, "output.weight");
     const gguf_tensor last = output ? rows_of(output, 0, m->V) : m->embedding;
-    size_t bytes = matrix_bytes(&last);
+    size_t bytes = bytes_of(&last);
 
     for (size_t i = 0; i < gguf_tensors(g); i++) {
         const gguf_tensor *t = gguf_tensor_at(g, i);
 
-        if (t != embedding && t != output) bytes += matrix_bytes(t);
+        if (t != embedding && t != output) bytes += bytes_of(t);
     }
     return bytes;
 }
@@ -390,10 +392,10 @@ static err check_widths(loader *o)
                        (const size_t[3]){m->D, rows, 0}, &t);
 }
 
-err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
+err model_measure(model *out, const gguf *g, const model_options *options, fault *why)
 {
     model m = {0};
-    loader o = {.m = &m, .g = g, .why = why};
+    loader o = {.m = &m, .g = g, .why = why, .exact = options->exact_products};
     arch_keys keys = {.g = g, .why = why};
 
     TRY(arch_of(g, &keys.arch, why));
@@ -401,8 +403,8 @@ err model_measure(model *out, const gguf *g, size_t ctx, fault *why)
     TRY(model_read_sizes(&m, &keys));
     TRY(find_embedding(&o));
     TRY(check_widths(&o));
-    m.ctx = choose_ctx(&m, ctx);
-    m.weight_bytes = measure_weights(&m, g);
+    m.ctx = choose_ctx(&m, options->ctx);
+    m.weight_bytes = measure_weights(&m, g, o.exact);
     m.int8_kv = find_int8_kv(&o);
     *out = m;
     return ERR_OK;
@@ -431,9 +433,9 @@ static const char *find_weight_type(const gguf *g)
     return gguf_type_name(type, NULL, NULL);
 }
 
-static err open_all(model *m, const gguf *g, size_t ctx, atomic_uint *permille, fault *why)
+static err open_all(model *m, const gguf *g, const model_options *options, fault *why)
 {
-    loader o = {.m = m, .g = g, .why = why};
+    loader o = {.m = m, .g = g, .why = why, .exact = options->exact_products};
     arch_keys keys = {.g = g, .why = why};
     rope_rule rules[2];
 
@@ -445,26 +447,26 @@ static err open_all(model *m, const gguf *g, size_t ctx, atomic_uint *permille, 
     m->layers = calloc(m->L, sizeof *m->layers);
     m->vectors = malloc(count_vectors(m) * sizeof *m->vectors);
     if (!m->layers || !m->vectors) return ERR_NOMEM;
-    m->ctx = choose_ctx(m, ctx);
+    m->ctx = choose_ctx(m, options->ctx);
     m->int8_kv = find_int8_kv(&o);
     TRY(model_read_positions(m, &keys, rules));
     TRY(open_ends(&o));
     for (; o.layer < m->L; o.layer++) {
         TRY(open_layer(&o));
-        atomic_store(permille, (unsigned)(1000 * (o.layer + 1) / m->L));
+        if (options->permille)
+            atomic_store(options->permille, (unsigned)(1000 * (o.layer + 1) / m->L));
     }
     m->weight_type = find_weight_type(g);
     return model_open_ropes(m, rules);
 }
 
-err model_open_watched(model **out, const gguf *g, size_t ctx, atomic_uint *permille,
-                       fault *why)
+err model_open_with(model **out, const gguf *g, const model_options *o, fault *why)
 {
     model *m = calloc(1, sizeof *m);
     err e;
 
     if (!m) return ERR_NOMEM;
-    e = open_all(m, g, ctx, permille, why);
+    e = open_all(m, g, o, why);
     if (e != ERR_OK) {
         model_close(m);
         return e;
@@ -475,7 +477,5 @@ err model_open_watched(model **out, const gguf *g, size_t ctx, atomic_uint *perm
 
 err model_open(model **out, const gguf *g, size_t ctx, fault *why)
 {
-    atomic_uint unwatched = 0;
-
-    return model_open_watched(out, g, ctx, &unwatched, why);
+    return model_open_with(out, g, &(model_options){.ctx = ctx}, why);
 }

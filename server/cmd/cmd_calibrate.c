@@ -164,7 +164,7 @@ static int run(config *c)
 {
     outcome o = {0};
     runtime r;
-    err e = command_open_model(&r, c, o.about, sizeof o.about);
+    err e = command_open_measured(&r, c, o.about, sizeof o.about);
 
     if (e == ERR_OK) e = calibrate(c, &r, &o);
     if (e == ERR_OK && !(c->json ? print_json(&r, &o) : print_text(&o))) {

@@ -46,3 +46,12 @@ err command_open_model(runtime *r, const config *c, char *what, size_t what_byte
     TRY(command_locate_model(c, path, sizeof path, what, what_bytes));
     return runtime_open_model(r, c, path, what, what_bytes);
 }
+
+err command_open_measured(runtime *r, const config *c, char *what, size_t what_bytes)
+{
+    char path[COMMAND_PATH];
+
+    *r = (runtime){0};
+    TRY(command_locate_model(c, path, sizeof path, what, what_bytes));
+    return runtime_open_measured(r, c, path, what, what_bytes);
+}

@@ -31,4 +31,7 @@ err command_locate_model(const config *c, char *path, size_t n, char *what, size
 /* The same, and runtime_open_model with it. The caller closes r, also after a failure. */
 err command_open_model(runtime *r, const config *c, char *what, size_t what_bytes);
 
+/* The same with runtime_open_measured, for a command that has --products. */
+err command_open_measured(runtime *r, const config *c, char *what, size_t what_bytes);
+
 #endif

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/model_load.h"
 #include "engine/model/sample.h"
 #include "xcache/calibrate/comparison.h"
 
@@ -39,10 +40,10 @@ typedef struct evaluation {
 
 /* Bytes a token and the ratio are by what the pool really holds: whole blocks, with their
  * scales, ids and rounding. The open block of the row is in none of them. */
-static void fill_result(const evaluation *x, const comparison *c, size_t i,
-                        evaluate_result *out)
+static void fill_result(const evaluation *x, comparison *c, size_t i, evaluate_result *out)
 {
     const divergence mean = comparison_mean(c, i);
+    const divergence_tail tail = comparison_tail(c, i);
     const double L = (double)x->runtime->weights->L;
     cache_stats stats;
     double used, tokens, rebuilt;
@@ -53,6 +54,8 @@ static void fill_result(const evaluation *x, const comparison *c, size_t i,
     rebuilt = (double)stats.remat_tokens / L;
     *out = (evaluate_result){.ppl = exp(mean.nll),
                              .kl = mean.kl,
+                             .kl_p99 = tail.p99,
+                             .kl_max = tail.max,
                              .top1 = mean.top1,
                              .bits_per_element = stats.bits_per_element,
                              .bytes_per_token = used / tokens,
@@ -210,4 +213,40 @@ err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *res
     *at = NULL;
     TRY(compare_rows(&x, results, at));
     return in->n_prompts ? answer_in_every_mode(&x, results) : ERR_OK;
+}
+
+/* --- the floor --- */
+
+static err measure_floor(const runtime *r, const evaluate_in *in, double *kl)
+{
+    static const reader_mode kv16 = {"kv16", NULL};
+    const evaluate_in one = {.text = {in->text.ids, 1, in->text.row_tokens},
+                             .modes = &kv16,
+                             .n_modes = 1,
+                             .progress = in->progress,
+                             .arg = in->arg};
+    evaluate_result out[2];
+    const char *at;
+
+    TRY(evaluate_modes(r, &one, out, &at));
+    *kl = out[1].kl;
+    return ERR_OK;
+}
+
+/* Another model of the same file, for as long as it takes. The mapping's pages come back and
+ * go again. */
+err evaluate_floor(const runtime *r, const evaluate_in *in, double *kl)
+{
+    const model_options packed = {.ctx = r->weights->ctx};
+    runtime served = *r;
+    model *m = NULL;
+    err e;
+
+    if (!r->exact_products) return measure_floor(r, in, kl);
+    TRY(model_open_with(&m, r->file, &packed, NULL));
+    gguf_drop_pages(r->file);
+    served.weights = m;
+    e = measure_floor(&served, in, kl);
+    model_close(m);
+    return e;
 }

@@ -38,6 +38,7 @@ typedef struct evaluate_result {
     char mode[16];           /* "auto" resolved */
     double ppl;              /* exp of the mean -log p(next token) */
     double kl;               /* mean KL(kv32 || mode) over the whole vocabulary, nats */
+    double kl_p99, kl_max;   /* of single positions: divergence_tail */
     double top1;             /* share of positions with the same best token */
     double bits_per_element; /* of K and V, everything in a block counted */
     double bytes_per_token;  /* blocks in use / tokens sealed in them, after the last row;
@@ -58,5 +59,12 @@ typedef struct evaluate_result {
  * positions for a row, and EVALUATE_GREEDY_CTX if there are prompts. One thread. */
 err evaluate_modes(const runtime *r, const evaluate_in *in, evaluate_result *results,
                    const char **at);
+
+/* What the path of `serve` does to a KL whatever the cache: activations of quantized weights
+ * are rounded to eight bits, and a key that differs in its last bit flips some of them. *kl =
+ * that of kv16, which loses next to nothing by itself, with served products, over the first row
+ * of in; of in no more is looked at than the text and the progress. The weights are packed once
+ * more where r has them exact. ERR_NOMEM, errors of model_open. */
+err evaluate_floor(const runtime *r, const evaluate_in *in, double *kl);
 
 #endif

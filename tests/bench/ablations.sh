@@ -85,7 +85,7 @@ measure() {
   echo "  RUN   ${2##*/}: $3 rows, $4${5:+, ${*:5}}" >&2
   mkdir -p "${1%/*}"
   nice -n 10 "$program" perplexity --model "$2" --file "$text" --ctx $ctx --chunks "$3" \
-    --cache "${4// /,}" "${@:5}" --json >"$1.part"
+    --window exact --cache "${4// /,}" "${@:5}" --json >"$1.part"
   mv "$1.part" "$1"
 }
 

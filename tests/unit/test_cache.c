@@ -53,7 +53,7 @@ static cache_sizes measure(const lab *l, const cache_options *o)
     cache_sizes sizes;
     model sketch;
 
-    CHECK(model_measure(&sketch, l->file, 0, NULL) == ERR_OK);
+    CHECK(model_measure(&sketch, l->file, &(model_options){0}, NULL) == ERR_OK);
     CHECK(!sketch.layers && sketch.weight_bytes == l->m->weight_bytes);
     CHECK(cache_measure(&sketch, o, &sizes) == ERR_OK);
     return sizes;

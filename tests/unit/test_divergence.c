@@ -51,3 +51,20 @@ TEST(divergence_mean_is_over_all_positions)
 
     CHECK(is_near(mean.kl, 2) && is_near(mean.nll, 3) && is_near(mean.top1, .5));
 }
+
+/* 1 .. n in no order. */
+static divergence_tail tail_of(size_t n)
+{
+    float kl[101];
+
+    for (size_t i = 0; i < n; i++) kl[i] = (float)(i * 37 % n + 1);
+    return divergence_tail_of(kl, n);
+}
+
+TEST(divergence_tail_is_the_rank_that_99_of_100_reach_and_the_last)
+{
+    CHECK(is_near(tail_of(100).p99, 99) && is_near(tail_of(100).max, 100));
+    CHECK(is_near(tail_of(101).p99, 100) && is_near(tail_of(101).max, 101));
+    CHECK(is_near(tail_of(50).p99, 50) && is_near(tail_of(50).max, 50));
+    CHECK(is_near(tail_of(1).p99, 1) && is_near(tail_of(1).max, 1));
+}

@@ -23,21 +23,28 @@ typedef struct bench {
     size_t n_ids;
 } bench;
 
-static bench *open_bench(const char *threads)
+static bench *open_products(const char *threads, const char *products)
 {
-    char *argv[] = {"--model", LAB_EMBEDDED, "--threads", (char *)(uintptr_t)threads};
+    char *argv[] = {"--model",    LAB_EMBEDDED,
+                    "--threads",  (char *)(uintptr_t)threads,
+                    "--products", (char *)(uintptr_t)products};
     char *text, what[256];
     bench *b = calloc(1, sizeof *b);
     size_t n;
 
     CHECK(b != NULL);
-    CHECK(config_load(&b->c, CONFIG_PERPLEXITY, 4, argv, NULL) == NULL);
-    CHECK(runtime_open_model(&b->r, &b->c, b->c.model, what, sizeof what) == ERR_OK);
+    CHECK(config_load(&b->c, CONFIG_PERPLEXITY, 6, argv, NULL) == NULL);
+    CHECK(runtime_open_measured(&b->r, &b->c, b->c.model, what, sizeof what) == ERR_OK);
     text = read_file("README.md", &n);
     CHECK(document_encode(b->r.tokens, text, n, TOKENIZER_PLAIN, &b->ids, &b->n_ids) == ERR_OK);
     CHECK(b->n_ids > 2 * CTX && b->ids[0] == tokenizer_bos(b->r.tokens));
     free(text);
     return b;
+}
+
+static bench *open_bench(const char *threads)
+{
+    return open_products(threads, "served");
 }
 
 static void close_bench(bench *b)
@@ -108,6 +115,23 @@ TEST(evaluate_counts_bytes_as_the_rule_of_each_mode_says)
     close_bench(b);
 }
 
+/* Are p99 and max what they say of the KL of single positions? */
+static void check_tail(const evaluate_result *r, const double *kl, size_t n)
+{
+    size_t above = 0, from = 0;
+    double max = kl[0];
+
+    for (size_t i = 0; i < n; i++) {
+        const double of = (double)(float)kl[i];
+
+        above += of > r->kl_p99;
+        from += of >= r->kl_p99;
+        if (of > max) max = of;
+    }
+    CHECK(100 * above <= n && 100 * from > n && r->kl_p99 < r->kl_max);
+    CHECK(!(max < r->kl_max) && !(max > r->kl_max));
+}
+
 TEST(evaluate_agrees_with_a_plain_reading_of_the_same_rows)
 {
     enum { SHORT = 256, ROWS = 2 };
@@ -117,7 +141,7 @@ TEST(evaluate_agrees_with_a_plain_reading_of_the_same_rows)
     evaluate_in in = input(b, &xq4, 1);
     const size_t V = b->r.weights->V;
     float *logits = malloc(2 * SHORT * V * sizeof *logits), *coded = logits + SHORT * V;
-    double kl = 0, top1 = 0;
+    double kl = 0, top1 = 0, each[ROWS * (SHORT - 1)];
     const char *at;
     lab exact, quantized;
 
@@ -132,14 +156,42 @@ TEST(evaluate_agrees_with_a_plain_reading_of_the_same_rows)
         cache_end(lab_read(&quantized, ids, SHORT, LAB_BLOCKS, coded));
         kl += lab_kl(logits, coded, SHORT - 1, V) / ROWS;
         top1 += lab_agreement(logits, coded, SHORT - 1, V) / ROWS;
+        for (size_t i = 0; i + 1 < SHORT; i++)
+            each[row * (SHORT - 1) + i] = lab_kl(logits + i * V, coded + i * V, 1, V);
     }
     CHECK(evaluate_modes(&b->r, &in, out, &at) == ERR_OK);
     CHECK(kl > 1e-4 && fabs(out[1].kl - kl) < 1e-7);
     CHECK(fabs(out[1].top1 - top1) < 1e-12);
+    check_tail(&out[1], each, ROWS * (SHORT - 1));
     lab_close(&exact);
     lab_close(&quantized);
     free(logits);
     close_bench(b);
+}
+
+/* Of quantized weights: what is left of kv16's distance is its halves. */
+TEST(evaluate_with_exact_products_sees_the_cache_and_not_the_rounding_of_activations)
+{
+    static const reader_mode kv16 = {"kv16", NULL};
+    evaluate_result out[2][2];
+    double floor[2];
+    const char *at;
+
+    for (int i = 0; i < 2; i++) {
+        bench *b = open_products("2", i ? "exact" : "served");
+        evaluate_in in = input(b, &kv16, 1);
+
+        in.text = (reader_text){b->ids, 2, 256};
+        CHECK(b->r.weights->int8_kv == !i);
+        CHECK(evaluate_floor(&b->r, &in, &floor[i]) == ERR_OK);
+        in.text.rows = 1; /* the one that the floor is of */
+        CHECK(evaluate_modes(&b->r, &in, out[i], &at) == ERR_OK);
+        close_bench(b);
+    }
+    CHECK(out[0][1].kl > 5e-4 && out[1][1].kl > 0 && out[1][1].kl < 3e-6);
+    CHECK(out[1][1].kl_max < 1e-4 && !(out[1][1].top1 < 1));
+    CHECK(fabs(out[1][0].ppl / out[0][0].ppl - 1) < .01); /* the same model */
+    for (int i = 0; i < 2; i++) CHECK(memcmp(&floor[i], &out[0][1].kl, sizeof floor[i]) == 0);
 }
 
 static void note_progress(void *arg, double done)

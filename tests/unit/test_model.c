@@ -45,6 +45,38 @@ static void close_opened(opened *o)
     free(o->bytes);
 }
 
+/* What is measured before is what loading takes; the floats of 4-bit weights are seven times
+ * their bytes. */
+TEST(model_with_exact_products_has_no_matrix_that_wants_int8)
+{
+    static const char *const models[] = {"--type Q4_0", "--type Q4_K --d 256 --ffn 256",
+                                         "--type Q8_0 --arch phi3",
+                                         "--type Q8_0 --arch qwen3moe --experts 4 --used 2"};
+
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        opened packed = open_random(models[i], 0);
+        const model_options exact = {.exact_products = true};
+        model *m = NULL, sizes;
+
+        CHECK(model_open_with(&m, packed.file, &exact, NULL) == ERR_OK);
+        CHECK(model_measure(&sizes, packed.file, &exact, NULL) == ERR_OK);
+        CHECK(packed.m->int8_kv && !m->int8_kv && !sizes.int8_kv);
+        CHECK(sizes.weight_bytes == m->weight_bytes);
+        CHECK(m->weight_bytes > 3 * packed.m->weight_bytes);
+        CHECK(!matrix_wants_int8(&m->output));
+        for (size_t l = 0; l < m->L; l++) {
+            const model_layer *of = &m->layers[l];
+            const model_ffn *f = m->X ? &of->experts[1] : &of->ffn;
+
+            CHECK(!matrix_wants_int8(&of->q) && !matrix_wants_int8(&of->o));
+            CHECK(!matrix_wants_int8(&of->k) && !matrix_wants_int8(&of->v));
+            CHECK(!matrix_wants_int8(&f->gate) && !matrix_wants_int8(&f->down));
+        }
+        model_close(m);
+        close_opened(&packed);
+    }
+}
+
 TEST(model_rows_past_the_last_token_are_padding)
 {
     tiny *t = tiny_new();

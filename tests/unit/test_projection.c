@@ -171,7 +171,7 @@ TEST(projection_is_measured_by_the_types_in_the_file)
         model sizes;
 
         open_bench(&b, models[i]);
-        CHECK(model_measure(&sizes, b.file, 0, NULL) == ERR_OK);
+        CHECK(model_measure(&sizes, b.file, &(model_options){0}, NULL) == ERR_OK);
         CHECK(sizes.int8_kv == b.m->int8_kv && sizes.int8_kv == (i != 1));
         CHECK(projection_bytes(&sizes) == projection_bytes(b.m));
         close_bench(&b);

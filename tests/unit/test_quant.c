@@ -125,6 +125,49 @@ TEST(quant_products_are_those_of_the_dequantized_weights)
     }
 }
 
+/* One accumulator an output, inputs ascending, one fmaf each: float products are those of the
+ * dequantized weights to the bit, and nobody's activations are rounded. */
+TEST(quant_exact_products_are_float_products_of_the_dequantized_weights)
+{
+    static input in;
+    kern k;
+
+    kern_init(&k, cpu_flags());
+    fill_input(&in, &k);
+    for (size_t i = 0; i < TYPES; i++) {
+        const gguf_tensor t = noise_tensor(types[i], COLS, ROWS, 11);
+        const matrix_input x = {.x = in.x, .T = ROWS_OF_X, .D = COLS};
+        float y[ROWS_OF_X * ROWS], w[COLS];
+        matrix m;
+
+        CHECK(matrix_open_exact(&m, &t) == ERR_OK);
+        CHECK(!matrix_wants_int8(&m));
+        CHECK(m.panels * m.panel_bytes == matrix_exact_bytes(&t));
+        matrix_multiply(&m, &k, &x, 0, m.panels, y, ROWS);
+        for (size_t j = 0; j < ROWS_OF_X * ROWS; j++) {
+            float want = 0;
+
+            CHECK(matrix_read_row(&t, j % ROWS, w) == ERR_OK);
+            for (size_t c = 0; c < COLS; c++)
+                want = fmaf(w[c], in.x[j / ROWS * COLS + c], want);
+            CHECK(memcmp(&y[j], &want, sizeof want) == 0);
+        }
+        matrix_close(&m);
+        free((void *)(uintptr_t)t.data);
+    }
+}
+
+TEST(quant_exact_panels_of_float_weights_stay_as_they_are)
+{
+    static const gguf_type floats[] = {GGUF_F32, GGUF_F16, GGUF_BF16};
+
+    for (size_t i = 0; i < 3; i++) {
+        const gguf_tensor t = {.type = floats[i], .n_dims = 2, .dim = {64, 48, 1, 1}};
+
+        CHECK(matrix_exact_bytes(&t) == matrix_bytes(&t) && matrix_bytes(&t) > 0);
+    }
+}
+
 TEST(quant_panels_take_about_the_bytes_of_the_file)
 {
     for (size_t i = 0; i < TYPES; i++) {

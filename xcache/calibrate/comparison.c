@@ -18,6 +18,7 @@ typedef struct lane {
     cache *cache;
     context *context;
     divergence sum;
+    float *kl; /* [positions] compared, and room for the rows being read */
 } lane;
 
 struct comparison {
@@ -55,7 +56,10 @@ static void compare_step(const comparison *c, lane *l, const float *coded, const
     compare_job job = {.exact = c->exact, .coded = coded, .next = next, .V = c->r.m->V};
 
     c->r.team->run(c->r.team, compare_row, &job, (int)n);
-    for (size_t i = 0; i < n; i++) l->sum = divergence_sum(l->sum, job.found[i]);
+    for (size_t i = 0; i < n; i++) {
+        l->sum = divergence_sum(l->sum, job.found[i]);
+        l->kl[c->positions + i] = (float)job.found[i].kl;
+    }
 }
 
 /* The last token of a row is computed but not compared. */
@@ -109,9 +113,25 @@ static err read_row(comparison *c, const int32_t *ids, size_t tokens, const stag
     return ERR_OK;
 }
 
+/* All of it before the first row, so that a text too long for memory fails at once. */
+static err reserve_positions(comparison *c, const reader_text *text)
+{
+    const size_t n = c->positions + text->rows * (text->row_tokens - 1);
+
+    for (size_t i = 0; i < c->n; i++) {
+        float *kl = reallocarray(c->lanes[i].kl, n, sizeof *kl);
+
+        if (!kl) return ERR_NOMEM;
+        c->lanes[i].kl = kl;
+    }
+    return ERR_OK;
+}
+
 err comparison_read(comparison *c, const reader_text *text, const stage *p)
 {
     const double rows = (double)text->rows;
+
+    TRY(reserve_positions(c, text));
 
     for (size_t i = 0; i < text->rows; i++) {
         const stage part = stage_part(p, (double)i / rows, 1 / rows);
@@ -124,6 +144,11 @@ err comparison_read(comparison *c, const reader_text *text, const stage *p)
 divergence comparison_mean(const comparison *c, size_t i)
 {
     return divergence_mean(c->lanes[i].sum, c->positions);
+}
+
+divergence_tail comparison_tail(comparison *c, size_t i)
+{
+    return divergence_tail_of(c->lanes[i].kl, c->positions);
 }
 
 void comparison_read_stats(const comparison *c, size_t i, cache_stats *out)
@@ -187,7 +212,10 @@ err comparison_open(comparison **out, const reader_model *r, const reader_mode *
 void comparison_close(comparison *c)
 {
     if (!c) return;
-    for (size_t i = 0; c->lanes && i < c->n; i++) cache_close(c->lanes[i].cache);
+    for (size_t i = 0; c->lanes && i < c->n; i++) {
+        cache_close(c->lanes[i].cache);
+        free(c->lanes[i].kl);
+    }
     forward_close(c->forward);
     free(c->lanes);
     free(c->exact);

@@ -21,12 +21,13 @@ err comparison_open(comparison **out, const reader_model *r, const reader_mode *
                     const reader_room *room, const char **at);
 void comparison_close(comparison *c);
 
-/* Read rows of room.tokens tokens. ids and the order of modes change nothing but what they say,
- * nor does the number of threads. ERR_NOMEM. */
+/* Read rows of room.tokens tokens; 4 bytes a position and mode are kept. ids and the order of
+ * modes change nothing but what they say, nor does the number of threads. ERR_NOMEM. */
 err comparison_read(comparison *c, const reader_text *text, const stage *p);
 
 /* Of mode i, 0 being kv32, over all that was read; and its cache as it is. */
 divergence comparison_mean(const comparison *c, size_t i);
+divergence_tail comparison_tail(comparison *c, size_t i);
 void comparison_read_stats(const comparison *c, size_t i, cache_stats *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "xcache/calibrate/divergence.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "engine/model/sample.h"
 
@@ -32,4 +33,19 @@ divergence divergence_mean(divergence sum, size_t positions)
     const double n = (double)positions;
 
     return (divergence){sum.kl / n, sum.nll / n, sum.top1 / n};
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Nearest rank, not a point between two: a figure that was measured somewhere. */
+divergence_tail divergence_tail_of(float *kl, size_t n)
+{
+    qsort(kl, n, sizeof *kl, compare_floats);
+    return (divergence_tail){.p99 = (double)kl[(99 * n + 99) / 100 - 1],
+                             .max = (double)kl[n - 1]};
 }

@@ -19,4 +19,14 @@ divergence divergence_of(const float *exact, const float *coded, size_t V, int32
 divergence divergence_sum(divergence a, divergence b);
 divergence divergence_mean(divergence sum, size_t positions);
 
+/* What a mean hides: one position that went another way changes an answer, and a thousand of
+ * .001 do not. */
+typedef struct divergence_tail {
+    double p99; /* 99 of 100 positions have this KL or less: the least such one there is */
+    double max;
+} divergence_tail;
+
+/* Of the KL of n >= 1 positions, which are sorted in place. O(n log n). */
+divergence_tail divergence_tail_of(float *kl, size_t n);
+
 #endif
