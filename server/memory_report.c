@@ -56,7 +56,7 @@ const char *memory_report_tokens(size_t n, char text[24])
 
 uint64_t memory_report_sum(const memory_needs *b)
 {
-    return b->weights + b->pool + b->workspace + b->scratch + b->plan;
+    return b->weights + b->pool + b->workspace + b->scratch + b->plan + b->factors;
 }
 
 bool memory_report_write(const memory_needs *b, const memory_limit *limit,
@@ -82,6 +82,9 @@ bool memory_report_write(const memory_needs *b, const memory_limit *limit,
     if (b->plan)
         n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", plan %s",
                               memory_report_bytes(b->plan, bytes));
+    if (b->factors)
+        n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", factors %s",
+                              memory_report_bytes(b->factors, bytes));
     snprintf(text + n, MEMORY_REPORT_TEXT - n, "; %s %s", sources[limit->source],
              memory_report_bytes(limit->bytes, bytes));
     return memory_report_sum(b) <= limit->bytes;

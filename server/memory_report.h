@@ -15,7 +15,8 @@ typedef struct memory_needs {
     size_t context_tokens;
     uint64_t workspace;
     uint64_t scratch; /* buffers of a step, open pages, tables, positions */
-    uint64_t plan;    /* what rebuilding multiplies with */
+    uint64_t plan;    /* what rebuilding multiplies with, where a plan is used */
+    uint64_t factors; /* the same of a mode that has none: projections in floats, bases */
 } memory_needs;
 
 /* Whose limit it is. */

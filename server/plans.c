@@ -182,7 +182,8 @@ typedef struct search {
     const char *model_path;
     const gguf *g;
     void (*keep)(struct search *s, plan *p); /* owns p */
-    double max_kl;                           /* of keep_better */
+    double max_kl;                           /* of keep_better, as is what it rejects */
+    plans_rejected *rejected;                /* NULL: not asked for */
     plan **found;                            /* [n] */
     size_t n;
     double ratio; /* of keep_same, as is the predictor */
@@ -190,12 +191,33 @@ typedef struct search {
     bool any_name; /* of files: that a plan is of this model is its content's to say */
 } search;
 
+double plans_max_kl(double asked)
+{
+    return asked > 0 ? asked : PLANS_MAX_KL;
+}
+
+/* A plan that lies in two of the places is one. What the text has no room for is counted. */
+static void note_rejected(plans_rejected *r, const plan_about *a)
+{
+    const size_t used = strlen(r->text);
+    char one[64], kl[32] = "not measured";
+
+    if (a->kl >= 0) snprintf(kl, sizeof kl, "%.3g", a->kl);
+    snprintf(one, sizeof one, "klt%g (KL %s)", a->ratio, kl);
+    if (strstr(r->text, one)) return;
+    r->n++;
+    if (used + strlen(one) + 2 < sizeof r->text)
+        snprintf(r->text + used, sizeof r->text - used, "%s%s", used ? ", " : "", one);
+}
+
 /* Keep p if it is within max_kl and denser than *found; close the other. */
 static void keep_better(search *s, plan *p)
 {
     const plan_about a = plan_read_about(p);
+    const bool near = a.kl >= 0 && a.kl <= s->max_kl;
 
-    if (a.kl < 0 || a.kl > s->max_kl || (s->n && plan_read_about(*s->found).ratio >= a.ratio)) {
+    if (!near && s->rejected) note_rejected(s->rejected, &a);
+    if (!near || (s->n && plan_read_about(*s->found).ratio >= a.ratio)) {
         plan_close(p);
         return;
     }
@@ -355,12 +377,18 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
     return plans_open_with(model_path, mode, NULL, g, out, why);
 }
 
-err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out)
+err plans_best(const char *model_path, const gguf *g, double max_kl, plans_rejected *rejected,
+               plan **out)
 {
-    search s = {
-        .model_path = model_path, .g = g, .keep = keep_better, .max_kl = max_kl, .found = out};
+    search s = {.model_path = model_path,
+                .g = g,
+                .keep = keep_better,
+                .max_kl = max_kl,
+                .rejected = rejected,
+                .found = out};
 
     *out = NULL;
+    if (rejected) *rejected = (plans_rejected){0};
     return search_places(&s);
 }
 

@@ -31,14 +31,24 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
 err plans_open_with(const char *model_path, const char *mode, const plan_predictor *r,
                     const gguf *g, plan **out, fault *why);
 
-/* KL of the plan that `auto` takes, where --max-kl does not say. */
+/* The largest KL that is near enough for `auto`: --max-kl, where it is given. */
 #define PLANS_MAX_KL 0.005
+double plans_max_kl(double asked);
+
+/* Plans of the model that `auto` passed over because of their KL. */
+typedef struct plans_rejected {
+    size_t n;
+    char text[200]; /* "klt7.5 (KL 0.019), klt12 (KL not measured)": those that it holds */
+} plans_rejected;
 
 /* The plan that `auto` takes: of those of the model g in the same places, made with any
- * predictor, the one of the largest ratio whose recorded divergence is at most max_kl. *out =
- * NULL where there is none; files that are broken or of another model are passed over.
+ * predictor, the one of the largest ratio whose recorded divergence is at most max_kl; one
+ * that recorded none is unknown, and not taken. *out = NULL where there is none; files that are
+ * broken or of another model are passed over.
+ *   rejected  out  those whose KL was too large or unknown; may be NULL
  * ERR_NOMEM; ERR_SYSTEM: descriptors are short, or the disk fails. The caller closes. */
-err plans_best(const char *model_path, const gguf *g, double max_kl, plan **out);
+err plans_best(const char *model_path, const gguf *g, double max_kl, plans_rejected *rejected,
+               plan **out);
 
 enum { PLANS_LISTED = 16 };
 

@@ -104,8 +104,8 @@ static err open_degraded_plan(runtime *r, const config *c, fault *why)
 
 static err open_best_plan(runtime *r, const config *c, fault *why)
 {
-    const double max_kl = c->max_kl > 0 ? c->max_kl : PLANS_MAX_KL;
-    const err e = plans_best(r->model_path, r->file, max_kl, &r->plan);
+    const err e = plans_best(r->model_path, r->file, plans_max_kl(c->max_kl), &r->rejected,
+                             &r->plan);
 
     return e == ERR_SYSTEM ? err_blame(why, e, "--cache auto: a folder of plans") : e;
 }
@@ -188,7 +188,7 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     b->contexts = s.blocks / each;
     b->workspace = s.workspace_bytes;
     b->scratch = steps + s.scratch_bytes;
-    b->plan = s.weight_bytes;
+    *(r->plan ? &b->plan : &b->factors) = s.weight_bytes;
     return ERR_OK;
 }
 
@@ -203,7 +203,7 @@ static err choose_pool(runtime *r, const config *c, const model *m, uint64_t ste
 
     b->pool = left / 2;
     TRY(measure_cache(r, c, m, steps));
-    rest = b->workspace + b->scratch + b->plan;
+    rest = b->workspace + b->scratch + b->plan + b->factors;
     if (rest + b->pool <= left) return ERR_OK;
     b->pool = left > rest ? left - rest : 0;
     return measure_cache(r, c, m, steps);

@@ -13,6 +13,7 @@
 #include "engine/team.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/memory_report.h"
+#include "server/plans.h"
 #include "xcache/cache.h"
 #include <stdatomic.h>
 
@@ -27,6 +28,7 @@ typedef struct runtime {
     team *team;
     struct plan *plan;          /* of a klt mode; else NULL */
     struct plan *degraded_plan; /* with --degrade */
+    plans_rejected rejected;    /* by --cache auto */
     char wanted_mode[16];       /* whose plan is looked for */
     cache *cache;
     forward *forward;

@@ -21,7 +21,8 @@ typedef struct session {
     memory_limit limit; /* its bytes: --ram, or what is free here */
     plan *plans[PLANS_LISTED];
     size_t n_plans;
-    plan *best; /* what `auto` takes of them; NULL: none */
+    plan *best;       /* what `auto` takes of them; NULL: none */
+    char by_auto[16]; /* the mode that it is then */
     sizing_wish wish;
     sizing_mode modes[MODES];
     size_t n;
@@ -68,13 +69,15 @@ static err add_modes(session *s)
     return ERR_OK;
 }
 
-/* As cache_open resolves it: a plan within --max-kl, else by the model's heads. */
-static void name_auto(const session *s, char mode[16])
+/* What cache_open would make of it: a second rule here went its own way with a model whose K
+ * and V are wider than its layer inputs. */
+static err resolve_auto(session *s)
 {
-    if (s->best)
-        snprintf(mode, 16, "klt%g", plan_read_about(s->best).ratio);
-    else
-        snprintf(mode, 16, "%s", model_is_mha(s->runtime.weights) ? "cl3" : "xq4");
+    sizing_mode m = {.mode = "auto", .plan = s->best};
+
+    TRY(sizing_measure(&s->runtime, &s->wish, &m));
+    snprintf(s->by_auto, sizeof s->by_auto, "%s", m.sizes.mode);
+    return ERR_OK;
 }
 
 /* Ready to be pasted, with the sizes spelt out: `auto` would divide what is free at that
@@ -96,10 +99,8 @@ static void write_command(session *s)
 static err find_plans(session *s)
 {
     const runtime *r = &s->runtime;
-    const double max_kl = s->c->max_kl > 0 ? s->c->max_kl : PLANS_MAX_KL;
-
     TRY(plans_list(r->model_path, r->file, s->plans, &s->n_plans));
-    return plans_best(r->model_path, r->file, max_kl, &s->best);
+    return plans_best(r->model_path, r->file, plans_max_kl(s->c->max_kl), NULL, &s->best);
 }
 
 /* Weights are packed although only their size is wanted: probe_attach needs those of K and V.
@@ -125,57 +126,87 @@ static err open_model(session *s)
 
 /* --- telling --- */
 
-static void print_mode(const session *s, const sizing_mode *m, const char *chosen_by_auto)
+/* The mode that `auto` takes is marked: it goes by KL alone and knows nothing of users. */
+static void print_mode(const session *s, const sizing_mode *m)
 {
-    char kl[24] = "-", bytes[24], count[32], attach[24] = "none";
+    char kl[24] = "unknown", bytes[24], count[32], attach[24] = "none";
 
     if (m->kl >= 0) snprintf(kl, sizeof kl, m->kl > 0 ? "%.5f" : "%.0f", m->kl);
     if (m->attach_seconds > 0)
         snprintf(attach, sizeof attach, "%.0f ms", m->attach_seconds * 1e3);
-    printf("%-8s %8s %12s %14s  %-4s %9s%s\n", m->mode, kl,
+    printf("%-8s %8s %12s %14s  %-4s %9s%s%s\n", m->mode, kl,
            memory_report_bytes(m->context_bytes, bytes),
            memory_report_count(m->contexts, count), m->contexts >= s->wish.users ? "yes" : "no",
-           attach, strcmp(m->mode, chosen_by_auto) == 0 ? "  <- auto" : "");
+           attach, strcmp(m->mode, s->by_auto) == 0 ? "  <- auto" : "",
+           m->kl >= 0 && !sizing_is_near(m, &s->wish) ? "  KL over the limit" : "");
+}
+
+/* Does any mode hold all users, whatever its KL? */
+static bool some_mode_holds(const session *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->modes[i].contexts >= s->wish.users) return true;
+    return false;
 }
 
 /* In whole sentences: this is the answer, the table only its reason. */
 static void print_choice(const session *s)
 {
-    char count[32], users[32], bytes[24];
+    char count[32], users[32], bytes[24], near[64] = "";
 
-    memory_report_count(s->choice->contexts, count);
-    memory_report_count(s->wish.users, users);
-    if (s->choice->contexts >= s->wish.users)
+    if (s->choice->contexts >= s->wish.users) {
         printf("\n%s holds them all.\n", s->choice->mode);
-    else
-        printf(
-            "\nNo mode holds %s users in %s; %s holds %s, and reads the others' text anew.\n",
-            users, memory_report_bytes(s->wish.ram_bytes, bytes), s->choice->mode, count);
+        return;
+    }
+    if (some_mode_holds(s))
+        snprintf(near, sizeof near, " that is known to be within KL %g",
+                 plans_max_kl(s->wish.max_kl));
+    printf("\nNo mode%s holds %s users in %s; %s holds %s, and reads the others' text anew.\n",
+           near, memory_report_count(s->wish.users, users),
+           memory_report_bytes(s->wish.ram_bytes, bytes), s->choice->mode,
+           memory_report_count(s->choice->contexts, count));
+}
+
+/* What was not considered, and why: the table shows that they would hold more. */
+static void print_left_out(const session *s)
+{
+    const double limit = plans_max_kl(s->wish.max_kl);
+    size_t unknown = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (s->modes[i].kl > limit)
+            printf("%s is left out: its KL of %.5f is over %g (--max-kl).\n", s->modes[i].mode,
+                   s->modes[i].kl, limit);
+    for (size_t i = 0; i < s->n; i++)
+        if (s->modes[i].kl < 0) printf("%s%s", unknown++ ? ", " : "", s->modes[i].mode);
+    if (unknown)
+        printf(" left out: KL with this model unknown (`xquantd perplexity` measures it).\n");
     if (!s->n_plans)
         printf("`xquantd calibrate --model %s` makes a plan, which holds more.\n",
                s->runtime.model_path);
-    printf("\n  %s\n", s->command);
 }
 
-/* The mode that `auto` takes is marked: it goes by KL alone and knows nothing of users. */
 static bool print_table(const session *s)
 {
-    char weights[24], ram[24], users[32], tokens[24], by_auto[16];
+    char weights[24], ram[24], users[32], tokens[24];
 
-    name_auto(s, by_auto);
     printf("%s: weights %s of %s; %s users, contexts of %s tokens\n\n", s->runtime.model_name,
            memory_report_bytes(s->runtime.weights->weight_bytes, weights),
            memory_report_bytes(s->limit.bytes, ram), memory_report_count(s->wish.users, users),
            memory_report_tokens(s->wish.tokens, tokens));
     printf("%-8s %8s %12s %14s  %-4s %9s\n", "mode", "KL", "a context", "contexts", "fit",
            "attach");
-    for (size_t i = 0; i < s->n; i++) print_mode(s, &s->modes[i], by_auto);
+    for (size_t i = 0; i < s->n; i++) print_mode(s, &s->modes[i]);
     print_choice(s);
+    print_left_out(s);
+    printf("\n  %s\n", s->command);
     return fflush(stdout) == 0;
 }
 
 static void add_mode_json(text_builder *t, const session *s, const sizing_mode *m)
 {
+    const unsigned long long factors = m->sizes.weight_bytes; /* with those of its plan */
+
     text_addf(t, "{\"mode\":\"%s\",\"kl\":", m->mode);
     text_addf(t, m->kl >= 0 ? "%.6g" : "null", m->kl);
     text_addf(t, ",\"bytes_per_context\":%llu,\"contexts\":%llu,\"fits\":%s",
@@ -184,28 +215,31 @@ static void add_mode_json(text_builder *t, const session *s, const sizing_mode *
     text_addf(t, ",\"pool_bytes\":%llu,\"workspace_bytes\":%llu",
               (unsigned long long)m->sizes.pool_bytes,
               (unsigned long long)m->sizes.workspace_bytes);
-    text_addf(t, ",\"scratch_bytes\":%llu,\"plan_bytes\":%llu,\"attach_ms\":%.6g}",
-              (unsigned long long)m->scratch_bytes, (unsigned long long)m->sizes.weight_bytes,
-              m->attach_seconds * 1e3);
+    text_addf(t, ",\"scratch_bytes\":%llu,\"plan_bytes\":%llu,\"factor_bytes\":%llu",
+              (unsigned long long)m->scratch_bytes, m->plan ? factors : 0,
+              m->plan ? 0 : factors);
+    text_addf(t, ",\"attach_ms\":%.6g,\"within_max_kl\":%s}", m->attach_seconds * 1e3,
+              sizing_is_near(m, &s->wish) ? "true"
+              : m->kl < 0                 ? "null"
+                                          : "false");
 }
 
 static bool print_json(const session *s)
 {
     text_builder t = {0};
-    char by_auto[16], *text;
+    char *text;
 
-    name_auto(s, by_auto);
     text_add_string(&t, "{\"model\":");
     text_add_json_string(&t, s->runtime.model_name);
     text_addf(&t, ",\"ram_bytes\":%llu,\"weight_bytes\":%zu,\"users\":%llu,\"tokens\":%zu",
               (unsigned long long)s->limit.bytes, s->runtime.weights->weight_bytes,
               (unsigned long long)s->wish.users, s->wish.tokens);
-    text_add_string(&t, ",\"modes\":[");
+    text_addf(&t, ",\"max_kl\":%g,\"modes\":[", plans_max_kl(s->wish.max_kl));
     for (size_t i = 0; i < s->n; i++) {
         if (i) text_add_string(&t, ",");
         add_mode_json(&t, s, &s->modes[i]);
     }
-    text_addf(&t, "],\"auto\":\"%s\",\"choice\":\"%s\",\"fits\":%s,\"command\":", by_auto,
+    text_addf(&t, "],\"auto\":\"%s\",\"choice\":\"%s\",\"fits\":%s,\"command\":", s->by_auto,
               s->choice->mode, s->choice->contexts >= s->wish.users ? "true" : "false");
     text_add_json_string(&t, s->command);
     text_add_string(&t, "}\n");
@@ -223,6 +257,7 @@ static err run_session(session *s)
     snprintf(s->about, sizeof s->about, "%s", s->runtime.model_path);
     TRY(find_plans(s));
     TRY(add_modes(s));
+    TRY(resolve_auto(s));
     s->choice = sizing_choose(s->modes, s->n, &s->wish);
     write_command(s);
     s->about[0] = '\0';

@@ -46,7 +46,7 @@ static double time_rebuilds(cache *c, context *x)
     return best;
 }
 
-err probe_attach(const runtime *r, const char *mode, const struct plan *plan, double *seconds)
+err probe_attach(const runtime *r, const char *mode, const struct plan *p, double *seconds)
 {
     model few = *r->weights;
     const reader_model parts = {&few, &r->kern, r->team, r->block_tokens};
@@ -58,8 +58,8 @@ err probe_attach(const runtime *r, const char *mode, const struct plan *plan, do
     double took = 0;
     err e;
 
-    if (!plan && few.L > PROBE_LAYERS) few.L = PROBE_LAYERS;
-    TRY(reader_open_cache(&parts, &(reader_mode){mode, plan}, &room, &c));
+    if (!p && few.L > PROBE_LAYERS) few.L = PROBE_LAYERS;
+    TRY(reader_open_cache(&parts, &(reader_mode){mode, p}, &room, &c));
     cache_read_stats(c, &s);
     e = s.workspace_bytes ? seal_blocks(c, r->block_tokens, &x) : ERR_OK;
     if (x) took = time_rebuilds(c, x);

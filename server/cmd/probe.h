@@ -13,7 +13,7 @@ enum { PROBE_BLOCKS = 8, PROBE_LAYERS = 6 };
  * sealed from empty pages: rebuilding takes the same time whatever they hold. r has weights for
  * PROBE_BLOCKS blocks of positions at least, and no cache.
  *   *seconds: of a token; 0: the mode reads what it stores. Errors of cache_open. */
-err probe_attach(const runtime *r, const char *mode, const struct plan *plan, double *seconds);
+err probe_attach(const runtime *r, const char *mode, const struct plan *p, double *seconds);
 
 #define PROBE_SECONDS 0.25
 

@@ -54,23 +54,19 @@ err sizing_measure(const runtime *r, const sizing_wish *w, sizing_mode *m)
     return ERR_OK;
 }
 
-static bool may_be_taken(const sizing_mode *m, const sizing_wish *w)
+bool sizing_is_near(const sizing_mode *m, const sizing_wish *w)
 {
-    if (m->kl < 0) return !(w->max_kl > 0);
-    return m->kl <= (w->max_kl > 0 ? w->max_kl : PLANS_MAX_KL);
+    return m->kl >= 0 && m->kl <= plans_max_kl(w->max_kl);
 }
 
-/* Is a to be taken rather than b, both of which may be? One that holds all users; then the one
- * nearest to exact, since what is left over is of no use to anybody. A KL that is known counts
- * more than one that is not. */
+/* Is a to be taken rather than b, both of which are near? One that holds all users; then the
+ * one nearest to exact, since what is left over is of no use to anybody. */
 static bool is_better(const sizing_mode *a, const sizing_mode *b, const sizing_wish *w)
 {
     const bool a_fits = a->contexts >= w->users, b_fits = b->contexts >= w->users;
 
     if (a_fits != b_fits) return a_fits;
-    if (!a_fits) return a->contexts > b->contexts;
-    if ((a->kl < 0) != (b->kl < 0)) return b->kl < 0;
-    return a->kl < 0 ? a->contexts < b->contexts : a->kl < b->kl;
+    return a_fits ? a->kl < b->kl : a->contexts > b->contexts;
 }
 
 const sizing_mode *sizing_choose(const sizing_mode *modes, size_t n, const sizing_wish *w)
@@ -78,7 +74,7 @@ const sizing_mode *sizing_choose(const sizing_mode *modes, size_t n, const sizin
     const sizing_mode *best = NULL;
 
     for (size_t i = 0; i < n; i++)
-        if (may_be_taken(&modes[i], w) && (!best || is_better(&modes[i], best, w)))
+        if (sizing_is_near(&modes[i], w) && (!best || is_better(&modes[i], best, w)))
             best = &modes[i];
     return best ? best : modes;
 }

@@ -3,6 +3,7 @@
 #ifndef SERVER_CMD_SIZING_H
 #define SERVER_CMD_SIZING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,7 @@ typedef struct sizing_wish {
     uint64_t ram_bytes;
     uint64_t users;
     size_t tokens; /* of each one's context */
-    double max_kl; /* 0: what auto allows */
+    double max_kl; /* as plans_max_kl reads it */
 } sizing_wish;
 
 #define SIZING_EXACT 0.0 /* the kl of kv16 */
@@ -33,9 +34,12 @@ typedef struct sizing_mode {
  * r has weights. Errors of cache_measure. */
 err sizing_measure(const runtime *r, const sizing_wish *w, sizing_mode *m);
 
-/* Of the modes that may be taken, the one with the smallest KL that holds all users; if none
- * does, the one that holds most. Those whose KL is known may be taken if it is at most max_kl;
- * those whose KL is not known only without max_kl, and after the others. n >= 1. */
+/* May the mode be recommended? Its KL is at most max_kl; one that nobody has measured is not
+ * known to be. */
+bool sizing_is_near(const sizing_mode *m, const sizing_wish *w);
+
+/* Of the modes that are near, the one with the smallest KL that holds all users; if none does,
+ * the one that holds most. n >= 1; the first is near. */
 const sizing_mode *sizing_choose(const sizing_mode *modes, size_t n, const sizing_wish *w);
 
 #endif

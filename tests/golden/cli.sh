@@ -184,13 +184,22 @@ expect_json 'o.tuning.group === 64 && o.tuning.cl_base === 1 && o.tuning.cl_open
 expect_json 'o.ram_bytes === 2 ** 30 && o.users === 100 && o.tokens === 2048 && o.auto === "klt16" && o.choice === "klt16" && o.fits &&
   o.modes.map(m => m.mode).join() === "kv16,xq4,cl3,klt16" && o.modes[0].attach_ms === 0 && o.modes.slice(1).every(m => m.attach_ms > 0) &&
   o.modes.every((m, i) => m.contexts === Math.floor(m.pool_bytes / m.bytes_per_context) && (i === 0 || m.bytes_per_context < o.modes[i - 1].bytes_per_context) &&
-    o.weight_bytes + m.pool_bytes + m.workspace_bytes + m.scratch_bytes + m.plan_bytes <= o.ram_bytes &&
-    o.weight_bytes + m.pool_bytes + m.workspace_bytes + m.scratch_bytes + m.plan_bytes > .98 * o.ram_bytes) &&
+    o.weight_bytes + m.pool_bytes + m.workspace_bytes + m.scratch_bytes + m.plan_bytes + m.factor_bytes <= o.ram_bytes &&
+    o.weight_bytes + m.pool_bytes + m.workspace_bytes + m.scratch_bytes + m.plan_bytes + m.factor_bytes > .98 * o.ram_bytes) &&
   /^xquantd serve --cache klt16 --cache-size [0-9]+MiB --ctx-size 2048 --max-running 8$/.test(o.command)' \
   plan --users 100 --tokens 2048 --ram 1GiB --threads 2 --json
 expect_json 'o.choice === "kv16" && o.fits' plan --users 19 --tokens 2048 --ram 1GiB --json
 expect_json 'o.choice === "klt16" && !o.fits && o.modes[3].contexts < 1000' plan --users 1000 --ram 1GiB --json
 expect 0 'No mode holds 1,000 users in 1 GiB; klt16 holds ' plan --users 1000 --ram 1GiB
+# What is over the limit or unknown is left out, and said so, not passed off as not fitting.
+expect 0 'No mode that is known to be within KL 0.0001 holds 100 users in 1 GiB; kv16 holds 19' plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.0001
+expect 0 'klt16 is left out: its KL of 0.0' plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.0001
+expect 0 'xq4, cl3 left out: KL with this model unknown' plan --users 1 --tokens 2048 --ram 1GiB
+expect_json 'o.max_kl === 0.0001 && o.auto === "cl3" && o.choice === "kv16" && !o.fits && o.modes[3].fits &&
+  o.modes.map(m => m.within_max_kl).join() === "true,,,false"' \
+  plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.0001 --json
+expect_served 'msg="auto takes no plan: none that was found is within --max-kl" plans="klt16 (KL 0.0' --cache-size 64MiB --max-kl 0.0001 --log-format text
+expect_served 'max_kl=0.0001 cache=cl3 kl="not measured"' --cache-size 64MiB --max-kl 0.0001 --log-format text
 expect 0 'xquantd serve --cache kv16 --cache-size ' plan --users 1 --tokens 100 --max-kl 0.0001 --ram 512MiB
 # The plan that ships is the same model's under any name, and no namesake's.
 cp models/seedling-32m-mha-q8_0.gguf "$parts/other.gguf"

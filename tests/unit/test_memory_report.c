@@ -20,26 +20,32 @@ TEST(memory_report_is_told_in_one_sentence)
                             .scratch = 210 * MIB,
                             .plan = 805 * MIB / 10};
     const memory_needs bare = {.weights = 33 * MIB, .pool = 64 * MIB, .context_tokens = 1500};
+    memory_needs unplanned = bare;
     const memory_limit machine = {16 * GIB, 0, MEMORY_MACHINE},
                        group = {512 * MIB, 0, MEMORY_CGROUP};
     char text[MEMORY_REPORT_TEXT];
 
+    unplanned.factors = 18 * MIB;
     CHECK(memory_report_write(&b, &machine, text));
     CHECK(strcmp(text, "weights 4.6 GiB, pool 8 GiB = 1,912 contexts of 4k tokens, workspace "
                        "1 GiB, scratch 210 MiB, plan 80.5 MiB; machine has 16 GiB") == 0);
     CHECK(memory_report_write(&bare, &group, text));
     CHECK(strcmp(text, "weights 33 MiB, pool 64 MiB = 0 contexts of 1500 tokens, scratch "
                        "0 bytes; cgroup allows 512 MiB") == 0);
+    CHECK(memory_report_write(&unplanned, &group, text)); /* no plan, and none is told of */
+    CHECK(strcmp(text, "weights 33 MiB, pool 64 MiB = 0 contexts of 1500 tokens, scratch "
+                       "0 bytes, factors 18 MiB; cgroup allows 512 MiB") == 0);
 }
 
 TEST(memory_report_fits_to_the_last_byte_of_every_part)
 {
-    const memory_needs b = {.weights = 1, .pool = 2, .workspace = 4, .scratch = 8, .plan = 16};
+    const memory_needs b = {
+        .weights = 1, .pool = 2, .workspace = 4, .scratch = 8, .plan = 16, .factors = 32};
     char text[MEMORY_REPORT_TEXT];
 
-    CHECK(memory_report_sum(&b) == 31);
-    CHECK(memory_report_write(&b, &(memory_limit){31, 0, MEMORY_MACHINE}, text));
-    CHECK(!memory_report_write(&b, &(memory_limit){30, 0, MEMORY_MACHINE}, text));
+    CHECK(memory_report_sum(&b) == 63);
+    CHECK(memory_report_write(&b, &(memory_limit){63, 0, MEMORY_MACHINE}, text));
+    CHECK(!memory_report_write(&b, &(memory_limit){62, 0, MEMORY_MACHINE}, text));
 }
 
 TEST(memory_report_of_any_size_has_a_sentence_that_ends)
@@ -50,7 +56,8 @@ TEST(memory_report_of_any_size_has_a_sentence_that_ends)
                             .context_tokens = SIZE_MAX,
                             .workspace = UINT64_MAX / 8,
                             .scratch = UINT64_MAX / 8,
-                            .plan = UINT64_MAX / 8};
+                            .plan = UINT64_MAX / 8,
+                            .factors = UINT64_MAX / 8};
     const memory_limit limit = {999, 0, MEMORY_CGROUP};
     char text[MEMORY_REPORT_TEXT];
 

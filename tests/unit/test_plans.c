@@ -124,6 +124,39 @@ static void check_list(planned *p)
     for (size_t i = 0; i < n; i++) plan_close(list[i]);
 }
 
+static plans_rejected rejected_of(const planned *p, double max_kl)
+{
+    plans_rejected r = {.n = 9, .text = "of before"};
+    plan *found = NULL;
+
+    CHECK(plans_best(at("m.gguf"), p->file, max_kl, &r, &found) == ERR_OK);
+    plan_close(found);
+    return r;
+}
+
+TEST(plans_best_says_which_plans_it_rejects_and_their_divergence)
+{
+    plans_rejected r;
+    planned p;
+
+    set_folders();
+    planned_open(&p, 1);
+    r = rejected_of(&p, 0.005);
+    CHECK(r.n == 0 && !*r.text);
+    put_plan(&p, "m.klt8.xplan", 8, 0.019);
+    put_plan(&p, "plans/m.klt8.xplan", 8, 0.019); /* a copy is no other plan */
+    put_plan(&p, "other.klt9.xplan", 9, 0.02);
+    r = rejected_of(&p, 0.005);
+    CHECK(r.n == 1 && strcmp(r.text, "klt8 (KL 0.019)") == 0);
+    put_plan(&p, "plans/m.klt6.xplan", 6, -1); /* unknown is not within any limit */
+    r = rejected_of(&p, 0.005);
+    CHECK(r.n == 2 && strcmp(r.text, "klt8 (KL 0.019), klt6 (KL not measured)") == 0);
+    r = rejected_of(&p, 0.02);
+    CHECK(r.n == 1 && strcmp(r.text, "klt6 (KL not measured)") == 0);
+    planned_close(&p);
+    remove_folders();
+}
+
 TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
 {
     plan *found = NULL;
@@ -131,19 +164,19 @@ TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
 
     set_folders();
     planned_open(&p, 1);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.005, &found) == ERR_OK && !found);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.005, NULL, &found) == ERR_OK && !found);
     put_plan(&p, "m.klt6.xplan", 6, 0.001);
     put_plan(&p, "m.klt8.xplan", 8, 0.004);
     put_plan(&p, "m.klt10.none.xplan", 10, 0.02);
     put_plan(&p, "other.klt9.xplan", 9, 0.001);
     folder_write(&root, "m.klt12.xplan", "broken", 6);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.005, &found) == ERR_OK && found);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.005, NULL, &found) == ERR_OK && found);
     CHECK(plan_read_about(found).ratio == 8);
     plan_close(found);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.03, &found) == ERR_OK && found);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.03, NULL, &found) == ERR_OK && found);
     CHECK(plan_read_about(found).ratio == 10);
     plan_close(found);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.0001, &found) == ERR_OK && !found);
+    CHECK(plans_best(at("m.gguf"), p.file, 0.0001, NULL, &found) == ERR_OK && !found);
     check_list(&p);
     planned_close(&p);
     remove_folders();

@@ -42,18 +42,24 @@ TEST(sizing_takes_what_holds_most_where_nothing_holds_all)
     CHECK(strcmp(choose(501, .0001), "kv16") == 0);
 }
 
-TEST(sizing_takes_what_is_not_measured_last_and_never_within_a_limit)
+/* An unknown KL is no small one: what is known to be near goes first, however little it holds.
+ */
+TEST(sizing_never_takes_what_is_not_measured)
 {
     const sizing_mode modes[] = {{.mode = "kv16", .contexts = 10},
                                  {.mode = "xq4", .kl = -1, .contexts = 80},
-                                 {.mode = "cl3", .kl = -1, .contexts = 100}};
+                                 {.mode = "cl3", .kl = -1, .contexts = 100},
+                                 {.mode = "klt7.5", .kl = .019, .contexts = 90}};
     sizing_wish w = {.users = 70};
 
-    CHECK(sizing_choose(modes, 3, &w) == &modes[1]); /* the one that spends more */
-    w.users = 90;
-    CHECK(sizing_choose(modes, 3, &w) == &modes[2]);
-    w.max_kl = .01;
-    CHECK(sizing_choose(modes, 3, &w) == &modes[0]);
+    CHECK(sizing_choose(modes, 4, &w) == &modes[0]);
+    CHECK(sizing_is_near(&modes[0], &w) && !sizing_is_near(&modes[1], &w));
+    CHECK(!sizing_is_near(&modes[3], &w));
+    w.max_kl = .02;
+    CHECK(sizing_choose(modes, 4, &w) == &modes[3]);
+    CHECK(sizing_is_near(&modes[3], &w) && !sizing_is_near(&modes[2], &w));
+    w.users = 95; /* klt7.5 holds most of those that are near */
+    CHECK(sizing_choose(modes, 4, &w) == &modes[3]);
 }
 
 static void open_embedded(config *c, runtime *r)
