@@ -91,11 +91,47 @@ typedef struct source {
     bool has_nul; /* where it seems to end */
 } source;
 
-/* The top-level member that a scan is in: the n bytes at its name, which are UTF-8. */
+/* Where a scan is: on each level the member's name, n bytes of UTF-8, or NULL before there is
+ * one; or an element's number. */
 typedef struct place {
-    const char *at;
-    size_t n;
+    struct {
+        const char *name;
+        size_t n, index;
+        bool in_array;
+    } level[JSON_MAX_DEPTH + 1];
+    size_t depth; /* level[1 .. depth] count */
 } place;
+
+static void enter(place *p, bool array)
+{
+    p->depth++;
+    p->level[p->depth].name = NULL;
+    p->level[p->depth].index = 0;
+    p->level[p->depth].in_array = array;
+}
+
+static void next_value(place *p)
+{
+    p->level[p->depth].name = NULL;
+    p->level[p->depth].index++;
+}
+
+/* "messages[1].content"; what does not fit is cut off. */
+static void write_path(const place *p, char *out, size_t room)
+{
+    size_t n = 0;
+
+    out[0] = '\0';
+    for (size_t i = 1; i <= p->depth && n < room; i++) {
+        const char *name = p->level[i].name, *dot = n ? "." : "";
+
+        if (p->level[i].in_array)
+            n += (size_t)snprintf(out + n, room - n, "[%zu]", p->level[i].index);
+        else if (name)
+            n += (size_t)snprintf(out + n, room - n, "%s%.*s", dot, (int)p->level[i].n, name);
+    }
+    out[utf8_prefix(out, strlen(out))] = '\0';
+}
 
 static const char *skip_space(const char *at)
 {
@@ -103,52 +139,55 @@ static const char *skip_space(const char *at)
     return at;
 }
 
-static bool refuse_string(const place *member, const source *s, const char *what, fault *why)
+static bool refuse_string(const place *p, const source *s, const char *what, fault *why)
 {
     char name[64];
 
-    snprintf(name, sizeof name, "%.*s", (int)member->n, member->at ? member->at : "");
-    name[utf8_prefix(name, strlen(name))] = '\0';
+    write_path(p, name, sizeof name);
     if (!name[0]) return fault_refuse(why, ERR_JSON, NULL, "%s has %s.", s->name, what);
     return fault_refuse(why, ERR_JSON, name, "'%s' has %s.", name, what);
 }
 
-/* Past the string behind a quote; at the top level, one before a colon names what follows. */
-static bool scan_string(const char **at, size_t depth, place *member, const source *s,
-                        fault *why)
+/* Past the string behind a quote; one before a colon names what follows. */
+static bool scan_string(const char **at, place *p, const source *s, fault *why)
 {
     const char *from = *at, *what = NULL;
 
     *at = skip_string(from, &what);
     if (!*at) {
         if (what == no_end && s->has_nul) what = "a NUL byte in a string";
-        return refuse_string(member, s, what, why);
+        return refuse_string(p, s, what, why);
     }
-    if (depth == 1 && *skip_space(*at) == ':')
-        *member = (place){from, (size_t)(*at - from) - 1};
+    if (*skip_space(*at) != ':') return true;
+    p->level[p->depth].name = from;
+    p->level[p->depth].n = (size_t)(*at - from) - 1;
     return true;
 }
 
 /* Depth, count of values, strings and numbers: what must be known before a tree is built. */
 static bool scan(const char *text, const source *s, fault *why)
 {
-    size_t depth = 0, values = 1;
-    place member = {0};
+    size_t values = 1;
+    place p;
+
+    p.depth = 0; /* of the levels none is read before it was entered */
+    p.level[0].in_array = false;
 
     for (const char *at = text; *at;) {
         const char c = *at++;
 
-        if (c == '"' && !scan_string(&at, depth, &member, s, why)) return false;
+        if (c == '"' && !scan_string(&at, &p, s, why)) return false;
         if ((c == '-' || isdigit((unsigned char)c)) && !(at = skip_number(at - 1)))
             return fault_refuse(why, ERR_JSON, NULL, "%s has a number that is not valid JSON.",
                                 s->name);
         /* commas and brackets bound the values from above: that is enough for a limit */
-        if (c == '{' || c == '[') depth++, values++;
-        if ((c == '}' || c == ']') && depth) depth--;
-        if (c == ',') values++;
-        if (depth > JSON_MAX_DEPTH)
+        if (c == '{' || c == '[' || c == ',') values++;
+        if (c == ',') next_value(&p);
+        if ((c == '}' || c == ']') && p.depth) p.depth--;
+        if ((c == '{' || c == '[') && p.depth == JSON_MAX_DEPTH)
             return fault_refuse(why, ERR_JSON, NULL, "%s is nested deeper than %d levels.",
                                 s->name, (int)JSON_MAX_DEPTH);
+        if (c == '{' || c == '[') enter(&p, c == '[');
         if (values > s->values)
             return fault_refuse(why, ERR_JSON, NULL, "%s has more than %zu values.", s->name,
                                 s->values);

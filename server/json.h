@@ -22,7 +22,7 @@ enum {
 
 /* Parse one value: the n bytes at text, text[n] == 0. Refused: what is no UTF-8, NUL bytes
  * and \u0000 (C strings would end there), malformed \u escapes and lone surrogates, with the
- * top-level member they are in, text after the value, more than JSON_MAX_DEPTH levels or
+ * path of the member they are in, text after the value, more than JSON_MAX_DEPTH levels or
  * JSON_MAX_VALUES values. A byte order mark is skipped. The caller frees *out with
  * cJSON_Delete. */
 bool json_parse(cJSON **out, const char *text, size_t n, fault *why);

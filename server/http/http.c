@@ -5,9 +5,9 @@
  * that always has one more request for it gets a few rounds a turn: the loop goes on with its
  * other handles, signals and deadlines among them, and comes back a millisecond later.
  *
- *   uv_poll(listener) -> http_accept -> MHD_add_connection -> on_connection
+ *   uv_poll(listener) -> http_accept -> http_sniff -> MHD_add_connection -> on_connection
  *   uv_poll(epoll), uv_timer -> pump -> MHD_run -> on_uri -> on_request ... -> on_completed
- *   uv_poll(watch) -> hang-ups of suspended connections, which MHD does not see */
+ *   uv_poll(watch) -> http_sniff; hang-ups of suspended connections, which MHD does not see */
 #include "server/http/http.h"
 
 #include <assert.h>
@@ -88,9 +88,12 @@ static void on_watch(uv_poll_t *p, int status, int events)
 
     (void)status, (void)events;
     for (int i = 0; i < n; i++) {
-        http_request *r = e[i].data.ptr; /* alive: MHD lets go in pump alone */
+        http_connection *c = e[i].data.ptr; /* alive: MHD lets go in pump alone */
 
-        if (r->suspended) http_request_lost(r);
+        if (c->fresh)
+            http_sniff_event(c, e[i].events);
+        else if (c->request && c->request->suspended)
+            http_request_lost(c->request);
     }
 }
 
@@ -122,36 +125,40 @@ static void list_remove(http *h, http_connection *c)
         h->last = c->link;
 }
 
-static void *connection_open(http *h, struct MHD_Connection *mhd)
+http_connection *http_connection_new(http *h, int fd, peer p)
 {
-    const union MHD_ConnectionInfo *i = MHD_get_connection_info(
-        mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     http_connection *c = calloc(1, sizeof *c);
 
-    if (!c) return NULL; /* on_request refuses what it asks */
+    if (!c) return NULL;
     c->http = h;
-    c->fd = i->connect_fd;
-    c->peer = h->arriving;
+    c->fd = fd;
+    c->peer = p;
+    c->fresh = true;
     c->deadline_ns = clock_ns() + h->options.read_seconds * second_ns;
     list_put(h, c);
     h->n_connections++;
     return c;
 }
 
+void http_connection_free(http_connection *c)
+{
+    assert(!c->request);
+    list_remove(c->http, c);
+    c->http->n_connections--;
+    c->http->n_shut -= c->shut;
+    free(c);
+}
+
 /* MHD closes the socket after this: what lingers goes on with a descriptor of its own. */
 static void connection_close(http *h, http_connection *c)
 {
     if (!c) return;
-    assert(!c->request);
-    list_remove(h, c);
-    h->n_connections--;
-    h->n_shut -= c->shut;
     if (c->lingers && !h->closing) {
         const int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
 
         if (fd >= 0) linger_take(&h->lingering, h->loop, fd);
     }
-    free(c);
+    http_connection_free(c);
 }
 
 void http_connection_shut(http_connection *c)
@@ -167,8 +174,10 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 {
     http *h = cls;
 
+    (void)mhd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = connection_open(h, mhd);
+        *context = h->arriving; /* without one on_request refuses what is asked */
+        h->arriving = NULL;
     } else {
         connection_close(h, *context);
         *context = NULL;
@@ -440,6 +449,10 @@ void http_close(http *h)
         if (r && r->suspended && r->held) http_request_lost(r);
     }
     send_last(h);
+    for (http_connection *c = h->connections, *next; c; c = next) {
+        next = c->next;
+        if (c->fresh) http_sniff_close(c);
+    }
     linger_close_all(&h->lingering);
     close_handle(&h->poll);
     close_handle(&h->watch);

@@ -1,10 +1,10 @@
-/* http_accept.c - new connections: accepted by us, then handed to libmicrohttpd.
+/* http_accept.c - new connections: accepted by us, for libmicrohttpd.
  *
  * The library accepts too, but at its limit it stops listening without a word, and 0.9.75 may
  * never begin again. So the listening socket is ours. A connection that is one too many takes
  * the place of the one that has been idle for longest, and is answered 503 where all are busy:
  *
- *   fewer than the limit, and its address has its share or less ........ handed over
+ *   fewer than the limit, and its address has its share or less ........ see http_sniff
  *   at the limit ................... the longest idle one is closed first, else 503
  *   its address is over its share .. the longest idle one of that address, else 503
  *
@@ -99,6 +99,17 @@ static bool is_shortage(int why)
     return why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM;
 }
 
+/* Without memory for a connection the library has it at once, and what it asks is refused. */
+static void take(http *h, int fd, struct sockaddr *from, socklen_t n)
+{
+    http_connection *c = http_connection_new(h, fd, peer_of(from));
+
+    if (c)
+        http_sniff_begin(c);
+    else
+        MHD_add_connection(h->daemon, fd, from, n); /* takes fd */
+}
+
 static void on_acceptable(uv_poll_t *p, int status, int events)
 {
     http *h = p->data;
@@ -116,9 +127,8 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
             if (is_shortage(why) && somebody_waits(h)) pause_accepting(h, why);
             break; /* none waits, or one that has left already */
         }
-        h->arriving = peer_of((struct sockaddr *)&from);
-        if (make_room(h, h->arriving))
-            MHD_add_connection(h->daemon, fd, (struct sockaddr *)&from, n); /* takes fd */
+        if (make_room(h, peer_of((struct sockaddr *)&from)))
+            take(h, fd, (struct sockaddr *)&from, n);
         else
             refuse(h, fd);
     }

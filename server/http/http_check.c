@@ -25,13 +25,13 @@ static const http_refusal framing = {400, NULL, "The request's length or host is
                                      true};
 static const http_refusal no_host = {400, NULL, "The request has no Host header.", true};
 static const http_refusal header_name = {400, NULL, "A header's name is not valid.", true};
-static const http_refusal first_line = {400, NULL, "The request's first line is not valid.",
-                                        true};
 static const http_refusal zero_byte = {400, NULL, "The URL contains a NUL character.", false};
 static const http_refusal encoding = {
     415, NULL, "A request body with a Content-Encoding is not supported.", false};
 const http_refusal http_refuse_too_large = {413, "request_too_large",
                                             "The request body is too large.", true};
+const http_refusal http_refuse_first_line = {400, NULL,
+                                             "The request's first line is not valid.", true};
 const http_refusal http_refuse_memory = {503, "server_is_overloaded", "Out of memory.", false};
 
 static const http_refusal line_end = {
@@ -50,17 +50,19 @@ bool http_parses_in_place(void)
     return strcmp(MHD_get_version(), "0.9.75") == 0;
 }
 
-static bool is_token(const char *name, size_t n)
+bool http_is_tchar(char c)
 {
     static const char others[] = "!#$%&'*+-.^_`|~";
+    const bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                              (c >= '0' && c <= '9');
 
-    for (size_t i = 0; i < n; i++) {
-        const char c = name[i];
-        const bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                                  (c >= '0' && c <= '9');
+    return alphanumeric || (c != '\0' && strchr(others, c));
+}
 
-        if (!alphanumeric && (c == '\0' || !strchr(others, c))) return false;
-    }
+static bool is_token(const char *name, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!http_is_tchar(name[i])) return false;
     return n > 0;
 }
 
@@ -76,19 +78,30 @@ static uint64_t parse_length(const char *text)
     return n;
 }
 
-static void judge_line(headers_seen *seen, const char *name, const char *value)
+/* n: the value's bytes as they came. It may have been trimmed where it lies. */
+static void judge_line(headers_seen *seen, const char *name, const char *value, size_t n)
 {
     const ptrdiff_t gap = name - seen->end;
 
     if (seen->gap ? gap != seen->gap : gap != 1 && gap != 2) seen->bad_line = true;
     seen->gap = gap;
-    seen->end = value + strlen(value);
+    seen->end = value + n;
 }
 
-/* A name or an address, and a port: nothing that would end it in a URL. */
+/* A name or an address, and a port: nothing that would end it in a URL. Blanks behind a value
+ * are no part of it. */
 static bool is_host(const char *value)
 {
-    return value[strcspn(value, " \t\"#/<>?@\\^`{|}")] == '\0';
+    const size_t n = strcspn(value, " \t\"#/<>?@\\^`{|}");
+
+    return value[n + strspn(value + n, " \t")] == '\0';
+}
+
+static bool is_word(const char *value, const char *word)
+{
+    const size_t n = strlen(word);
+
+    return strncasecmp(value, word, n) == 0 && value[n + strspn(value + n, " \t")] == '\0';
 }
 
 static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name,
@@ -96,9 +109,9 @@ static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name
 {
     headers_seen *seen = cls;
 
-    (void)kind, (void)value_bytes;
+    (void)kind;
     if (!value) value = "";
-    if (seen->end) judge_line(seen, name, value);
+    if (seen->end) judge_line(seen, name, value, value_bytes);
     if (strpbrk(name, "\r\n") || strpbrk(value, "\r\n")) seen->bad_line = true;
     if (!is_token(name, name_bytes)) seen->bad_name = true;
     if (strcasecmp(name, "Host") == 0) seen->hosts += is_host(value) ? 1 : 2;
@@ -110,7 +123,7 @@ static enum MHD_Result note(void *cls, enum MHD_ValueKind kind, const char *name
         seen->codings++;
         seen->chunked = strcasecmp(value, "chunked") == 0;
     }
-    if (strcasecmp(name, "Content-Encoding") == 0 && strcasecmp(value, "identity") != 0)
+    if (strcasecmp(name, "Content-Encoding") == 0 && !is_word(value, "identity"))
         seen->compressed = true;
     return MHD_YES;
 }
@@ -142,8 +155,8 @@ const http_refusal *http_check_headers(struct MHD_Connection *c, const http_line
 
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, note, &seen);
     *chunked = seen.chunked;
-    if (!is_token(line->method, strlen(line->method))) return &first_line;
-    if (in_place && !is_line_whole(line)) return &first_line;
+    if (!is_token(line->method, strlen(line->method))) return &http_refuse_first_line;
+    if (in_place && !is_line_whole(line)) return &http_refuse_first_line;
     if (seen.bad_line || (in_place && !is_end_of_head(c, line, &seen))) return &line_end;
     if (seen.bad_name) return &header_name;
     if (seen.hosts > 1 || seen.lengths > 1 || seen.codings > 1) return &framing;
@@ -156,5 +169,7 @@ const http_refusal *http_check_headers(struct MHD_Connection *c, const http_line
 /* The handler would see the path cut at a decoded NUL. */
 const http_refusal *http_check_uri(const char *raw)
 {
-    return strpbrk(raw, " \r\n") ? &first_line : strstr(raw, "%00") ? &zero_byte : NULL;
+    return strpbrk(raw, " \r\n") ? &http_refuse_first_line
+           : strstr(raw, "%00")  ? &zero_byte
+                                 : NULL;
 }

@@ -48,6 +48,7 @@ static void give_up_reading(http_connection *c, const http_refusal *why)
     c->deadline_ns = 0;
     if (c->request) {
         http_page_send(c->fd, c->request->mhd, why, "");
+        http_page_note(c, why);
         c->lingers = true;
     }
     http_connection_shut(c);

@@ -19,6 +19,7 @@
 #include "server/http/http_state.h"
 #include "server/http/tls.h"
 #include "server/http/wire_error.h"
+#include "server/log.h"
 
 typedef enum MHD_Result queue_response(struct MHD_Connection *c, unsigned status,
                                        struct MHD_Response *response);
@@ -106,6 +107,21 @@ void http_page_send(int fd, struct MHD_Connection *c, const http_refusal *why,
         (void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* A request that has its first words is listed as finished, with this status; of another there
+ * is nothing to list. */
+void http_page_note(http_connection *c, const http_refusal *why)
+{
+    http_request *r = c->request;
+
+    if (r && r->method) {
+        r->status = why->status;
+        http_note_error(r, why->code, NULL, why->message);
+    } else {
+        log_line(LOG_INFO, "request", "status", LOG_INT(why->status), "code",
+                 LOG_TEXT(why->code), "message", LOG_TEXT(why->message), NULL);
+    }
+}
+
 /* Called by the library, for an error page. */
 enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
                                    struct MHD_Response *page)
@@ -116,6 +132,7 @@ enum MHD_Result MHD_queue_response(struct MHD_Connection *c, unsigned status,
     if (connection) {
         connection->lingers = true;
         http_page_send(connection->fd, c, &why, "");
+        http_page_note(connection, &why);
         shutdown(connection->fd, SHUT_WR);
     }
     return http_page_queue(c, status, page);

@@ -197,7 +197,7 @@ void http_hold(http_request *r, void (*gone)(http_request *r), void *user)
  * which pipelined requests would fire. A half-closed connection counts as gone. */
 static void suspend(http_request *r)
 {
-    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = r};
+    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = r->connection};
 
     assert(!r->suspended && !r->http->closing);
     MHD_suspend_connection(r->mhd);

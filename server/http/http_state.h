@@ -26,6 +26,7 @@ typedef struct http_connection {
     http *http;
     int fd;
     peer peer;
+    bool fresh;            /* not yet MHD's: its first bytes have not come */
     bool shut;             /* by us; MHD has not noticed yet */
     bool lingers;          /* the client may still send when its last answer is out */
     uint64_t taken_bytes;  /* what MHD had read when the upload last went on */
@@ -39,7 +40,7 @@ struct http {
     struct MHD_Response *starved; /* what is answered when there is no memory to answer with */
     http_options options;
     uv_poll_t poll;   /* MHD's epoll set */
-    uv_poll_t watch;  /* our own: suspended connections, for hang-ups MHD does not see */
+    uv_poll_t watch;  /* our own: fresh connections, and hang-ups of suspended ones */
     uv_timer_t timer; /* MHD's timeout */
     uv_poll_t listener;
     int watch_fd, listen_fd; /* listen_fd -1: closed */
@@ -51,7 +52,7 @@ struct http {
     unsigned n_shut; /* of the connections */
     uint64_t n_refused;
     http_connection *connections, **last;
-    peer arriving; /* who is being handed to MHD */
+    http_connection *arriving; /* is being handed to MHD; NULL: none, or no memory for it */
     linger_list lingering;
 };
 
@@ -102,10 +103,11 @@ typedef struct http_line {
 /* http_check.c: is this a request we can frame? Returns what is wrong with it, or NULL.
  * chunked: has the body no length? */
 const http_refusal *http_check_uri(const char *raw);
+bool http_is_tchar(char c); /* may it be in a method, or a header's name? */
 const http_refusal *http_check_headers(struct MHD_Connection *c, const http_line *line,
                                        size_t max_body_bytes, bool *chunked);
 bool http_parses_in_place(void); /* does the library, in the buffer it reads into? */
-extern const http_refusal http_refuse_too_large, http_refuse_memory;
+extern const http_refusal http_refuse_too_large, http_refuse_memory, http_refuse_first_line;
 
 /* http_head.c: the client's own id where it is a sane one; what of the target is the path; is
  * `close` one of the words of the Connection headers? */
@@ -145,6 +147,16 @@ enum { HTTP_STARVED_STATUS = 503 };
 void http_page_send(int fd, struct MHD_Connection *c, const http_refusal *why,
                     const char *header);
 
+/* This is what a connection was answered so: its request's line says it, or, where there was
+ * none to be read, one of its own. */
+void http_page_note(http_connection *c, const http_refusal *why);
+
+/* http_sniff.c: a connection that was accepted; it has its bytes looked at, then is MHD's, or
+ * is gone. An event of its socket; closed before it was anybody's. */
+void http_sniff_begin(http_connection *c);
+void http_sniff_event(http_connection *c, unsigned events);
+void http_sniff_close(http_connection *c);
+
 /* http_accept.c: the listening socket, which it takes, and who may connect. */
 bool http_accept_open(http *h, int fd);
 void http_accept_tick(http *h);
@@ -153,7 +165,12 @@ void http_accept_close(http *h);
 /* http.c: something was resumed: run MHD soon. */
 void http_stir(http *h);
 http_connection *http_connection_of(struct MHD_Connection *mhd); /* NULL: out of memory */
-void http_connection_shut(http_connection *c); /* MHD will see the end and close it */
+void http_connection_shut(http_connection *c); /* whoever has it sees the end and closes it */
+
+/* A connection that was accepted, which the listener now counts; NULL: out of memory. And one
+ * that has ended: its socket is not closed. */
+http_connection *http_connection_new(http *h, int fd, peer p);
+void http_connection_free(http_connection *c);
 void http_handle_closed(uv_handle_t *handle);
 
 #endif

@@ -393,7 +393,7 @@ test("text that JSON cannot carry is refused with its member and the reason", as
     for (const [bad, reason] of [["\\ud83d", /surrogate/], ["\\u0000", /NUL/], ["\u0000", /NUL/]]) {
         const { status, json } = await chat(daemon,
             `{"max_tokens":1,"messages":[{"role":"user","content":"a${bad}b"}]}`);
-        assert.deepEqual([status, json.error.param], [400, "messages"]);
+        assert.deepEqual([status, json.error.param], [400, "messages[0].content"]);
         assert.match(json.error.message, reason);
     }
 });

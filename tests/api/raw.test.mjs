@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { after, before, test } from "node:test";
 
-import { ask, rawRequest, startDaemon } from "./daemon.mjs";
+import { ask, rawRequest, startDaemon, until } from "./daemon.mjs";
 
 let daemon;
 
@@ -108,4 +108,31 @@ test("raw: content encodings are refused with 415, unknown paths with 404", asyn
     assert.equal(lost.status, 404);
     assert.equal(lost.json.error.code, "unknown_url");
     assert.deepEqual(Object.keys(lost.json.error).sort(), ["code", "message", "param", "type"]);
+});
+
+// Lines of the log that name this status and these words, and no request's id.
+const logged = (status, words) => daemon.log.split("\n").filter((line) =>
+    line.includes('"msg":"request"') && line.includes(`"status":${status},`) && line.includes(words));
+
+test("raw: what never becomes a request has its line in the log", async () => {
+    const cases = [
+        ["SSH-2.0-x\r\n\r\n", 400, "first line is not valid"],
+        [`GET /livez HTTP/9.9\r\n${H}\r\n`, 505, "HTTP version"],
+        [`GET /livez HTTP/1.1\r\n${H}X: ${"v".repeat(70000)}\r\n\r\n`, 431, "headers are too large"],
+        [`POST /v1/completions HTTP/1.1\r\n${H}Content-Length: abc\r\n\r\n`, 400, "is no HTTP"],
+        [`POST /v1/completions HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\nzz\r\n`, 400,
+            "is no HTTP"],
+    ];
+
+    for (const [bytes, status, words] of cases) {
+        const before = logged(status, words).length;
+
+        assert.match(await rawRequest(daemon, bytes), new RegExp(`^HTTP/1.1 ${status} `));
+        await until(async () => logged(status, words).length > before, 2000, `the line of ${status}`);
+        assert.equal(logged(status, words).length, before + 1);
+    }
+    const half = await rawRequest(daemon, `POST /v1/completions HTTP/1.1\r\n${H}Content-Length: 9\r\n\r\n{`,
+        4000);
+    assert.match(half, /^HTTP\/1\.1 408 /);
+    await until(async () => logged(408, "not complete in time").length > 0, 2000, "the line of 408");
 });

@@ -232,12 +232,24 @@ TEST(json_names_the_member_that_holds_what_is_no_text)
     static const char raw[] = "{\"user\":\"a\0b\"}";
     static const char outside[] = "{\"user\":\"a\"}\0";
     static const char key[] = "{\"a\\ud83d\":1}";
+    static const char inner_key[] = "{\"a\":[{\"b\":1,\"c\\ud83d\":2}]}";
+    static const char second[] =
+        "{\"a\":[[],{\"b\":[\"x\"]}],\"messages\":[{\"role\":\"user\"},"
+        "{\"role\":\"user\",\"content\":[{},{\"text\":\"\\u0000\"}]}]}";
+    char deep[2 * JSON_MAX_DEPTH + 16];
 
     CHECK(blames(lone, sizeof lone - 1, "prompt", "surrogate"));
-    CHECK(blames(low, sizeof low - 1, "messages", "surrogate"));
-    CHECK(blames(twice, sizeof twice - 1, "stop", "surrogate"));
+    CHECK(blames(low, sizeof low - 1, "messages[0].content", "surrogate"));
+    CHECK(blames(twice, sizeof twice - 1, "stop[0]", "surrogate"));
     CHECK(blames(zero, sizeof zero - 1, "user", "NUL"));
     CHECK(blames(raw, sizeof raw - 1, "user", "NUL"));
     CHECK(blames(outside, sizeof outside - 1, "", "NUL"));
     CHECK(blames(key, sizeof key - 1, "", "surrogate"));
+    CHECK(blames(inner_key, sizeof inner_key - 1, "a[0]", "surrogate"));
+    CHECK(blames(second, sizeof second - 1, "messages[1].content[1].text", "NUL"));
+    memset(deep, '[', JSON_MAX_DEPTH);
+    strcpy(deep + JSON_MAX_DEPTH, "\"\\udc00");
+    CHECK(blames(deep, strlen(deep),
+                 "[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]",
+                 "surrogate")); /* as much as there is room for */
 }

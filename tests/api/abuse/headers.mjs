@@ -54,6 +54,7 @@ export default [
     // Host
     ["no Host", get("/livez", "X: y\r\n"), closing(400)],
     ["no header at all", get("/livez", ""), closing(400)],
+    ["a Host with blanks behind it", get("/livez", "Host: localhost \t\r\n"), 200],
     ["a Host with a blank", get("/livez", "Host: a b\r\n"), closing(400)],
     ["a Host with a user", get("/livez", "Host: me@x\r\n"), closing(400)],
     ["a Host with a path", get("/livez", "Host: x/y\r\n"), closing(400)],
@@ -64,6 +65,9 @@ export default [
     ["Content-Length 0", length(0), 400],
     ["Content-Length with zeros before it", length("000" + n, GOOD), 200],
     ["Content-Length with blanks before it", lengths(`  \t ${n}`), 200],
+    ["Content-Length with blanks behind it", lengths(` ${n} \t `), 200],
+    ["Content-Length with a blank behind it and a second one", lengths(` ${n} `, ` ${n}`), closing(400)],
+    ["Content-Length 0 with a blank behind it", length("0 "), 400],
     ["Content-Length empty", lengths(""), closing(400)],
     ["Content-Length of blanks", lengths("   "), closing(400)],
     ["Content-Length +5", lengths(" +5"), closing(400)],
@@ -89,6 +93,10 @@ export default [
     // Transfer-Encoding
     ["chunked in other letters", coded(" CHUNKED"), 200],
     ["chunked with blanks before it", coded(" \t chunked"), 200],
+    ["chunked with blanks behind it", coded(" chunked \t"), 200],
+    ["chunked with a blank behind it, after a Content-Length", post(
+        "Content-Length: 3\r\nTransfer-Encoding: chunked \r\n", "0\r\n\r\n"), closing(400)],
+    ["Transfer-Encoding xchunked with a blank behind it", coded(" xchunked "), closing(400)],
     ["Transfer-Encoding identity", coded(" identity"), closing(400)],
     ["Transfer-Encoding gzip, chunked", coded(" gzip, chunked"), closing(400)],
     ["Transfer-Encoding chunked, gzip", coded(" chunked, gzip"), closing(400)],
@@ -107,12 +115,16 @@ export default [
     // Content-Encoding
     ["Content-Encoding gzip", whole("\x1f\x8b\x08", "Content-Encoding: gzip\r\n"), 415],
     ["Content-Encoding br of a good body", whole(GOOD, "Content-Encoding: br\r\n"), 415],
+    ["Content-Encoding identity with a blank behind it",
+        whole(GOOD, "Content-Encoding: identity \r\n"), 200],
     ["Content-Encoding identity", whole(GOOD, "Content-Encoding: identity\r\n"), 200],
     // Expect
     ["Expect 100-continue", whole(GOOD, "Expect: 100-continue\r\n"), 200,
         (answer) => answer.interim.length <= 1],
     ["Expect 100-continue, whose body waits for it",
         [length(n, "", "Expect: 100-continue\r\n"), heard("HTTP/1.1 100 "), GOOD], 200],
+    ["Expect 100-continue with a blank behind it",
+        [length(n, "", "Expect: 100-continue \r\n"), heard("HTTP/1.1 100 "), GOOD], 200],
     ["Expect 100-continue in other letters",
         [length(n, "", "Expect: 100-Continue\r\n"), heard("HTTP/1.1 100 "), GOOD], 200],
     ["Expect 100-continue of a body too large",

@@ -1,9 +1,9 @@
 // lines.mjs - first lines: methods, targets, versions, and what is no HTTP at all.
 //
-// A line of fewer than three words is closed without an answer: by libmicrohttpd, which tells us
-// of it when it has shut the socket.
-import { FIN, LEAVE } from "./client.mjs";
-import { closing, get, GOOD, H, J, request } from "./say.mjs";
+// A connection whose first word is no method is answered by us (server/http/http_sniff.c); of a
+// later one libmicrohttpd tells us when it has shut the socket.
+import { FIN, LEAVE, served } from "./client.mjs";
+import { closing, ending, get, GOOD, H, J, request } from "./say.mjs";
 
 const allows = (answer) => /^[A-Z, ]+$/.test(answer.headers.get("allow"));
 const line = (text, headers = H) => request(text, headers);
@@ -55,7 +55,7 @@ export default [
     ["a method of 5,000 letters", line("G".repeat(5000) + " /livez HTTP/1.1"), 405, allows],
     ["a method that is no token", line("G@T /livez HTTP/1.1"), closing(400)],
     ["a method of bytes", line("\xff\xfe /livez HTTP/1.1"), closing(400)],
-    ["no method", line(" /livez HTTP/1.1"), "closed"],
+    ["no method", line(" /livez HTTP/1.1"), closing(400)],
     // versions
     ["HTTP/0.9", "GET /livez\r\n\r\n", closing(400)],
     ["HTTP/1.0", line("GET /livez HTTP/1.0", ""), closing(200)],
@@ -72,10 +72,16 @@ export default [
     ["HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
         closing(505)],
     ["the hello of TLS", "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + "\xa5".repeat(507) + "\n",
-        "closed"],
+        closing(400)],
     ["the hello of TLS, without a line end", ["\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", FIN],
-        "closed"],
-    ["the hello of SSH", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "closed"],
+        closing(400)],
+    ["the hello of SSH", "SSH-2.0-OpenSSH_9.2\r\n\r\n", closing(400)],
+    ["the hello of SSH in pieces", ["SSH-", 50, "2.0-Open", 50, "SSH_9.2\r\n"], closing(400)],
+    ["a method in pieces", ["\r", 50, "\n", 50, "G", 50, "ET", 50, " /livez HTTP/1.1\r\n", 50,
+        `${H}\r\n`], 200],
+    ["half a method, then left", ["GE", 50, LEAVE], "left"],
+    ["half a method, then its end", ["GE", FIN], "closed"],
+    ["half a method, and no more", { slow: true }, "GE", "closed"],
     ["a mail", "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n\r\n", closing(400)],
     // the line itself
     ["blanks around the target", line("GET   /livez   HTTP/1.1"), closing(400)],
@@ -83,18 +89,21 @@ export default [
     ["a NUL in the method", line("GE\0T /livez HTTP/1.1"), closing(400)],
     ["a NUL in the version", line("GET /livez HTTP/1.1\0"), closing(400)],
     ["a blank after the version", line("GET /livez HTTP/1.1 "), closing(400)],
-    ["a tab for a blank", line("GET\t/livez\tHTTP/1.1"), "closed"],
+    ["a tab for a blank", line("GET\t/livez\tHTTP/1.1"), closing(400)],
+    ["a tab for the second blank", line("GET /livez\tHTTP/1.1"), closing(400)],
     ["a word too many", line("GET /livez x HTTP/1.1"), closing(400)],
     ["no target", line("GET HTTP/1.1"), closing(400)],
     ["an empty target", line("GET  HTTP/1.1"), closing(400)],
     ["empty lines before it", "\r\n\r\n\r\n" + get(), 200],
     ["1,000 empty lines before it", "\r\n".repeat(1000) + get(), 200],
-    ["a blank line before it", " \r\n" + get(), "closed"],
+    ["a blank line before it", " \r\n" + get(), closing(400)],
+    ["a line without a blank behind a good request", [get(), served(1), "SSH-2.0-x\r\n"],
+        ending(200)],
     ["ended by LF", "GET /livez HTTP/1.1\nHost: localhost\n\n", 200],
     ["ended by LF, its headers by CRLF", `GET /livez HTTP/1.1\n${H}\r\n`, closing(400)],
     ["ended by CR", { slow: true }, "GET /livez HTTP/1.1\rHost: x\r\r", "closed"],
     ["a CR within", line("GET /li\rvez HTTP/1.1"), closing(400)],
-    ["64 KiB of zeros", () => Buffer.alloc(65536), closing(414)],
+    ["64 KiB of zeros", () => Buffer.alloc(65536), closing(400)],
     ["64 KiB of letters", () => Buffer.alloc(65536, "a"), closing(414)],
     ["nothing", [FIN], "closed"],
 ];
