@@ -18,7 +18,12 @@
 /* A signal has no object to hang on. Lock-free, so that a handler may write it. */
 static atomic_bool met;
 
-/* BUS_ADRERR alone: of memory that is broken (BUS_MCEERR_AR) the process should die. mmap is a
+/* What SIGBUS did before: a sanitizer says where, others have other plans. Written once, before
+ * any thread could read a torn page. */
+static struct sigaction before;
+
+/* BUS_ADRERR alone: of memory that is broken (BUS_MCEERR_AR) the process should die, by whom it
+ * would have without us: the same read again, or a signal that was sent, is his. mmap is a
  * system call and takes no lock, though POSIX does not list it. Neighbouring pages of zeros
  * become one mapping in the kernel, so their number stays below its limit. */
 static void on_bus_error(int signum, siginfo_t *info, void *context)
@@ -28,10 +33,12 @@ static void on_bus_error(int signum, siginfo_t *info, void *context)
 
     (void)context;
     if (info->si_code == BUS_ADRERR &&
-        mmap(at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at)
+        mmap(at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at) {
         atomic_store(&met, true);
-    else
-        signal(signum, SIG_DFL); /* the same read again ends the process, with its core */
+        return;
+    }
+    sigaction(signum, &before, NULL);
+    if (info->si_code <= 0) raise(signum); /* once this handler is left */
 }
 
 void torn_file_guard(void)
@@ -39,7 +46,7 @@ void torn_file_guard(void)
     struct sigaction act = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_RESTART};
 
     sigemptyset(&act.sa_mask);
-    sigaction(SIGBUS, &act, NULL);
+    sigaction(SIGBUS, &act, &before);
 }
 
 bool torn_file_met(void)

@@ -8,8 +8,8 @@
 
 #include <stdbool.h>
 
-/* From now on such a read finds zeros. Once, in main; threads must not block SIGBUS, for the
- * kernel then ends the process all the same. */
+/* From now on such a read finds zeros; every other SIGBUS is his who had it before. Once, in
+ * main; threads must not block SIGBUS, for the kernel then ends the process all the same. */
 void torn_file_guard(void);
 
 /* Has a read found zeros for that reason? Any thread. */
