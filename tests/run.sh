@@ -3,6 +3,7 @@
 #
 #   tests/run.sh [BUILD [WORD]]   BUILD: the folder of the build (build); WORD: only programs
 #                                 whose path contains it
+#   THIRD=0 tests/run.sh          every third program from that one on (0, 1 or 2)
 #
 # A test program is a cmocka binary below BUILD/tests, asked for TAP, or a script that is
 # given BUILD as its argument and closes with such a line of its own. One that ends badly
@@ -49,6 +50,20 @@ slow='test_batch_crowd test_batch_copies test_purity test_invariant_embedded tes
 #   tests/api   time limits of requests, gaps between tokens, a daemon that drains in time
 alone='test_http* run.sh'
 
+# What a sanitizer cannot run: which one, the program, and why.
+unfit() { # unfit PROGRAM: such a one? Says so.
+  local sanitizer pattern reason
+  while read -r sanitizer pattern reason; do
+    [[ $build == *"$sanitizer"* && ${1##*/} == $pattern ]] || continue
+    echo "not under $sanitizer: ${1#"$build"/}: $reason"
+    return 0
+  done <<'TABLE'
+address test_memory_idle what the process takes is counted, and a sanitizer takes more
+thread  test_memory_idle what the process takes is counted, and a sanitizer takes more
+TABLE
+  return 1
+}
+
 passed=0 failed=0 skipped=0
 logs=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$logs"' EXIT
@@ -86,8 +101,11 @@ weight() {
     echo 1
   fi
 }
-add() { # add PROGRAM: unless it is not wanted
+turn=0
+add() { # add PROGRAM: unless it is not wanted, or not its turn
   [[ $1 == *"$only"* ]] || return 0
+  unfit "$1" && return 0
+  [ -z "${THIRD:-}" ] || [ $((turn++ % 3)) = "$THIRD" ] || return 0
   names+=("$1") weights+=("$(weight "$1")")
 }
 
@@ -163,6 +181,7 @@ for program in "${all[@]}"; do is_in "$program" "$alone" && add "$program"; done
 if [ -e tests/api/run.sh ] && [[ tests/api/run.sh == *"$only"* ]]; then
   tests/api/setup.sh || echo 'tests/api/setup.sh failed: the official client is missing' >&2
 fi
+[ -z "${THIRD:-}" ] || echo "a third of the programs, from number $THIRD on: ${#names[@]} of $turn"
 run_all
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]
