@@ -113,7 +113,8 @@ uint64_t kern_rans_cost_ref(const kern_classes *c, const uint32_t *costs, const 
         for (size_t t = 0; t < c->B; t++) {
             const int class = kern_class(c->row[i], c->column[t]);
 
-            sum += costs[class * KERN_SYMBOLS + kern_symbol(q[t], kern_class_shift(class))];
+            sum += costs[(unsigned)class * KERN_SYMBOLS +
+                         kern_symbol(q[t], kern_class_shift(class))];
         }
     return sum;
 }

@@ -69,12 +69,13 @@ static inline int kern_class_shift(int c)
     return c < 28 ? 0 : (c - 28) >> 2;
 }
 
-/* The column of a table of costs or frequencies: KERN_SYMBOLS - 1 for hi out of range. */
-static inline int kern_symbol(int q, int shift)
+/* The column of a table of costs or frequencies: KERN_SYMBOLS - 1 for hi out of range. One
+ * comparison, as the smallest hi are the largest unsigned numbers: it compiles to no branch. */
+static inline unsigned kern_symbol(int q, int shift)
 {
-    const int hi = (q + (1 << shift >> 1)) >> shift;
+    const unsigned symbol = (unsigned)((q + (1 << shift >> 1)) >> shift) + 16;
 
-    return hi >= -16 && hi <= 16 ? hi + 16 : KERN_SYMBOLS - 1;
+    return symbol < KERN_SYMBOLS - 1 ? symbol : KERN_SYMBOLS - 1;
 }
 
 typedef struct kern_rans_stream {

@@ -24,15 +24,17 @@ enum {
     ALONE_ROWS = 255
 };
 
-typedef struct share {
-    uint16_t freq, start;
-} share;
+/* How a symbol is encoded: its share of the table, then `width` raw bits, the lowest of
+ * q + half. */
+typedef struct code {
+    uint16_t freq, start, half, width;
+} code;
 
 struct rans_model {
     const kern *kern;
     uint32_t slots[RANS_TABLES << RANS_BITS];
     uint32_t costs[RANS_CLASSES * RANS_SYMBOLS];
-    share shares[RANS_TABLES][RANS_SYMBOLS]; /* freq 0: escapes */
+    code codes[RANS_CLASSES][RANS_SYMBOLS]; /* of a symbol without a slot: the escape's */
 };
 
 size_t rans_table(int class)
@@ -115,30 +117,30 @@ static err check_table(const uint16_t *freq, size_t table, fault *why)
     return sum == TOTAL && freq[RANS_ESCAPE] ? ERR_OK : err_blame(why, ERR_RANGE, name);
 }
 
-static void make_table(rans_model *m, size_t table, const uint16_t *freq)
+static void make_slots(uint32_t *slot, const uint16_t *freq)
 {
-    uint32_t *slot = m->slots + (table << RANS_BITS);
+    for (size_t s = 0; s < RANS_SYMBOLS; s++)
+        for (uint32_t i = 0; i < freq[s]; i++)
+            *slot++ = (uint32_t)(uint8_t)(s - 16) << 24 | (uint32_t)freq[s] << 12 | i;
+}
+
+/* Both by class, not by table: the encoder looks up once what a class and a symbol are. */
+static void make_codes(rans_model *m, int class, const uint16_t *freq)
+{
+    const int shift = kern_class_shift(class);
+    code *codes = m->codes[class];
     uint16_t start = 0;
 
     for (size_t s = 0; s < RANS_SYMBOLS; s++) {
-        m->shares[table][s] = (share){freq[s], start};
-        for (uint32_t i = 0; i < freq[s]; i++)
-            *slot++ = (uint32_t)(uint8_t)(s - 16) << 24 | (uint32_t)freq[s] << 12 | i;
+        codes[s] = (code){freq[s], start, (uint16_t)(1 << shift >> 1), (uint16_t)shift};
         start = (uint16_t)(start + freq[s]);
     }
-}
-
-static void make_costs(rans_model *m, int class)
-{
-    const share *shares = m->shares[rans_table(class)];
-    uint32_t *cost = m->costs + class * RANS_SYMBOLS;
-
+    codes[RANS_ESCAPE].half = 0;
+    codes[RANS_ESCAPE].width = KERN_ESCAPE_BITS;
     for (size_t s = 0; s < RANS_SYMBOLS; s++) {
-        const bool escape = s == RANS_ESCAPE || !shares[s].freq;
-        const double bits = RANS_BITS - log2(shares[escape ? RANS_ESCAPE : s].freq);
-
-        cost[s] = (uint32_t)lround(
-            RANS_COST_ONE * (bits + (escape ? KERN_ESCAPE_BITS : kern_class_shift(class))));
+        if (!freq[s]) codes[s] = codes[RANS_ESCAPE];
+        m->costs[(size_t) class * RANS_SYMBOLS + s] = (uint32_t)lround(
+            RANS_COST_ONE * (RANS_BITS - log2(codes[s].freq) + codes[s].width));
     }
 }
 
@@ -150,8 +152,10 @@ err rans_open(rans_model **out, const uint16_t *freq, const kern *hot, fault *wh
     m = malloc(sizeof *m);
     if (!m) return ERR_NOMEM;
     m->kern = hot;
-    for (size_t t = 0; t < RANS_TABLES; t++) make_table(m, t, freq + t * RANS_SYMBOLS);
-    for (int c = 0; c < RANS_CLASSES; c++) make_costs(m, c);
+    for (size_t t = 0; t < RANS_TABLES; t++)
+        make_slots(m->slots + (t << RANS_BITS), freq + t * RANS_SYMBOLS);
+    for (int c = 0; c < RANS_CLASSES; c++)
+        make_codes(m, c, freq + rans_table(c) * RANS_SYMBOLS);
     *out = m;
     return ERR_OK;
 }
@@ -188,23 +192,17 @@ typedef struct writer {
     bool full;
 } writer;
 
-/* A symbol, and the raw bits after it. */
-typedef struct code {
-    share of;
-    uint32_t raw;
-    int width;
-} code;
+/* A value on its way into a state. */
+typedef struct item {
+    const code *code;
+    int q;
+} item;
 
-static code find_code(const writer *w, size_t i, size_t t)
+static item find_item(const writer *w, size_t i, size_t t)
 {
     const int class = kern_class(w->c->row[i], w->c->column[t]), q = w->q[i * w->c->B + t];
-    const int shift = kern_class_shift(class);
-    const share *shares = w->m->shares[kern_class_table(class)];
-    const share of = shares[kern_symbol(q, shift)];
 
-    if (!of.freq || kern_symbol(q, shift) == RANS_ESCAPE)
-        return (code){shares[RANS_ESCAPE], (uint16_t)q, KERN_ESCAPE_BITS};
-    return (code){of, (uint32_t)(q + (1 << shift >> 1)) & ((1u << shift) - 1), shift};
+    return (item){&w->m->codes[class][rans_symbol(class, q)], q};
 }
 
 static void put_word(writer *w, uint32_t word)
@@ -227,17 +225,21 @@ static void make_room(writer *w, uint32_t *x, uint64_t limit)
     *x >>= 16;
 }
 
-static void push_raw(writer *w, uint32_t *x, const code *k)
+static void push_raw(writer *w, uint32_t *x, item v)
 {
-    if (!k->width) return;
-    make_room(w, x, UINT64_C(1) << (32 - k->width));
-    *x = *x << k->width | k->raw;
+    const int width = v.code->width;
+
+    if (!width) return;
+    make_room(w, x, UINT64_C(1) << (32 - width));
+    *x = *x << width | ((uint32_t)(v.q + v.code->half) & ((1u << width) - 1));
 }
 
-static void push_symbol(writer *w, uint32_t *x, share s)
+static void push_symbol(writer *w, uint32_t *x, item v)
 {
-    make_room(w, x, (uint64_t)s.freq << (32 - RANS_BITS));
-    *x = (*x / s.freq << RANS_BITS) + *x % s.freq + s.start;
+    const uint32_t freq = v.code->freq;
+
+    make_room(w, x, (uint64_t)freq << (32 - RANS_BITS));
+    *x = (*x / freq << RANS_BITS) + *x % freq + v.code->start;
 }
 
 /* How many rows make the words that 16 states can start with. */
@@ -263,10 +265,10 @@ static void push_alone(writer *w, size_t rows)
 
     for (size_t i = rows; i-- > 0 && !w->full;)
         for (size_t t = w->c->B; t-- > 0;) {
-            const code k = find_code(w, i, t);
+            const item v = find_item(w, i, t);
 
-            push_raw(w, &x, &k);
-            push_symbol(w, &x, k.of);
+            push_raw(w, &x, v);
+            push_symbol(w, &x, v);
         }
     put_word(w, x);
     put_word(w, x >> 16);
@@ -284,11 +286,11 @@ static void push_alone(writer *w, size_t rows)
 /* 16 tokens of row i, from the last to the first. */
 static void push_sixteen(writer *w, size_t i, size_t first)
 {
-    code codes[RANS_LANES];
+    item items[RANS_LANES];
 
-    for (size_t j = 0; j < RANS_LANES; j++) codes[j] = find_code(w, i, first + j);
-    for (size_t j = RANS_LANES; j-- > 0;) push_raw(w, &w->x[j], &codes[j]);
-    for (size_t j = RANS_LANES; j-- > 0;) push_symbol(w, &w->x[j], codes[j].of);
+    for (size_t j = 0; j < RANS_LANES; j++) items[j] = find_item(w, i, first + j);
+    for (size_t j = RANS_LANES; j-- > 0;) push_raw(w, &w->x[j], items[j]);
+    for (size_t j = RANS_LANES; j-- > 0;) push_symbol(w, &w->x[j], items[j]);
 }
 
 /* OR `value` into the bits from *at on. */

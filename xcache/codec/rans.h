@@ -52,9 +52,9 @@ size_t rans_model_bytes(void); /* that one keeps: about 350 kB */
  * most, so a step can be tried. */
 uint64_t rans_cost(const rans_model *m, const kern_classes *c, const int16_t *q);
 
-/* Write q [n,B] to out, `room` bytes: any values. Returns the bytes written,
- * or RANS_NO_ROOM; what lies in out behind them is undefined, as all of it is then. Needs
- * no scratch: the stream grows from the end of out, since rANS encodes backwards. */
+/* Write q [n,B], any values, to out, which has `room` bytes. Returns the bytes written, 0 of 0
+ * rows, or RANS_NO_ROOM. No scratch: the stream grows from the end of out, since rANS encodes
+ * backwards, so what follows the bytes written is lost, and all of out without room. */
 size_t rans_encode(const rans_model *m, const kern_classes *c, const int16_t *q, uint8_t *out,
                    size_t room);
 
