@@ -98,6 +98,7 @@ static inline uint32_t kern_rans_peek(const uint8_t *head, size_t at)
 static inline void kern_rans_start(kern_rans_stream *s, const uint8_t *bytes, size_t n,
                                    size_t rows)
 {
+    static const uint8_t none[1]; /* of no words: a pointer that 0 may be added to */
     uint8_t head[KERN_RANS_HEAD + sizeof(uint64_t)] = {0};
     size_t at = 8 * KERN_RANS_FIXED;
 
@@ -111,7 +112,7 @@ static inline void kern_rans_start(kern_rans_stream *s, const uint8_t *bytes, si
     }
     at = (at + 7) / 8;
     s->n_words = n > at ? (n - at) / 2 : 0;
-    s->words = s->n_words ? bytes + at : NULL;
+    s->words = s->n_words ? bytes + at : none;
 }
 
 /* Rows 0 .. s->alone-1, after all others. */
