@@ -3,6 +3,7 @@
 
 #include "tests/lab.h"
 #include "tests/test.h"
+#include "xcache/sink_table.h"
 
 /* Resident memory that is the process's own: the pool is shared memory and not in it. */
 static size_t own_bytes(void)
@@ -19,13 +20,14 @@ static size_t own_bytes(void)
     return kib << 10;
 }
 
-/* A context of two blocks that no other has. Nothing is computed: what an open page holds is
- * sealed as it is. */
+/* A context of two blocks that no other has; but their first tokens are alike, of which the
+ * table of sinks has a bounded number. Nothing is computed: what an open page holds is sealed
+ * as it is. */
 static void leave_context(lab *l, int32_t number)
 {
     enum { TOKENS = 2 * CACHE_BLOCK_TOKENS };
     const cache_request wanted = {.tokens = TOKENS};
-    int32_t ids[CACHE_BLOCK_TOKENS] = {number, number};
+    int32_t ids[CACHE_BLOCK_TOKENS] = {[SINK_TOKENS] = number, number};
     context *c = NULL;
 
     CHECK(cache_begin(l->cache, &wanted, &c) == ERR_OK);

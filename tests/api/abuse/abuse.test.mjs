@@ -8,17 +8,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 
-import { ask, complete, metrics, series, startDaemon, until } from "../daemon.mjs";
+import { ask, complete, metrics, series, slowness, startDaemon, until } from "../daemon.mjs";
 import { closes } from "./answers.mjs";
 import cases from "./cases.mjs";
 import { answersOf, connect, play, servedBy, waitFor } from "./client.mjs";
 import { H } from "./say.mjs";
 import storms from "./storms.mjs";
 
-const READ_SECONDS = 4; // a request that is not complete by then is answered 408
-const CASE_MS = 20000;
-const MARGIN_MS = 5000; // a freeze is longer, the noise of a busy machine is not
-const DRAIN_SECONDS = 10;
+const READ_SECONDS = 4 * slowness; // a request that is not complete by then is answered 408
+const CASE_MS = 20000 * slowness;
+const MARGIN_MS = 5000 * slowness; // a freeze is longer, the noise of a busy machine is not
+const DRAIN_SECONDS = 10 * slowness;
 const AT_ONCE = 4; // cases
 const ROOM = ["--workspace-size", "320MiB"]; // for as many long streams as may run together
 
