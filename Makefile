@@ -179,7 +179,7 @@ torture: ## every call that can fail fails in turn (WORD="request klt8": only su
 	@tests/torture/torture.sh $(BUILD) all $(if $(WORD),"$(WORD)")
 
 fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
-	@deploy/deps.sh build test
+	@deploy/deps.sh build test fuzz
 	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
 

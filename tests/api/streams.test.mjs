@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { after, before, test } from "node:test";
 
-import { ask, chat, complete, events, metrics, series, startDaemon, until } from "./daemon.mjs";
+import { ask, chat, complete, events, metrics, series, slowness, startDaemon, until } from "./daemon.mjs";
 
 let daemon;
 
@@ -57,7 +57,7 @@ test("a client that leaves a stream stops its computation within 200 ms", async 
     for (let round = 0; round < 3; round++) {
         await leave(daemon, { prompt: "Once upon a time", max_tokens: 1500, stream: true,
             ignore_eos: true });
-        await until(async () => (await running(daemon)) === 0, 200, "requests_running falls");
+        await until(async () => (await running(daemon)) === 0, 200 * slowness, "requests_running falls");
         const tokens = await made(daemon);
         await new Promise((resolve) => setTimeout(resolve, 100));
         assert.equal(await made(daemon), tokens);
@@ -73,7 +73,7 @@ test("a client that leaves while its answer is whole is noticed too", async () =
     request.end(data);
     await until(async () => (await running(daemon)) === 1, 5000, "the request runs");
     request.destroy();
-    await until(async () => (await running(daemon)) === 0, 200, "requests_running falls");
+    await until(async () => (await running(daemon)) === 0, 200 * slowness, "requests_running falls");
 });
 
 test("a full queue answers 429 with Retry-After, and health answers meanwhile", async () => {
