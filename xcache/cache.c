@@ -139,7 +139,7 @@ err cache_check(const cache *c, const cache_request *r)
 }
 
 /* Hold what x lists, reserve the rest for it and its copies, and give it a page. */
-static err admit(xcontext *x)
+static err admit(xcontext *x, bool modest)
 {
     cache *c = x->cache;
     const ledger_claim all = {.blocks = x->blocks,
@@ -147,6 +147,7 @@ static err admit(xcontext *x)
                               .reserve = x->most_blocks - x->n_blocks +
                                          x->copies * x->copy_blocks,
                               .copies = x->copies,
+                              .modest = modest,
                               .free_pages = (size_t)c->scratch.n_free};
 
     TRY(ledger_admit(c->ledger, &all));
@@ -170,7 +171,7 @@ err cache_begin(cache *c, const cache_request *r, context **out)
     /* one token at least is computed: its logits are wanted */
     x->n_blocks = chain_follow(c, x->root, r->ids,
                                r->n_ids ? (r->n_ids - 1) / x->base.block_tokens : 0, x->blocks);
-    e = admit(x);
+    e = admit(x, r->modest);
     if (e != ERR_OK) {
         context_free(x);
         return e;
@@ -208,7 +209,7 @@ err cache_fork(context *base, context **out)
     x->n_tokens = from->n_tokens;
     memcpy(x->blocks, from->blocks, from->n_blocks * sizeof *x->blocks);
     /* of a promised copy this cannot fail: its reservation was given back just now */
-    e = admit(x);
+    e = admit(x, false);
     if (e != ERR_OK) {
         context_free(x);
         return e;
@@ -229,6 +230,12 @@ void cache_push(context *base, const int32_t *ids, size_t T)
     assert(!x->pushed && !cache_is_sealing(base) && at + T <= base->block_tokens);
     memcpy(x->page->ids + at, ids, T * sizeof *ids);
     x->pushed = T;
+}
+
+/* What a step left in the open page lies behind the tokens that count, and is written over. */
+void cache_take_back(context *base)
+{
+    context_of(base)->pushed = 0;
 }
 
 void cache_commit_later(context *base)

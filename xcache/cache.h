@@ -86,6 +86,7 @@ typedef struct cache_request {
     size_t tokens;      /* it computes at most so many, those of the prompt among them. (The
                          * last sampled token of an answer is not computed.) */
     size_t copies;      /* forks of it that are promised room, see cache_fork */
+    bool modest;        /* it leaves room for somebody else's context, see ledger_claim */
     const void *scope;  /* [scope_bytes] contexts share blocks within equal scopes only */
     size_t scope_bytes;
 } cache_request;
@@ -113,6 +114,9 @@ err cache_truncate(context *x, size_t tokens);
 
 /* Tell the context which ids the next step computes; they fit into its open block. */
 void cache_push(context *x, const int32_t *ids, size_t T);
+
+/* The step was given up: they are not computed. */
+void cache_take_back(context *x);
 
 /* After the step: the pushed tokens are in. Seals the open block if it is full: encodes it
  * layer after layer into a block of the pool, and rebuilds its page. */

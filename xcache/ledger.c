@@ -181,12 +181,22 @@ static increase count_unheld(const ledger *l, const pool_block *blocks, size_t n
     return by;
 }
 
+/* What modesty leaves. A quarter: where hardly more than one context of full length fits at
+ * all, its owner would otherwise run one at a time and the rest would never be used. */
+static size_t left_by_modesty(const ledger *l)
+{
+    const size_t most = l->counts.limit / 4;
+
+    return l->longest < most ? l->longest : most;
+}
+
 err ledger_admit(ledger *l, const ledger_claim *a)
 {
+    const size_t more = a->reserve + (a->modest ? left_by_modesty(l) : 0);
     increase by = count_unheld(l, a->blocks, a->n);
 
-    by.busy += a->reserve;
-    by.fixed += a->reserve;
+    by.busy += more;
+    by.fixed += more;
     if (!fits(l, by) || a->free_pages <= l->counts.promised + a->copies) return ERR_BUSY;
     for (size_t i = 0; i < a->n; i++) hold(l, a->blocks[i]);
     l->counts.reserved += a->reserve;

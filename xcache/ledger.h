@@ -47,6 +47,7 @@ typedef struct ledger_claim {
     size_t reserve;    /* blocks to be taken later, those of its copies among them */
     size_t copies;     /* open pages promised to copies */
     size_t free_pages; /* open pages that nobody has: one is taken at once */
+    bool modest;       /* leave as much as a context of full length needs, a quarter at most */
 } ledger_claim;
 
 /* All of it, or ERR_BUSY and nothing. */

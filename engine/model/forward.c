@@ -399,17 +399,25 @@ static void take(forward *f, const forward_chunk *chunks, size_t n)
     assert(f->rows > 0);
 }
 
-void forward_step(forward *f, const forward_chunk *chunks, size_t n)
+bool forward_step_unless(forward *f, const forward_chunk *chunks, size_t n, forward_stop *stop,
+                         void *arg)
 {
     take(f, chunks, n);
     attention_plan(f);
     defer_residual(f, NULL, NULL); /* h is the embedding alone: nothing is to be added yet */
     for (size_t l = 0; l < f->m->L; l++) {
+        if (stop && stop(arg)) return false;
         attention_layer(f, l);
         ffn_layer(f, l);
     }
     residual_add_norm(f, NULL, NULL, 0);
     make_logits(f);
+    return true;
+}
+
+void forward_step(forward *f, const forward_chunk *chunks, size_t n)
+{
+    forward_step_unless(f, chunks, n, NULL, NULL);
 }
 
 size_t forward_max_rows(const forward *f)

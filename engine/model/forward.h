@@ -7,6 +7,7 @@
 #ifndef ENGINE_MODEL_FORWARD_H
 #define ENGINE_MODEL_FORWARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,13 @@ void forward_close(forward *f);
 /* Run one step; the rows of all chunks together are at most max_rows. Each context has
  * been told of its new tokens by its owner. Does not allocate. */
 void forward_step(forward *f, const forward_chunk *chunks, size_t n);
+
+/* The same, but before each layer `stop` is asked whether the step is to be given
+ * up. False: it was, no logits were made, and what the contexts were told has to be taken back.
+ */
+typedef bool forward_stop(void *arg);
+bool forward_step_unless(forward *f, const forward_chunk *chunks, size_t n, forward_stop *stop,
+                         void *arg);
 
 size_t forward_max_rows(const forward *f);
 size_t forward_bytes(const forward *f); /* its buffers: scratch */

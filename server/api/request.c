@@ -152,7 +152,7 @@ static bool read_tenant(request *q, const cJSON *body, const request_env *env, f
         return fault_refuse(why, ERR_INVALID, "cache_salt",
                             "'cache_salt' may have %d bytes at most.", (int)TENANT_SALT_BYTES);
     q->who = tenant_make(env->tenant, salt, env->share_prefixes);
-    q->in.tenant = q->who.id;
+    q->in.tenant = env->tenant == TENANT_OF_ALL ? GENERATION_ANYBODY : q->who.id;
     memcpy(q->in.scope, q->who.scope, sizeof q->in.scope);
     return true;
 }

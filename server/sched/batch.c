@@ -12,6 +12,10 @@
  * layer at least, and prefill by LEAST_ROWS rows where nothing was sealed. While nobody decodes
  * there is nobody to slow down, and each takes all it can use.
  *
+ * Tenants that have had more than others stand back (precedence.h), and a step is given up for
+ * one that comes and goes first: between two layers, and between two pieces of sealing, we ask.
+ * What a step that was given up has computed lies behind the tokens that count.
+ *
  * How much fits is asked of the past: seconds a layer or a row, averages that follow the
  * machine (a change has half its weight after three steps). Those of layers are measured beside
  * decoding rows only, where the cut matters. Cutting changes no results: rows are computed
@@ -28,6 +32,11 @@
 #include "xcache/seal.h"
 
 enum { LEAST_ROWS = 8 };
+
+/* Where somebody may come who goes first: rows of prefill in a step, and layers that are sealed
+ * at once, while nobody decodes. About 3 ms to the next layer of the embedded model on two
+ * threads; four times as many rows are no faster a row. */
+enum { FEW_ROWS = 128, FEW_LAYERS = 4 };
 
 #define STRETCH 2.5 /* a step with prefill, against one of decoding alone */
 #define LATELY  0.2 /* weight of the newest of what is averaged */
@@ -56,14 +65,14 @@ void batch_close(batch *b)
 }
 
 /* One more run: of member i of w. The first reads the prompt, and leads the others. */
-static err add_run(batch *b, run *leader, const generation_group *w, size_t i)
+static err add_run(batch *b, const generation_group *w, size_t i, bool modest)
 {
     run *x = malloc(sizeof *x);
     err e;
 
     if (!x) return ERR_NOMEM;
-    e = i ? run_open_copy(x, leader, w->members[i])
-          : run_open(x, b->runtime, w->members[0], w->n - 1);
+    e = i ? run_open_copy(x, b->runs[b->n - i], w->members[i])
+          : run_open(x, b->runtime, w->members[0], w->n - 1, modest);
     if (e == ERR_OK)
         b->runs[b->n++] = x;
     else
@@ -78,14 +87,22 @@ static void close_run(batch *b, size_t i)
     memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
 }
 
+bool batch_has(const batch *b, uint64_t tenant)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->runs[i]->generation->in.tenant == tenant) return true;
+    return false;
+}
+
 err batch_add(batch *b, const generation_group *w)
 {
+    const uint64_t tenant = w->members[0]->in.tenant;
+    const bool modest = tenant != GENERATION_ANYBODY && batch_has(b, tenant);
     const size_t first = b->n;
     err e = ERR_OK;
 
-    if (b->n + w->n > b->most) return ERR_BUSY;
-    for (size_t i = 0; i < w->n && e == ERR_OK; i++)
-        e = add_run(b, i ? b->runs[first] : NULL, w, i);
+    if (b->n + w->n + modest > b->most) return ERR_BUSY;
+    for (size_t i = 0; i < w->n && e == ERR_OK; i++) e = add_run(b, w, i, modest);
     while (e != ERR_OK && b->n > first) close_run(b, b->n - 1);
     return e;
 }
@@ -109,12 +126,29 @@ static void average(double *lately, double seconds)
     *lately = *lately > 0 ? *lately + LATELY * (seconds - *lately) : seconds;
 }
 
+bool batch_gives_way(const batch *b, uint64_t tenant)
+{
+    return b->n < b->most &&
+           precedence_interrupts(&b->precedence, b->runs, b->n, tenant, clock_seconds());
+}
+
+/* Asked between two pieces of a step. */
+static bool is_given_up(void *arg)
+{
+    batch *b = arg;
+
+    if (!b->given_up && b->precedence.tenants && b->is_wanted)
+        b->given_up = b->is_wanted(b->user);
+    return b->given_up;
+}
+
 /* Rows of prefill that a step may take in so many seconds beside rows that decode; when it has
  * done nothing for prefills yet, a few in any case. The buffers have room for a row of each run
  * that decodes besides. */
 static size_t prefill_rows(const batch *b, size_t decoding, double left, bool idle)
 {
-    const size_t most = forward_max_rows(b->runtime->forward) - b->most;
+    const size_t room = forward_max_rows(b->runtime->forward) - b->most;
+    const size_t most = b->precedence.tenants && FEW_ROWS < room ? FEW_ROWS : room;
     const size_t least = idle ? LEAST_ROWS : 0;
     double rows;
 
@@ -130,6 +164,11 @@ static void add_chunk(batch *b, run *x, size_t max_rows, size_t *n)
     b->owners[(*n)++] = x;
 }
 
+static bool takes_part(const batch *b, const run *x)
+{
+    return run_is_ready(x) && !precedence_stands_back(&b->precedence, x);
+}
+
 /* The rows of those that decode come first; compute relies on it. Canceled runs end here,
  * before they cost another row. */
 static size_t schedule_decode(batch *b)
@@ -141,7 +180,7 @@ static size_t schedule_decode(batch *b)
 
         if (atomic_load(&x->generation->cancel))
             run_cancel(x);
-        else if (run_is_ready(x) && run_is_decoding(x))
+        else if (run_is_decoding(x) && takes_part(b, x))
             add_chunk(b, x, 1, &n);
     }
     return n;
@@ -167,17 +206,18 @@ static bool rebuild(batch *b, run *x, bool alone, double left)
     return false;
 }
 
-/* Then chunks of prefills, the oldest first, as long as rows are left. While others decode, the
- * pages of only one context are rebuilt in a step: who came first is complete first. */
+/* Then chunks of prefills, the oldest first and last those who are behind, as long as rows are
+ * left. While others decode, the pages of only one context are rebuilt in a step: who came
+ * first is complete first. */
 static size_t schedule_prefill(batch *b, size_t n, size_t rows, double left)
 {
     const bool alone = n == 0;
     size_t taken = 0;
 
-    for (size_t i = 0; i < b->n && taken < rows; i++) {
-        run *x = b->runs[i];
+    for (size_t i = 0; i < 2 * b->n && taken < rows; i++) {
+        run *x = b->runs[i % b->n];
 
-        if (!run_is_ready(x) || run_is_decoding(x)) continue;
+        if (x->behind != (i >= b->n) || !takes_part(b, x) || run_is_decoding(x)) continue;
         if (!rebuild(b, x, alone, left)) {
             if (alone) continue;
             break;
@@ -246,23 +286,71 @@ static size_t list_sealing(batch *b, bool all)
     size_t n = 0;
 
     for (size_t i = 0; i < b->n && n < most; i++)
-        if (run_is_sealing(b->runs[i])) b->sealing[n++] = b->runs[i]->context;
+        if (run_is_sealing(b->runs[i]) && !precedence_stands_back(&b->precedence, b->runs[i]))
+            b->sealing[n++] = b->runs[i]->context;
     return n;
 }
 
-/* Seal as many layers as fit the time beside rows that decode, at least one; all when there are
- * none. True: there was something to seal. */
+/* What some of those who run have had. */
+static void charge_sealing(batch *b, size_t n, double seconds)
+{
+    const double now = clock_seconds();
+
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = 0; k < n; k++)
+            if (b->runs[i]->context == b->sealing[k])
+                share_charge(&b->precedence.share, b->runs[i]->generation->in.tenant,
+                             seconds / (double)n, now);
+}
+
+/* A row that decodes costs more than one of prefill, but so little of what a prompt costs that
+ * rows are counted alike. */
+static void charge_rows(batch *b, double seconds)
+{
+    const double now = clock_seconds();
+    size_t rows = 0;
+
+    for (size_t i = 0; i < b->n_chunks; i++) rows += b->chunks[i].T;
+    for (size_t i = 0; i < b->n_chunks; i++)
+        share_charge(&b->precedence.share, b->owners[i]->generation->in.tenant,
+                     seconds * (double)b->chunks[i].T / (double)rows, now);
+}
+
+/* Beside rows that decode as many layers as fit the time, at least one. */
+static void seal_some(batch *b, size_t n, double left)
+{
+    const double start = clock_seconds();
+    const int layers = seal_layers(b->runtime->cache, b->sealing, n,
+                                   count_layers(left, b->layer_seconds, false));
+    const double seconds = clock_seconds() - start;
+
+    average(&b->layer_seconds, seconds / layers);
+    charge_sealing(b, n, seconds);
+}
+
+/* While nobody decodes, all; in pieces, where somebody may come who goes first. */
+static void seal_all(batch *b)
+{
+    const int layers = b->precedence.tenants ? FEW_LAYERS : INT_MAX;
+
+    for (size_t n; !is_given_up(b) && (n = list_sealing(b, true));) {
+        const double start = clock_seconds();
+
+        seal_layers(b->runtime->cache, b->sealing, n, layers);
+        charge_sealing(b, n, clock_seconds() - start);
+    }
+}
+
+/* True: there was something to seal. */
 static bool seal(batch *b, size_t decoding, double left)
 {
     const size_t n = list_sealing(b, !decoding);
-    const double start = clock_seconds();
-    int layers;
 
-    if (!n) return false;
-    layers = seal_layers(b->runtime->cache, b->sealing, n,
-                         count_layers(left, b->layer_seconds, !decoding));
-    if (decoding) average(&b->layer_seconds, (clock_seconds() - start) / layers);
-    return true;
+    if (n && decoding)
+        seal_some(b, n, left);
+    else if (n)
+        seal_all(b);
+    return n > 0;
 }
 
 /* Make room ahead of need, as much as fits the time beside rows that decode. */
@@ -281,22 +369,39 @@ static void compute(batch *b, size_t decoding, double start)
     size_t rows = 0;
 
     for (size_t i = decoding; i < b->n_chunks; i++) rows += b->chunks[i].T;
+    if (!forward_step_unless(b->runtime->forward, b->chunks, b->n_chunks, is_given_up, b)) {
+        for (size_t i = 0; i < b->n_chunks; i++) run_take_back(b->owners[i]);
+        return;
+    }
     count_size(b, decoding + rows);
-    forward_step(b->runtime->forward, b->chunks, b->n_chunks);
     learn(b, decoding, rows, clock_seconds() - start);
+    charge_rows(b, clock_seconds() - start);
     commit(b, decoding);
+}
+
+/* After those that decode: sealing, pages, prefill, and all rows. */
+static void share_step(batch *b, size_t decoding, double left, double begun)
+{
+    const bool sealed = seal(b, decoding, left);
+    const double start = clock_seconds(), rest = left - (start - begun);
+
+    if (b->given_up) return; /* nobody decodes, then: no context has been told of a token */
+    b->n_chunks = schedule_prefill(b, decoding, prefill_rows(b, decoding, rest, !sealed), rest);
+    if (b->n_chunks) compute(b, decoding, start);
 }
 
 void batch_step(batch *b)
 {
     const double begun = clock_seconds(), left = (STRETCH - 1) * b->decode_seconds;
-    const size_t decoding = schedule_decode(b);
-    const bool sealed = seal(b, decoding, left);
-    const double start = clock_seconds(), rest = left - (start - begun);
+    size_t decoding;
 
-    b->n_news = 0;
-    b->n_chunks = schedule_prefill(b, decoding, prefill_rows(b, decoding, rest, !sealed), rest);
-    if (b->n_chunks) compute(b, decoding, start);
+    b->n_news = b->n_chunks = 0;
+    b->given_up = false;
+    precedence_begin(&b->precedence, b->runs, b->n, begun);
+    decoding = schedule_decode(b);
+    share_step(b, decoding, left, begun);
+    precedence_end(&b->precedence, clock_seconds() - begun, b->given_up);
+    if (b->given_up) return;
     fork_copies(b);
     degrade(b, decoding, left - (clock_seconds() - begun - b->decode_seconds));
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/err.h"
+#include "server/sched/precedence.h"
 #include "server/sched/run.h"
 
 enum { BATCH_SIZES = 12 }; /* steps of 1, 2, up to 4, 8 .. 2048 rows, and of more */
@@ -37,6 +38,10 @@ typedef struct batch {
     double layer_seconds;   /* of sealing one layer of a few contexts at once */
     double rebuild_seconds; /* of rebuilding one layer of a few blocks at once */
     double degrade_seconds; /* of degrading one layer of a few blocks at once */
+    precedence precedence;
+    bool (*is_wanted)(void *user); /* the step, by somebody who goes first; NULL: never asked */
+    void *user;
+    bool given_up; /* this step */
     batch_stats stats;
 } batch;
 
@@ -44,8 +49,16 @@ typedef struct batch {
 err batch_open(batch *b, runtime *r, size_t most);
 void batch_close(batch *b);
 
+/* Does the tenant have anything running? One that has leaves a place, and room for a context,
+ * to one that has not. */
+bool batch_has(const batch *b, uint64_t tenant);
+
 /* Let all members of a group run. Errors of run_open; ERR_BUSY: not now. */
 err batch_add(batch *b, const generation_group *w);
+
+/* Is the step that is being computed to be given up for a tenant that has nothing running? For
+ * `is_wanted`, which is asked between its layers. */
+bool batch_gives_way(const batch *b, uint64_t tenant);
 
 /* One step of all that run. Canceled ones end before it. */
 void batch_step(batch *b);

@@ -28,7 +28,7 @@
 #include "engine/model/sample.h"
 #include "engine/tokenizer/tokenizer.h"
 
-enum { GENERATION_MAX_TOP = 20 };
+enum { GENERATION_MAX_TOP = 20, GENERATION_ANYBODY = 0 };
 
 typedef enum generation_finish {
     FINISH_NONE,   /* not yet, or it failed */
@@ -52,7 +52,7 @@ typedef struct generation_in {
     bool ignore_eos;   /* go on after an end token */
     int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
     uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
-    uint64_t tenant;   /* whose turn it is; 0: nobody's in particular */
+    uint64_t tenant;   /* whose turn it is, or GENERATION_ANYBODY: there is one tenant */
     int priority;      /* smaller goes first among the tenant's who wait */
 } generation_in;
 

@@ -86,10 +86,15 @@ generation_group *queue_take(queue *q)
 {
     generation_group *w = q->first;
 
-    if (!w) return NULL;
-    q->turn = w->turn;
-    queue_remove(q, w);
+    if (w) queue_take_early(q, w);
     return w;
+}
+
+/* A turn that is still to come stays so: those before w in this round are not late. */
+void queue_take_early(queue *q, generation_group *w)
+{
+    if (w == q->first && w->turn > q->turn) q->turn = w->turn;
+    queue_remove(q, w);
 }
 
 /* q->turn stays: the round goes on from w whether it is in the list or not. */

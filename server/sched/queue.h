@@ -27,6 +27,9 @@ bool queue_add(queue *q, generation_group *w);
 /* Whose turn it is; NULL: nobody waits. */
 generation_group *queue_take(queue *q);
 
+/* The same, but w's, which waits: it need not be its turn. */
+void queue_take_early(queue *q, generation_group *w);
+
 /* Who was taken, but cannot run yet, comes first again: nobody overtakes, so nobody starves. */
 void queue_put_back(queue *q, generation_group *w);
 

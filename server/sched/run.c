@@ -62,13 +62,14 @@ static err open_sampler(run *x)
     return ERR_OK;
 }
 
-err run_open(run *x, runtime *r, generation *g, size_t copies)
+err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest)
 {
     const generation_in *in = &g->in;
     const cache_request wanted = {.ids = in->ids,
                                   .n_ids = in->n_ids,
                                   .tokens = computed_tokens(in->n_ids, in->max_tokens),
                                   .copies = copies,
+                                  .modest = modest,
                                   .scope = in->scope,
                                   .scope_bytes = sizeof in->scope};
     err e;
@@ -191,6 +192,11 @@ void run_commit(run *x, const forward_chunk *c)
     cache_commit_later(x->context);
     if (!run_is_decoding(x)) x->prefilled += c->T;
     if (run_is_decoding(x)) answer(x);
+}
+
+void run_take_back(run *x)
+{
+    cache_take_back(x->context);
 }
 
 /* It follows its leader no longer. */

@@ -23,6 +23,7 @@ typedef struct run {
     float *logits;      /* [2,V]: as computed, and what the sampler may change */
     size_t prefilled;   /* tokens of the prompt that are in the context */
     bool over;          /* the generation has ended */
+    bool behind;        /* its tenant has had more than others: precedence.h */
     struct run *leader; /* whose prompt it waits for; NULL: nobody's */
     size_t copies;      /* runs that wait for its prefill */
     double sample_seconds;
@@ -32,9 +33,9 @@ typedef struct run {
  * context's length), ERR_NOROOM (against the whole pool). Any thread. */
 err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t answers);
 
-/* Begin: reserve the worst case, for so many copies of g too. Errors of cache_begin, and NOMEM.
- * The caller closes. */
-err run_open(run *x, runtime *r, generation *g, size_t copies);
+/* Begin: reserve the worst case, for so many copies of g too; `modest`: and leave room for
+ * somebody else's. Errors of cache_begin, and NOMEM. The caller closes. */
+err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest);
 
 /* A copy of a leader that has computed nothing yet. ERR_NOMEM. */
 err run_open_copy(run *x, run *leader, generation *g);
@@ -68,6 +69,9 @@ forward_chunk run_next_chunk(run *x, size_t max_rows);
 
 /* After the step: keep what was computed, and sample a token if the prefill is done. */
 void run_commit(run *x, const forward_chunk *c);
+
+/* The step was given up: the chunk is still to be computed. */
+void run_take_back(run *x);
 
 /* End it early. */
 void run_cancel(run *x);

@@ -25,6 +25,7 @@
 #include "engine/clock.h"
 #include "server/sched/outbox.h"
 #include "server/sched/queue.h"
+#include "server/sched/running.h"
 #include "xcache/degrade.h"
 
 enum { IDLE_LAYERS = 4 }; /* of a block, between two looks at who has come */
@@ -34,13 +35,14 @@ struct sched {
     batch batch;   /* the scheduler thread's */
     outbox outbox; /* locks itself */
     pthread_t thread;
+    atomic_size_t
+        arrivals;         /* groups that have come: between two layers a look at this is all */
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t more;
     queue waiting;
+    size_t seen; /* of arrivals; the scheduler thread's */
     outbox_calls asked;
-    generation **running; /* [2 * batch.most] and who is about to: a group is noted before the
-                           * batch has said whether it has room */
-    size_t n_running;
+    running running;
     double service_seconds; /* between two ends, lately */
     uint64_t last_end_ns;
     bool draining, closing;
@@ -136,18 +138,6 @@ static void publish(sched *s)
     if (news) outbox_wake(&s->outbox);
 }
 
-/* The list of who runs, which sched_cancel_all reads. Lock held. */
-static void note_running(sched *s, const generation_group *w)
-{
-    for (size_t i = 0; i < w->n; i++) s->running[s->n_running++] = w->members[i];
-}
-
-static void forget_running(sched *s, const generation *g)
-{
-    for (size_t i = 0; i < s->n_running; i++)
-        if (s->running[i] == g) s->running[i--] = s->running[--s->n_running];
-}
-
 /* How long a place in the queue lasts, for Retry-After. Lock held. */
 static void note_end(sched *s, uint64_t now_ns)
 {
@@ -167,7 +157,7 @@ static void finish(sched *s, generation *g, err e)
     g->out.ended_ns = clock_ns();
     now = measure(s);
     pthread_mutex_lock(&s->lock);
-    forget_running(s, g);
+    running_forget(&s->running, g);
     note_end(s, g->out.ended_ns);
     s->stats = now;
     pthread_mutex_unlock(&s->lock);
@@ -175,14 +165,50 @@ static void finish(sched *s, generation *g, err e)
     outbox_wake(&s->outbox);
 }
 
-/* Whose turn it is is about to run; NULL: nobody waits. */
-static generation_group *leave_line(sched *s)
+static bool is_newcomer(const sched *s, const generation_group *w)
+{
+    const uint64_t tenant = w->members[0]->in.tenant;
+
+    return tenant != GENERATION_ANYBODY && !batch_has(&s->batch, tenant);
+}
+
+/* The first one that waits whose tenant has nothing running. Lock held. */
+static generation_group *find_newcomer(const sched *s)
+{
+    generation_group *w = s->waiting.first;
+
+    while (w && !is_newcomer(s, w)) w = w->next;
+    return w;
+}
+
+/* Has somebody come for whom the step is given up? Batch asks, between two layers. */
+static bool is_wanted(void *user)
+{
+    sched *s = user;
+    const size_t arrivals = atomic_load(&s->arrivals);
+    const generation_group *w;
+    bool wanted;
+
+    if (arrivals == s->seen) return false;
+    pthread_mutex_lock(&s->lock);
+    w = find_newcomer(s);
+    wanted = w && batch_gives_way(&s->batch, w->members[0]->in.tenant);
+    pthread_mutex_unlock(&s->lock);
+    s->seen = arrivals;
+    return wanted;
+}
+
+/* Whose turn it is, or the first newcomer, is about to run; NULL: nobody waits. */
+static generation_group *leave_line(sched *s, bool newcomer)
 {
     generation_group *w;
 
     pthread_mutex_lock(&s->lock);
-    w = queue_take(&s->waiting);
-    if (w) note_running(s, w); /* in the same breath: sched_cancel_all must find it somewhere */
+    w = newcomer ? find_newcomer(s) : s->waiting.first;
+    if (w) queue_take_early(&s->waiting, w);
+    if (w)
+        running_note(&s->running,
+                     w); /* in the same breath: sched_cancel_all must find it somewhere */
     pthread_mutex_unlock(&s->lock);
     return w;
 }
@@ -196,7 +222,7 @@ static bool stay_in_line(sched *s, generation_group *w)
     pthread_mutex_lock(&s->lock);
     open = !s->draining;
     if (open) {
-        for (size_t i = 0; i < w->n; i++) forget_running(s, w->members[i]);
+        running_forget_group(&s->running, w);
         queue_put_back(&s->waiting, w);
     }
     pthread_mutex_unlock(&s->lock);
@@ -222,16 +248,25 @@ static void finish_group(sched *s, generation_group *w, err e)
     }
 }
 
-/* Let in as many as there is room for, in order: nobody overtakes, so nobody starves. With
- * an empty batch nobody's end would make more room, so BUSY is an answer then. */
+/* Let in as many as there is room for, in order. Nobody overtakes but a newcomer, and nobody a
+ * newcomer; whose tenant has nothing running any more is one, so nobody starves. With an empty
+ * batch nobody's end would make more room, so BUSY is an answer then. */
 static void admit(sched *s)
 {
-    for (generation_group *w; s->batch.n < s->batch.most && (w = leave_line(s));) {
+    bool newcomers = false; /* no others any more */
+
+    for (generation_group *w; s->batch.n < s->batch.most && (w = leave_line(s, newcomers));) {
         err e = ERR_CANCELED;
 
         if (!is_canceled(w)) e = batch_add(&s->batch, w);
         if (e == ERR_BUSY && s->batch.n) {
-            if (stay_in_line(s, w)) return;
+            const bool last = newcomers || is_newcomer(s, w);
+
+            newcomers = true;
+            if (stay_in_line(s, w)) {
+                if (last) return;
+                continue;
+            }
             e = ERR_DRAINING;
         }
         if (e == ERR_OK)
@@ -286,7 +321,7 @@ static void free_sched(void *user)
     sched *s = user;
 
     batch_close(&s->batch);
-    free(s->running);
+    running_close(&s->running);
     pthread_cond_destroy(&s->more);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -308,9 +343,10 @@ static err start_thread(sched *s)
 /* Up to the thread. */
 static err prepare(sched *s, uv_loop_t *loop)
 {
-    s->running = calloc(2 * s->runtime->max_running, sizeof(generation *));
-    if (!s->running) return ERR_NOMEM;
+    TRY(running_open(&s->running, s->runtime->max_running));
     TRY(batch_open(&s->batch, s->runtime, s->runtime->max_running));
+    s->batch.is_wanted = is_wanted;
+    s->batch.user = s;
     s->stats = measure(s);
     return outbox_open(&s->outbox, loop);
 }
@@ -376,6 +412,7 @@ static err stand_in_line(sched *s, generation_group *const *list, size_t n)
         for (size_t k = 0; k < list[i]->n; k++) list[i]->members[k]->out.queued_ns = now_ns;
         queue_add(&s->waiting, list[i]);
     }
+    atomic_fetch_add(&s->arrivals, n);
     pthread_cond_signal(&s->more);
     return ERR_OK;
 }
@@ -433,7 +470,7 @@ void sched_cancel_all(sched *s)
     pthread_mutex_lock(&s->lock);
     for (generation_group *w = s->waiting.first; w; w = w->next)
         for (size_t i = 0; i < w->n; i++) atomic_store(&w->members[i]->cancel, true);
-    for (size_t i = 0; i < s->n_running; i++) atomic_store(&s->running[i]->cancel, true);
+    running_cancel(&s->running);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -455,7 +492,7 @@ void sched_read_stats(sched *s, sched_stats *out)
 {
     pthread_mutex_lock(&s->lock);
     *out = s->stats;
-    out->running = s->n_running;
+    out->running = s->running.n;
     out->waiting = s->waiting.answers;
     pthread_mutex_unlock(&s->lock);
 }

@@ -44,6 +44,22 @@ TEST(ledger_admits_up_to_the_bound_and_no_further)
     close_books(&s);
 }
 
+TEST(ledger_lets_the_modest_leave_room_for_one_more)
+{
+    const ledger_claim modest = {
+        .reserve = N - LONGEST - 4, .free_pages = PAGES, .modest = true};
+    const ledger_claim more = {.reserve = 5, .free_pages = PAGES, .modest = true};
+    const ledger_claim longest = {.reserve = LONGEST, .free_pages = PAGES};
+    books s;
+
+    open_books(&s);
+    CHECK(ledger_admit(s.ledger, &modest) == ERR_OK);
+    CHECK(ledger_admit(s.ledger, &more) == ERR_BUSY);
+    CHECK(ledger_count(s.ledger).reserved == N - LONGEST - 4);
+    CHECK(ledger_admit(s.ledger, &longest) == ERR_OK);
+    close_books(&s);
+}
+
 TEST(ledger_counts_who_holds_a_block_and_the_block_once)
 {
     const ledger_claim one = {.reserve = 1, .free_pages = 1};

@@ -185,6 +185,31 @@ TEST(sched_lets_a_second_tenant_wait_for_one_turn)
     close_scene(s);
 }
 
+/* All places but one are another's for a long time, and more of his wait. */
+TEST(sched_lets_a_second_tenant_in_at_once)
+{
+    scene *s = open_scene(MOST, 3);
+
+    for (int i = 0; i < 8; i++) {
+        generation *g = make(s, i, 30, 400);
+
+        g->in.tenant = 2;
+        CHECK(submit(s, g) == ERR_OK);
+    }
+    while (!s->progressed) uv_run(&s->loop, UV_RUN_ONCE);
+    for (int i = 8; i < 10; i++) {
+        generation *g = make(s, i, 30, 3);
+
+        g->in.tenant = 3;
+        CHECK(submit(s, g) == ERR_OK);
+    }
+    run_until(s, 2);
+    CHECK(s->order[0] == 8 && s->order[1] == 9);
+    run_until(s, 10);
+    for (int i = 0; i < 10; i++) CHECK(s->results[i] == ERR_OK);
+    close_scene(s);
+}
+
 TEST(sched_says_when_a_refused_request_may_come_again)
 {
     scene *s = open_scene(MOST, 1);
