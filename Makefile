@@ -91,7 +91,7 @@ FAULT_BIN := $(if $(and $(SAN),$(findstring clang,$(CC))),,$(BUILD)/tests/tortur
 # A make of our own, parallel unless the caller chose otherwise.
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz canaries \
+.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz canaries freezes flood \
         bench-sessions bench-returning bench-scale soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -150,6 +150,8 @@ check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, 
 	@$(SUB) torture SAN=address,undefined
 	@$(SUB) fuzz
 	@$(SUB) canaries
+	@$(SUB) freezes
+	@$(SUB) flood
 	@$(SUB) lint
 	@$(SUB) check-image
 
@@ -187,6 +189,14 @@ canaries: ## 20,000 requests of 50 tenants with secrets: nothing of one reaches 
 	@$(SUB) all
 	@node tests/bench/canaries.mjs $(REQUESTS)
 
+freezes: ## a completion beside each thing that could stop a server, and SIGTERM (idle machine)
+	@$(SUB) all
+	@node tests/bench/freezes.mjs
+
+flood: ## time to the first token beside a key that floods the server (idle machine)
+	@$(SUB) all
+	@node tests/bench/flood.mjs
+
 bench-sessions: ## 150 sessions at once, 500 dialogues turn by turn, gaps beside a long prompt (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
 	@$(SUB) all
 	@tests/bench/sessions.sh $(DATA)
@@ -199,9 +209,9 @@ bench-scale: ## a model of 1.2 B random weights, Q8_0 and Q4_K (FOLDER=ROOM for 
 	@$(SUB) all $(TOOL_BIN)
 	@node tests/bench/scale.mjs $(FOLDER) $(ARGS)
 
-soak: ## 20 minutes of rude clients: leaks, hangs, lost count (MINUTES=20)
+soak: ## 20 minutes of rude clients: leaks, hangs, lost count (MINUTES=20 ABUSE=--abuse)
 	@$(SUB) all
-	@node tests/bench/soak.mjs $(MINUTES)
+	@node tests/bench/soak.mjs $(ABUSE) $(MINUTES)
 
 ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE.gguf ..." CHUNKS=4)
 	@deploy/deps.sh build figures
