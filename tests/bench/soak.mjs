@@ -1,6 +1,9 @@
 // soak.mjs - hours of rude clients: does anything leak, hang, or lose count?
 //
-//   node tests/bench/soak.mjs [MINUTES [CLIENTS [SERVE OPTION...]]]
+//   node tests/bench/soak.mjs [--abuse] [MINUTES [CLIENTS [SERVE OPTION...]]]
+//
+// With --abuse every case of tests/api/abuse is played beside them, again and again, against the
+// same daemon, and has to go as expected.
 //
 // Each client does one random thing after the other: whole and streamed answers, several at once,
 // sessions that go on, are pinned, forked and deleted; streams that are aborted, sockets that are
@@ -11,13 +14,19 @@
 import http from "node:http";
 import net from "node:net";
 
+import cases from "../api/abuse/cases.mjs";
+import { runOne } from "../api/abuse/run.mjs";
 import { ask, chat, complete, metrics, series, startDaemon } from "../api/daemon.mjs";
 
-const [minutes = "20", clients = "24", ...options] = process.argv.slice(2);
+const abuse = process.argv[2] === "--abuse";
+const [minutes = "20", clients = "24", ...options] = process.argv.slice(abuse ? 3 : 2);
+// Cases know the default limits; that some wait for a place is not what they are about.
+const limits = abuse ? ["--max-queue", "512", "--read-timeout", "4"] : ["--max-queue", "16", "--max-body-size", "4MiB"];
+const AT_ONCE = 2; // cases
 const MOST_GROWN = 16 * 1024 * 1024;
 let daemon;
 process.on("exit", () => daemon?.child.kill("SIGTERM"));
-daemon = await startDaemon("--cache", "klt16", "--cache-size", "64MiB", "--max-queue", "16", "--max-body-size", "4MiB",
+daemon = await startDaemon("--cache", "klt16", "--cache-size", "64MiB", ...limits,
     ...options);
 const until = Date.now() + Number(minutes) * 60000, warm = Date.now() + Number(minutes) * 12000;
 const counts = {}, odd = [];
@@ -85,7 +94,7 @@ const acts = {
     aborted: [[0], () => tear({ messages: user(300), max_tokens: 400, stream: true }, Math.random() * 900)],
     torn: [[0], () => tear({ messages: user(900), max_tokens: 5 }, Math.random() * 30)],
     too_long: [[400], () => chat(daemon, { messages: user(4000), max_tokens: 10 })],
-    too_large: [[413, 0], () => ask(daemon, "POST", "/v1/completions", "x".repeat(5 << 20))
+    too_large: [[413, 0], () => ask(daemon, "POST", "/v1/completions", "x".repeat(abuse ? 17 << 20 : 5 << 20))
         .catch(() => ({ status: 0 }))],
     no_json: [[400], () => complete(daemon, '{"prompt": "x", ')],
     no_utf8: [[400], () => complete(daemon, Buffer.from([0x7b, 0x22, 0x70, 0xff, 0xfe, 0x7d]))],
@@ -105,8 +114,19 @@ async function client() {
     }
 }
 
+// Every case in turn, from a place of its own in the table.
+async function abuser(i) {
+    for (let at = Math.floor(i * cases.length / AT_ONCE); Date.now() < until; at++) {
+        const one = cases[at % cases.length];
+
+        counts.abuse = (counts.abuse ?? 0) + 1;
+        await runOne(daemon, one).catch((fault) => odd.push(`${one.name}: ${fault.message.slice(0, 300)}`));
+    }
+}
+
 const resident = async () => (await metrics(daemon)).process_resident_memory_bytes;
-const work = Promise.all(Array.from({ length: Number(clients) }, client));
+const work = Promise.all([...Array.from({ length: Number(clients) }, client),
+    ...Array.from({ length: abuse ? AT_ONCE : 0 }, (_, i) => abuser(i))]);
 await sleep(warm - Date.now());
 const early = await resident();
 await work;
