@@ -1,14 +1,16 @@
-/* plans.c - finds plan files.
+/* plans.c - finds the plan of a model.
  *
- *   open    klt<R>: one name in three places; the first file that exists counts; else any
+ *   open    klt<R>: one name in three places; the first file that exists counts; else the one
  *           that ships and is of this model
- *   best    auto: all of the model's in the four places, by the KL they record
- *   list    the same for `plan`, one a ratio
+ *   best    auto: the first of the same that is valid, and the ratio that its KL allows
  *
- * A name says which model and ratio a plan is for, its content says so again, with a hash of
- * the tensors: so a renamed plan is an error where it was asked for, and passed over where not.
- * In the folder that ships with the program names count for nothing: a model that was mounted
- * or downloaded under another name has the same tensors, and a namesake has others. */
+ * A name says which model a plan is for, its content says so again, with a hash of the tensors:
+ * so a renamed plan is an error where it was asked for, and passed over where not. In the
+ * folder that ships with the program names count for nothing: a model that was mounted or
+ * downloaded under another name has the same tensors, and a namesake has others.
+ *
+ * Plans of version 1 had a ratio each, and said so in their names: MODEL.klt16.xplan. Where
+ * there is nothing newer they are named, so that nobody wonders why his plans do not count. */
 #include "server/plans.h"
 
 #include <dirent.h>
@@ -60,11 +62,18 @@ static size_t base_length(const char *base)
     return n > 5 && !strcmp(base + n - 5, ".gguf") ? n - 5 : n;
 }
 
-/* "model.klt16.xplan" for "models/model.gguf": its base name without the ending. */
-static char *name_plan(const char *model_path, size_t D, double ratio, plan_predictor r)
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* "model.xplan" for "models/model.gguf": its base name without the ending. */
+static char *name_plan(const char *model_path, size_t D, plan_predictor r)
 {
     const plan_predictor usual = plan_default_predictor(D);
-    const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
+    const char *base = base_of(model_path);
     char form[32] = "", *name; /* the default predictor goes without saying */
 
     if (r.kind != usual.kind || r.rank != usual.rank) {
@@ -73,9 +82,8 @@ static char *name_plan(const char *model_path, size_t D, double ratio, plan_pred
         else
             snprintf(form, sizeof form, ".%s", r.kind == PLAN_FULL ? "full" : "none");
     }
-    return asprintf(&name, "%.*s.klt%g%s.xplan", (int)base_length(base), base, ratio, form) < 0
-               ? NULL
-               : name;
+    return asprintf(&name, "%.*s%s.xplan", (int)base_length(base), base, form) < 0 ? NULL
+                                                                                   : name;
 }
 
 /* folder/name; frees name. */
@@ -89,21 +97,21 @@ static char *join(const char *folder, size_t n, char *name)
     return path;
 }
 
-char *plans_beside(const char *model_path, size_t D, double ratio, plan_predictor r)
+char *plans_beside(const char *model_path, size_t D, plan_predictor r)
 {
     const char *slash = strrchr(model_path, '/');
 
     return join(model_path, slash ? (size_t)(slash - model_path) : 0,
-                name_plan(model_path, D, ratio, r));
+                name_plan(model_path, D, r));
 }
 
-char *plans_cached(const char *model_path, size_t D, double ratio, plan_predictor r)
+char *plans_cached(const char *model_path, size_t D, plan_predictor r)
 {
     char *folder = folders_cache(), *path;
 
     if (!folder) return NULL;
     folders_make(folder);
-    path = join(folder, strlen(folder), name_plan(model_path, D, ratio, r));
+    path = join(folder, strlen(folder), name_plan(model_path, D, r));
     free(folder);
     return path;
 }
@@ -140,188 +148,130 @@ static err find_places(const char *model_path, places *out)
     return ERR_OK;
 }
 
-/* The first place that has the plan; the caller frees. *out NULL: none. */
-static err find_plan(const char *model_path, size_t D, double ratio, plan_predictor r,
-                     char **out)
-{
-    char *found = NULL;
-    places p;
-    err e;
-
-    TRY(find_places(model_path, &p));
-    e = ERR_OK;
-    for (size_t i = 0; i < PLACES && !found && e == ERR_OK; i++) {
-        if (!p.folder[i]) continue;
-        found = join(p.folder[i], strlen(p.folder[i]), name_plan(model_path, D, ratio, r));
-        if (!found) e = ERR_NOMEM;
-        if (!found || access(found, F_OK) == 0) continue;
-        free(found);
-        found = NULL;
-    }
-    free_places(&p);
-    *out = found;
-    return e;
-}
-
 /* --- searching --- */
 
-/* Is this file name a plan of that model? Both by their names: "m.klt16.xplan" of "m.gguf". */
-static bool is_plan_of(const char *name, const char *model_path)
-{
-    static const char infix[] = ".klt", suffix[] = ".xplan";
-    const char *slash = strrchr(model_path, '/'), *base = slash ? slash + 1 : model_path;
-    const size_t n = base_length(base), length = strlen(name);
-
-    return length > n + sizeof infix + sizeof suffix - 2 && memcmp(name, base, n) == 0 &&
-           memcmp(name + n, infix, sizeof infix - 1) == 0 &&
-           strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
-}
-
-/* What is looked for among all plans of a model, and what was found so far. */
+/* Whose plan is looked for, and what was found so far. */
 typedef struct search {
     const char *model_path;
     const gguf *g;
-    void (*keep)(struct search *s, plan *p); /* owns p */
-    double max_kl;                           /* of keep_better, as is what it rejects */
-    plans_rejected *rejected;                /* NULL: not asked for */
-    plan **found;                            /* [n] */
-    size_t n;
-    double ratio; /* of keep_same, as is the predictor */
     plan_predictor predictor;
-    bool any_name; /* of files: that a plan is of this model is its content's to say */
+    places where;
+    bool strict; /* the first file that exists counts, else the first that is valid */
+    plan *found;
+    fault passed; /* the first file that is no plan of g: "FILE: part" */
 } search;
 
-double plans_max_kl(double asked)
-{
-    return asked > 0 ? asked : PLANS_MAX_KL;
-}
-
-/* A plan that lies in two of the places is one. What the text has no room for is counted. */
-static void note_rejected(plans_rejected *r, const plan_about *a)
-{
-    const size_t used = strlen(r->text);
-    char one[64], kl[32] = "not measured";
-
-    if (a->kl >= 0) snprintf(kl, sizeof kl, "%.3g", a->kl);
-    snprintf(one, sizeof one, "klt%g (KL %s)", a->ratio, kl);
-    if (strstr(r->text, one)) return;
-    r->n++;
-    if (used + strlen(one) + 2 < sizeof r->text)
-        snprintf(r->text + used, sizeof r->text - used, "%s%s", used ? ", " : "", one);
-}
-
-/* Keep p if it is within max_kl and denser than *found; close the other. */
-static void keep_better(search *s, plan *p)
-{
-    const plan_about a = plan_read_about(p);
-    const bool near = a.kl >= 0 && a.kl <= s->max_kl;
-
-    if (!near && s->rejected) note_rejected(s->rejected, &a);
-    if (!near || (s->n && plan_read_about(*s->found).ratio >= a.ratio)) {
-        plan_close(p);
-        return;
-    }
-    plan_close(*s->found);
-    *s->found = p;
-    s->n = 1;
-}
-
-/* Keep p if it has the usual predictor and is the first of its ratio; ratios ascend. */
-static void keep_each(search *s, plan *p)
-{
-    const plan_about a = plan_read_about(p);
-    const plan_predictor usual = plan_default_predictor(a.D);
-    size_t at = 0;
-
-    while (at < s->n && plan_read_about(s->found[at]).ratio < a.ratio) at++;
-    if (s->n == PLANS_LISTED || a.predictor.kind != usual.kind ||
-        a.predictor.rank != usual.rank ||
-        (at < s->n && plan_read_about(s->found[at]).ratio == a.ratio)) {
-        plan_close(p);
-        return;
-    }
-    memmove(s->found + at + 1, s->found + at, (s->n++ - at) * sizeof(plan *));
-    s->found[at] = p;
-}
-
-/* Keep p if it is the first that was made as is asked for. */
-static void keep_same(search *s, plan *p)
-{
-    const plan_about a = plan_read_about(p);
-
-    if (s->n || a.ratio != s->ratio || a.predictor.kind != s->predictor.kind ||
-        (a.predictor.kind == PLAN_RANK && a.predictor.rank != s->predictor.rank)) {
-        plan_close(p);
-        return;
-    }
-    s->found[s->n++] = p;
-}
-
-/* An unreadable folder counts as empty, a broken plan as absent. What is short for the moment
- * does not: the next start would take another mode. */
+/* What is short for the moment does not count as absent: the next start would take another
+ * mode. */
 static err shortage(void)
 {
     if (errno == ENOMEM) return ERR_NOMEM;
     return errno == EMFILE || errno == ENFILE || errno == EIO ? ERR_SYSTEM : ERR_OK;
 }
 
-/* Keep the plan of that name, if it is one. */
-static err search_file(search *s, const char *folder, const char *name)
+static void pass_over(search *s, const char *path, err e, const char *part)
 {
-    char *path = join(folder, strlen(folder), strdup(name));
-    plan *p = NULL;
-    err e = ERR_NOMEM;
+    char text[sizeof s->passed.field];
+
+    if (s->passed.e != ERR_OK) return;
+    /* an old plan is told by its version, which its sentence has already */
+    if (e == ERR_OLDPLAN) part = "";
+    snprintf(text, sizeof text, "%.160s%s%.80s", base_of(path), *part ? ": " : "", part);
+    err_blame(&s->passed, e, text);
+}
+
+/* Open a file that is there. ERR_OK too where it was passed over. */
+static err try_file(search *s, const char *path)
+{
+    fault part = {0};
+    err e;
 
     errno = 0;
-    if (path) e = plan_open(&p, path, s->g, NULL);
-    if (e == ERR_OK)
-        s->keep(s, p);
-    else if (e != ERR_NOMEM)
-        e = shortage();
-    free(path);
+    e = plan_open(&s->found, path, s->g, &part);
+    if (e == ERR_OK || e == ERR_NOMEM) return e;
+    if (!s->strict) TRY(shortage());
+    pass_over(s, path, e, part.field);
+    return s->strict ? e : ERR_OK;
+}
+
+static err search_places(search *s, size_t D)
+{
+    err e = ERR_OK;
+
+    for (size_t i = 0; i < PLACES && !s->found && e == ERR_OK; i++) {
+        char *path;
+
+        if (!s->where.folder[i]) continue;
+        path = join(s->where.folder[i], strlen(s->where.folder[i]),
+                    name_plan(s->model_path, D, s->predictor));
+        if (!path) return ERR_NOMEM;
+        if (access(path, F_OK) == 0) e = try_file(s, path);
+        free(path);
+    }
     return e;
 }
 
-static err search_folder(search *s, const char *folder)
+/* Call `look` with every plan file of a folder, while it returns ERR_OK and nothing was found.
+ * An unreadable folder counts as empty. */
+static err search_folder(search *s, const char *folder,
+                         err (*look)(search *s, const char *folder, const char *name))
 {
     DIR *d = opendir(folder);
     const struct dirent *f = NULL;
     err e = ERR_OK;
 
     if (!d) return shortage();
-    while (e == ERR_OK && (errno = 0, f = readdir(d)))
-        if (s->any_name ? strstr(f->d_name, ".xplan") != NULL
-                        : is_plan_of(f->d_name, s->model_path))
-            e = search_file(s, folder, f->d_name);
-    if (e == ERR_OK) e = shortage(); /* of readdir */
+    while (e == ERR_OK && !s->found && (errno = 0, f = readdir(d)))
+        if (strstr(f->d_name, ".xplan")) e = look(s, folder, f->d_name);
+    if (e == ERR_OK && !f) e = shortage(); /* of readdir */
     closedir(d);
     return e;
 }
 
-static err search_shipped(search *s)
+/* Keep a plan that ships if it is g's, made as is asked for. All others are none of g's
+ * business, so nothing is said of them. */
+static err look_shipped(search *s, const char *folder, const char *name)
+{
+    char *path = join(folder, strlen(folder), strdup(name));
+    plan *p = NULL;
+    plan_about a;
+    err e = ERR_NOMEM;
+
+    errno = 0;
+    if (path) e = plan_open(&p, path, s->g, NULL);
+    free(path);
+    if (e != ERR_OK) return e == ERR_NOMEM ? e : shortage();
+    a = plan_read_about(p);
+    if (a.predictor.kind == s->predictor.kind && a.predictor.rank == s->predictor.rank)
+        s->found = p;
+    else
+        plan_close(p);
+    return ERR_OK;
+}
+
+/* "m.klt16.xplan" of "m.gguf": what version 1 called its files. */
+static err look_old(search *s, const char *folder, const char *name)
+{
+    const char *base = base_of(s->model_path);
+    const size_t n = base_length(base);
+
+    (void)folder;
+    if (strncmp(name, base, n) == 0 && strncmp(name + n, ".klt", 4) == 0)
+        pass_over(s, name, ERR_OLDPLAN, "");
+    return ERR_OK;
+}
+
+static err search_all(search *s, size_t D)
 {
     char folder[4400];
 
-    s->any_name = true;
+    TRY(search_places(s, D));
     folders_find_shipped("models", folder, sizeof folder);
-    return search_folder(s, folder);
+    if (!s->found) TRY(search_folder(s, folder, look_shipped));
+    for (size_t i = 0; i < PLACES && !s->found; i++)
+        if (s->where.folder[i]) TRY(search_folder(s, s->where.folder[i], look_old));
+    return ERR_OK;
 }
-
-/* In the order of find_plan, so that of two files for one ratio the same one is kept. */
-static err search_places(search *s)
-{
-    places p;
-    err e;
-
-    TRY(find_places(s->model_path, &p));
-    e = ERR_OK;
-    for (size_t i = 0; i < PLACES && e == ERR_OK; i++)
-        if (p.folder[i]) e = search_folder(s, p.folder[i]);
-    free_places(&p);
-    return e == ERR_OK ? search_shipped(s) : e;
-}
-
-/* --- opening --- */
 
 /* D by its key alone, for plans are looked for before the model is opened. 0: it has none, and
  * then no plan fits. */
@@ -334,42 +284,37 @@ static size_t model_width(const gguf *g)
     return arch_count(&keys, "embedding_length", SIZE_MAX, &D) == ERR_OK ? D : 0;
 }
 
-/* Open what was found for `mode` (NULL: nothing was); frees path. */
-static err open_found(char *path, const char *mode, const gguf *g, plan **out, fault *why)
+/* r NULL: the default. */
+static err run_search(search *s, const plan_predictor *r)
 {
-    fault part = {0};
-    char text[300];
-    const err e = path ? plan_open(out, path, g, &part) : ERR_NOPLAN;
+    const size_t D = model_width(s->g);
+    err e;
 
-    if (e != ERR_OK) {
-        const char *slash = path ? strrchr(path, '/') : NULL;
-
-        snprintf(text, sizeof text, "--cache %s%s%.200s%s%s", mode, path ? ": " : "",
-                 slash  ? slash + 1
-                 : path ? path
-                        : "",
-                 part.field[0] ? ": " : "", part.field);
-        err_blame(why, e, text);
-    }
-    free(path);
+    s->predictor = r ? *r : plan_default_predictor(D);
+    TRY(find_places(s->model_path, &s->where));
+    e = search_all(s, D);
+    free_places(&s->where);
     return e;
 }
+
+/* --- opening --- */
 
 err plans_open_with(const char *model_path, const char *mode, const plan_predictor *r,
                     const gguf *g, plan **out, fault *why)
 {
-    search s = {.model_path = model_path, .g = g, .keep = keep_same, .found = out};
-    char *path = NULL;
-    size_t D;
+    search s = {.model_path = model_path, .g = g, .strict = true};
+    char text[sizeof why->field];
+    err e;
 
     *out = NULL;
-    s.ratio = codec_ratio(mode);
-    if (s.ratio == 0) return ERR_OK;
-    D = model_width(g);
-    s.predictor = r ? *r : plan_default_predictor(D);
-    TRY(find_plan(model_path, D, s.ratio, s.predictor, &path));
-    if (!path) TRY(search_shipped(&s));
-    return s.n ? ERR_OK : open_found(path, mode, g, out, why);
+    if (codec_ratio(mode) == 0) return ERR_OK;
+    e = run_search(&s, r);
+    *out = s.found;
+    if (e == ERR_OK && s.found) return ERR_OK;
+    if (e == ERR_OK) e = s.passed.e != ERR_OK ? s.passed.e : ERR_NOPLAN;
+    snprintf(text, sizeof text, "--cache %.32s%s%.200s", mode, s.passed.field[0] ? ": " : "",
+             s.passed.field);
+    return err_blame(why, e, text);
 }
 
 err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why)
@@ -377,32 +322,43 @@ err plans_open(const char *model_path, const char *mode, const gguf *g, plan **o
     return plans_open_with(model_path, mode, NULL, g, out, why);
 }
 
-err plans_best(const char *model_path, const gguf *g, double max_kl, plans_rejected *rejected,
-               plan **out)
+double plans_max_kl(double asked)
 {
-    search s = {.model_path = model_path,
-                .g = g,
-                .keep = keep_better,
-                .max_kl = max_kl,
-                .rejected = rejected,
-                .found = out};
-
-    *out = NULL;
-    if (rejected) *rejected = (plans_rejected){0};
-    return search_places(&s);
+    return asked > 0 ? asked : PLANS_MAX_KL;
 }
 
-err plans_list(const char *model_path, const gguf *g, plan *list[PLANS_LISTED], size_t *n)
+/* The smallest ratio stands for all: the others are further from exact. */
+static void name_rejected(const plan *p, char text[PLANS_REJECTED])
 {
-    search s = {.model_path = model_path, .g = g, .keep = keep_each, .found = list};
-    const err e = search_places(&s);
+    const plan_measured *list = plan_read_measured(p);
+    const size_t n = plan_read_about(p).measured;
+    size_t i = 0;
+    char kl[32] = "not measured", mode[16] = "all";
 
-    *n = s.n;
+    while (i < n && !(list[i].ratio > 0)) i++; /* what plan_make made room for, and no more */
+    if (i < n) {
+        const double ratio = (double)list[i].ratio, known = plan_kl(p, ratio);
+
+        snprintf(mode, sizeof mode, "klt%g", ratio);
+        if (known >= 0) snprintf(kl, sizeof kl, "%.3g", known);
+    }
+    snprintf(text, PLANS_REJECTED, "%s (KL %s)", mode, kl);
+}
+
+err plans_best(const char *model_path, const gguf *g, double max_kl, plans_choice *out)
+{
+    search s = {.model_path = model_path, .g = g};
+    const err e = run_search(&s, NULL);
+
+    *out = (plans_choice){.plan = s.found, .passed = s.passed};
+    if (e != ERR_OK || !s.found) return e;
+    out->ratio = plan_best_ratio(s.found, max_kl);
+    if (out->ratio == 0) name_rejected(s.found, out->rejected);
     return e;
 }
 
 void plans_explain(const char *model_path, const char *mode, char *text, size_t n)
 {
-    snprintf(text, n, "--cache %s (`xquantd calibrate --model %s --ratio %g` makes its plan)",
-             mode, model_path, codec_ratio(mode));
+    snprintf(text, n, "--cache %s (`xquantd calibrate --model %s` makes its plan)", mode,
+             model_path);
 }

@@ -1,10 +1,10 @@
-/* plans.h - where the plans of klt modes are. What makes one is server/cmd/plan_maker.h.
+/* plans.h - where the plan of a model is. What makes one is server/cmd/plan_maker.h.
  *
- * MODEL.klt16.xplan (another than the default predictor: MODEL.klt16.rank64.xplan) is looked
- * for beside MODEL.gguf, then in $XQUANTD_PLAN_DIR, then in
- * ${XDG_CACHE_HOME:-~/.cache}/xquantd. The first that exists counts: a broken one is an error,
- * not a reason to look on. Last come those that ship with the program, which are known by their
- * content, whatever the model's file is called. */
+ * MODEL.xplan (of another predictor than the default: MODEL.rank64.xplan) is looked for beside
+ * MODEL.gguf, then in $XQUANTD_PLAN_DIR, then in ${XDG_CACHE_HOME:-~/.cache}/xquantd. The first
+ * that exists counts: a broken one is an error, not a reason to look on. Last come those that
+ * ship with the program, which are known by their content, whatever the model's file is called.
+ * One plan serves every klt<R>. */
 #ifndef SERVER_PLANS_H
 #define SERVER_PLANS_H
 
@@ -16,15 +16,15 @@
 #include "xcache/codec/plan.h"
 
 /* The file beside the model, D its width. The caller frees; NULL: out of memory. */
-char *plans_beside(const char *model_path, size_t D, double ratio, plan_predictor r);
+char *plans_beside(const char *model_path, size_t D, plan_predictor r);
 
 /* The same name in the user's cache folder, which is made. NULL: there is none, or no memory.
  */
-char *plans_cached(const char *model_path, size_t D, double ratio, plan_predictor r);
+char *plans_cached(const char *model_path, size_t D, plan_predictor r);
 
-/* Open the plan of `mode` for the model g; *out = NULL where the mode needs none. `why` is
- * "--cache MODE: FILE: part". ERR_NOPLAN: no such file; else errors of plan_open. The caller
- * closes. */
+/* Open the model's plan if `mode` is klt<R>; *out = NULL where the mode needs none. `why` is
+ * "--cache MODE: FILE: part". ERR_NOPLAN: no such file; ERR_OLDPLAN: one of an older version
+ * alone; else errors of plan_open. The caller closes. */
 err plans_open(const char *model_path, const char *mode, const gguf *g, plan **out, fault *why);
 
 /* The same for a plan made with another predictor than the default, which r NULL stands for. */
@@ -35,27 +35,22 @@ err plans_open_with(const char *model_path, const char *mode, const plan_predict
 #define PLANS_MAX_KL 0.005
 double plans_max_kl(double asked);
 
-/* Plans of the model that `auto` passed over because of their KL. */
-typedef struct plans_rejected {
-    size_t n;
-    char text[200]; /* "klt7.5 (KL 0.019), klt12 (KL not measured)": those that it holds */
-} plans_rejected;
+enum { PLANS_REJECTED = 48 };
 
-/* The plan that `auto` takes: of those of the model g in the same places, made with any
- * predictor, the one of the largest ratio whose recorded divergence is at most max_kl; one
- * that recorded none is unknown, and not taken. *out = NULL where there is none; files that are
- * broken or of another model are passed over.
- *   rejected  out  those whose KL was too large or unknown; may be NULL
- * ERR_NOMEM; ERR_SYSTEM: descriptors are short, or the disk fails. The caller closes. */
-err plans_best(const char *model_path, const gguf *g, double max_kl, plans_rejected *rejected,
-               plan **out);
+/* What `auto` found. */
+typedef struct plans_choice {
+    plan *plan;   /* NULL: there is none of this model. The caller closes */
+    double ratio; /* the largest measured one within max_kl; 0: there is none */
+    fault passed; /* "FILE: part" of the first file that was passed over; e OK: none was */
+    /* where the plan has no such ratio, its smallest and how far that is: "klt5 (KL 0.012)";
+     * "all (KL not measured)" where it has measured none; else "" */
+    char rejected[PLANS_REJECTED];
+} plans_choice;
 
-enum { PLANS_LISTED = 16 };
-
-/* Every plan of the model g in the same places that `--cache klt<R>` would find, one a ratio,
- * and at most PLANS_LISTED. Files that are broken or of another model are passed over.
- * ERR_NOMEM, ERR_SYSTEM. The caller closes all *n, also then. */
-err plans_list(const char *model_path, const gguf *g, plan *list[PLANS_LISTED], size_t *n);
+/* Find the plan of the model g in the same places as plans_open, and the ratio that `auto`
+ * takes. Files that are broken, old or of another model are passed over. ERR_NOMEM; ERR_SYSTEM:
+ * descriptors are short, or the disk fails; *out is then empty. */
+err plans_best(const char *model_path, const gguf *g, double max_kl, plans_choice *out);
 
 /* "--cache MODE, made by `xquantd calibrate ...`": what ERR_NOPLAN is about. */
 void plans_explain(const char *model_path, const char *mode, char *text, size_t n);

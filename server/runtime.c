@@ -1,6 +1,6 @@
 /* runtime.c - opens the model, the threads and the cache, in the order they need.
  *
- *   begin    file, tokenizer -> team -> plans -> sizes of what is to come: do they fit?
+ *   begin    file, tokenizer -> team -> plan -> sizes of what is to come: do they fit?
  *   finish   weights packed -> step buffers -> cache -> file let go -> prefault -> lock
  *
  * What is large is measured before it is taken: model_measure knows the packed weights by their
@@ -32,6 +32,7 @@
 #include "server/plans.h"
 #include "server/threads.h"
 #include "server/torn_file.h"
+#include "xcache/codec/codec.h"
 
 /* The file's base name without .gguf, or --model-name. Of a model in several files the name is
  * that of the first, "-00001-of-00003" and all: that is the file that was asked for. */
@@ -88,44 +89,61 @@ static err open_team(runtime *r, const config *c)
     return threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores());
 }
 
-/* The plan of twice the ratio. */
-static err open_degraded_plan(runtime *r, const config *c, fault *why)
+/* The same plan serves twice the ratio, as far as there is one. */
+static err check_degrade(const runtime *r, const config *c, fault *why)
 {
-    const double ratio = r->plan ? 2 * plan_read_about(r->plan).ratio : 0;
+    const double ratio = codec_ratio(r->mode);
     char text[sizeof why->field];
 
-    if (!r->plan || ratio > PLAN_RATIO_MAX) {
-        snprintf(text, sizeof text, "--degrade with --cache %.40s", c->cache);
-        return err_blame(why, ERR_DEGRADE, text);
-    }
-    snprintf(r->wanted_mode, sizeof r->wanted_mode, "klt%g", ratio);
-    return plans_open(r->model_path, r->wanted_mode, r->file, &r->degraded_plan, why);
+    if (!c->degrade || (ratio > 0 && 2 * ratio <= PLAN_RATIO_MAX)) return ERR_OK;
+    snprintf(text, sizeof text, "--degrade with --cache %.40s", c->cache);
+    return err_blame(why, ERR_DEGRADE, text);
 }
 
-static err open_best_plan(runtime *r, const config *c, fault *why)
+/* What one calibrated should not be ignored without a word. */
+static void tell_passed(const plans_choice *found)
 {
-    const err e = plans_best(r->model_path, r->file, plans_max_kl(c->max_kl), &r->rejected,
-                             &r->plan);
+    if (found->passed.e != ERR_OK)
+        log_line(LOG_WARN, "a plan does not count", "file", LOG_TEXT(found->passed.field),
+                 "why", LOG_TEXT(err_text(found->passed.e)), NULL);
+}
 
-    return e == ERR_SYSTEM ? err_blame(why, e, "--cache auto: a folder of plans") : e;
+/* What is left for the cache to resolve is `auto` without a ratio: by the model's heads. */
+static err choose_ratio(runtime *r, const config *c, fault *why)
+{
+    plans_choice found;
+    const err e = plans_best(r->model_path, r->file, plans_max_kl(c->max_kl), &found);
+
+    if (e == ERR_SYSTEM) return err_blame(why, e, "--cache auto: a folder of plans");
+    TRY(e);
+    tell_passed(&found);
+    r->plan_missing = !found.plan;
+    memcpy(r->plan_rejected, found.rejected, sizeof r->plan_rejected);
+    if (found.ratio > 0) {
+        snprintf(r->mode, sizeof r->mode, "klt%g", found.ratio);
+        r->plan = found.plan;
+    } else {
+        plan_close(found.plan);
+    }
+    return ERR_OK;
 }
 
 /* A plan that is missing or broken is known before minutes go into the weights. */
-static err open_plans(runtime *r, const config *c, fault *why)
+static err open_plan(runtime *r, const config *c, fault *why)
 {
     if (strcmp(c->cache, "auto") == 0)
-        TRY(open_best_plan(r, c, why));
+        TRY(choose_ratio(r, c, why));
     else
         TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
-    return c->degrade ? open_degraded_plan(r, c, why) : ERR_OK;
+    return check_degrade(r, c, why);
 }
 
 /* The same for the measurement and for the opening, or the sum would be of another cache. */
 static cache_options read_cache_options(const runtime *r, const config *c, size_t ctx)
 {
-    return (cache_options){.mode = c->cache,
+    return (cache_options){.mode = r->mode,
                            .plan = r->plan,
-                           .degraded_plan = r->degraded_plan,
+                           .degraded_plan = c->degrade ? r->plan : NULL,
                            .budget_bytes = r->needs.pool,
                            .workspace_bytes = c->workspace_size,
                            .page_format = runtime_page_format(c),
@@ -245,7 +263,7 @@ static err begin(runtime *r, const config *c, fault *why)
     TRY(open_file(r, why));
     warn_of_context(r, c);
     TRY(open_team(r, c));
-    TRY(open_plans(r, c, why));
+    TRY(open_plan(r, c, why));
     return measure(r, c, why);
 }
 
@@ -313,6 +331,17 @@ static err lock_memory(fault *why)
     return err_blame(why, ERR_LOCK, text);
 }
 
+/* Once the cache has resolved its mode, for that is what is served instead. */
+static void tell_rejected(const runtime *r, const config *c)
+{
+    cache_stats s;
+
+    cache_read_stats(r->cache, &s);
+    log_line(LOG_WARN, "auto takes no ratio of the plan: none is known to be within --max-kl",
+             "plan", LOG_TEXT(r->plan_rejected), "max_kl", LOG_NUM(plans_max_kl(c->max_kl)),
+             "cache", LOG_TEXT(s.mode), "kl", LOG_TEXT("not measured"), NULL);
+}
+
 static err finish(runtime *r, const config *c, fault *why)
 {
     cache_options o;
@@ -320,6 +349,7 @@ static err finish(runtime *r, const config *c, fault *why)
     TRY(open_weights(r, c, why));
     o = read_cache_options(r, c, r->ctx_size);
     TRY(name_cache_fault(c, cache_open(&r->cache, r->weights, &r->kern, &o), why));
+    if (r->plan_rejected[0]) tell_rejected(r, c);
     TRY(leave_file(r, why));
     if (c->prefault) TRY(prefault(r, why));
     return c->mlock ? lock_memory(why) : ERR_OK;
@@ -366,7 +396,7 @@ static err open_measured(runtime *r, const config *c, fault *why)
 static err name_model_file(runtime *r, const config *c, const char *path)
 {
     *r = (runtime){0};
-    snprintf(r->wanted_mode, sizeof r->wanted_mode, "%s", c->cache ? c->cache : "");
+    snprintf(r->mode, sizeof r->mode, "%s", c->cache ? c->cache : "");
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
     return r->model_path && r->model_name ? ERR_OK : ERR_NOMEM;
@@ -381,7 +411,7 @@ static err do_part(runtime *r, const config *c, err (*part)(runtime *, const con
 
     if (e == ERR_OK) return e;
     if (e == ERR_NOPLAN)
-        plans_explain(r->model_path, r->wanted_mode, what, what_bytes);
+        plans_explain(r->model_path, r->mode, what, what_bytes);
     else if (e == ERR_NOFIT)
         snprintf(what, what_bytes, "%s", r->memory);
     else if (why.field[0] == '-') /* an option is at fault, not the file */
@@ -439,7 +469,6 @@ void runtime_close(runtime *r)
     forward_close(r->forward);
     cache_close(r->cache);
     plan_close(r->plan);
-    plan_close(r->degraded_plan);
     threads_close(r->team);
     model_close(r->weights);
     tokenizer_free(r->tokens);

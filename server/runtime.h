@@ -26,10 +26,10 @@ typedef struct runtime {
     model *weights;
     bool exact_products; /* weights multiply floats: --products exact */
     team *team;
-    struct plan *plan;          /* of a klt mode; else NULL */
-    struct plan *degraded_plan; /* with --degrade */
-    plans_rejected rejected;    /* by --cache auto */
-    char wanted_mode[16];       /* whose plan is looked for */
+    struct plan *plan; /* of a klt mode; else NULL */
+    char mode[16];     /* of the cache: --cache, or what auto takes of a plan */
+    bool plan_missing; /* auto found none of this model */
+    char plan_rejected[PLANS_REJECTED]; /* of one that it found and did not take */
     cache *cache;
     forward *forward;
     kern kern;

@@ -11,7 +11,7 @@
 #include "tests/random.h"
 #include "tests/tiny.h"
 
-enum { ROWS = 6, ROW = 256, HELD = 1 };
+enum { ROWS = 6, ROW = 256, HELD = 2 /* rows, one of each kind */ };
 
 static void must(err e)
 {
@@ -54,8 +54,9 @@ static void learn(planned *p, int threads)
     }
     parts = (reader_model){p->m, &p->kern, p->team, CACHE_BLOCK_TOKENS};
     text = (reader_text){p->ids, ROWS, ROW};
-    p->held = (reader_text){p->ids + ROWS * ROW, HELD, ROW};
-    must(calibrate_open(&p->calibration, p->file, &parts, &text, &p->held, &none));
+    p->held[PLAN_PROSE] = (reader_text){p->ids + ROWS * ROW, 1, ROW};
+    p->held[PLAN_DIALOGUE] = (reader_text){p->ids + (ROWS + 1) * ROW, 1, ROW};
+    must(calibrate_open(&p->calibration, p->file, &parts, &text, p->held, &none));
 }
 
 void planned_open(planned *p, int threads)
@@ -91,11 +92,21 @@ void planned_close(planned *p)
     free(p->ids);
 }
 
-plan *planned_make(planned *p, double ratio, plan_predictor r)
+plan *planned_make(planned *p, plan_predictor r)
 {
     const stage none = {0};
     plan *out = NULL;
 
-    must(calibrate_make(p->calibration, ratio, r, &none, &out));
+    must(calibrate_make(p->calibration, r, &none, &out));
     return out;
+}
+
+const plan_measured *planned_measured(const plan *p, double ratio)
+{
+    const size_t n = plan_read_about(p).measured;
+    const plan_measured *list = plan_read_measured(p);
+
+    for (size_t i = 0; i < n; i++)
+        if ((double)list[i].ratio == ratio) return &list[i];
+    return NULL;
 }

@@ -1,5 +1,5 @@
 /* planned.h - the tiny model, one layer deeper, or a random one, with plans calibrated for it,
- * for tests. */
+ * for tests. Plans whose numbers do not matter are quicker drawn (drawn.h). */
 #ifndef TESTS_PLANNED_H
 #define TESTS_PLANNED_H
 
@@ -17,8 +17,8 @@ typedef struct planned {
     kern kern;
     team *team;
     calibration *calibration;
-    int32_t *ids;     /* what it learned from, and after that: */
-    reader_text held; /* what it measures on */
+    int32_t *ids;                 /* what it learned from, and after that: */
+    reader_text held[PLAN_TEXTS]; /* what it measures on: two kinds of text */
 } planned;
 
 /* Open the model and let `threads` threads learn from random ids. Ends the process when
@@ -29,7 +29,10 @@ void planned_open(planned *p, int threads);
 void planned_open_random(planned *p, const char *arguments, int threads);
 void planned_close(planned *p);
 
-/* A plan; the caller closes it. */
-plan *planned_make(planned *p, double ratio, plan_predictor r);
+/* A plan, for every ratio; the caller closes it. */
+plan *planned_make(planned *p, plan_predictor r);
+
+/* What it has measured at that ratio; NULL: nothing. */
+const plan_measured *planned_measured(const plan *p, double ratio);
 
 #endif

@@ -299,20 +299,13 @@ static err open_sessions(server *s)
                          KEPT_POOLS * now.cache.capacity_tokens + s->runtime->ctx_size);
 }
 
-/* Why `auto` took a mode whose KL on this model nobody has measured. */
-static void log_no_plan(const server *s, const char *mode)
+/* `auto` took a mode whose KL with this model nobody has measured. One whose plan is not near
+ * enough has been told so when its cache was opened. */
+static void log_no_plan(const runtime *r, const char *mode)
 {
-    const runtime *r = s->runtime;
-
-    if (r->rejected.n)
-        log_line(LOG_WARN, "auto takes no plan: none that was found is within --max-kl",
-                 "plans", LOG_TEXT(r->rejected.text), "max_kl",
-                 LOG_NUM(plans_max_kl(s->config->max_kl)), "cache", LOG_TEXT(mode), "kl",
-                 LOG_TEXT("not measured"), NULL);
-    else
-        log_line(LOG_INFO, "a calibrated plan would hold more contexts in the same memory",
-                 "made_by", LOG_TEXT("xquantd calibrate"), "model", LOG_TEXT(r->model_path),
-                 "cache", LOG_TEXT(mode), "kl", LOG_TEXT("not measured"), NULL);
+    log_line(LOG_INFO, "a calibrated plan would hold more contexts in the same memory",
+             "made_by", LOG_TEXT("xquantd calibrate"), "model", LOG_TEXT(r->model_path),
+             "cache", LOG_TEXT(mode), "kl", LOG_TEXT("not measured"), NULL);
 }
 
 /* What was configured and what became of it, in one line. */
@@ -328,7 +321,7 @@ static void log_ready(const server *s)
              "cache_tokens", LOG_INT(stats.cache.capacity_tokens), "threads",
              LOG_INT(r->team->slots), "isa", LOG_TEXT(cpu_name(cpu_flags())), "version",
              LOG_TEXT(XQUANTD_VERSION), NULL);
-    if (strcmp(s->config->cache, "auto") == 0 && !r->plan) log_no_plan(s, stats.cache.mode);
+    if (r->plan_missing) log_no_plan(r, stats.cache.mode);
 }
 
 /* --- loading --- */

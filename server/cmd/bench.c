@@ -14,7 +14,10 @@
 #include <string.h>
 
 #include "engine/clock.h"
+#include "xcache/codec/codec.h"
+#include "xcache/codec/klt.h"
 #include "xcache/codec/plan.h"
+#include "xcache/codec/rate.h"
 #include "xcache/codec/remat.h"
 #include "xcache/rebuild.h"
 
@@ -236,9 +239,14 @@ static double flop_klt(const model *m, const reader_mode *mode)
 {
     const plan_predictor r = plan_read_about(mode->plan).predictor;
     const size_t p = r.kind == PLAN_FULL ? m->D : 2 * r.rank;
+    const double step = rate_step(mode->plan, CACHE_BLOCK_TOKENS, codec_ratio(mode->name));
     size_t stored = 0;
 
-    for (size_t l = 1; l < m->L; l++) stored += plan_read_layer(mode->plan, l).n;
+    for (size_t l = 1; l < m->L; l++) {
+        const plan_layer layer = plan_read_layer(mode->plan, l);
+
+        stored += klt_count(&layer, step); /* of those there are */
+    }
     return 2.0 * (double)(m->D * (p * m->L + stored + 2 * m->E * m->L));
 }
 

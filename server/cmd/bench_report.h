@@ -31,7 +31,7 @@ enum {
 typedef struct bench_subject {
     char name[BENCH_MODE_BYTES];
     unsigned tests;
-    struct plan *plan; /* its own; NULL: it needs none */
+    const struct plan *plan; /* borrowed; NULL: it needs none */
     bench_time speed[BENCH_CASES];
     bench_attach attach;
     bench_fill fill;

@@ -1,6 +1,6 @@
 /* cmd_bench.c - `xquantd bench`: speed, re-attach time and capacity of cache modes.
  *
- *   options -> subjects: a mode, and what is asked of it -> plans -> each in turn -> report
+ *   options -> subjects: a mode, and what is asked of it -> plan -> each in turn -> report
  *
  * Nothing is measured side by side: figures of one machine under two loads say nothing. Work is
  * guessed beforehand in tokens of prefill, for the bar alone. */
@@ -35,6 +35,7 @@ static const reader_mode yardstick = {"kv16", NULL}; /* whose prefill a rebuild 
 typedef struct session {
     const config *c;
     runtime runtime;
+    plan *plan; /* of the klt modes; NULL: there is none of them */
     bench bench;
     int32_t *ids; /* of the text */
     bench_report report;
@@ -133,18 +134,21 @@ static err list_modes(session *s)
     return ERR_OK;
 }
 
-/* All of them first: one that must be made takes minutes. */
-static err open_plans(session *s)
+/* First of all: one that must be made takes minutes. */
+static err open_plan(session *s)
 {
     const plan_predictor form = plan_default_predictor(s->runtime.weights->D);
 
     for (size_t i = 0; i < s->report.n; i++) {
+        bench_subject *of = &s->report.subjects[i];
         fault why = {0};
-        const err e = plan_maker_open(&s->runtime, s->report.subjects[i].name, form,
-                                      &s->report.subjects[i].plan, &why);
+        err e = ERR_OK;
 
+        if (codec_ratio(of->name) == 0) continue;
+        if (!s->plan) e = plan_maker_open(&s->runtime, of->name, form, &s->plan, &why);
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
+        of->plan = s->plan;
     }
     return ERR_OK;
 }
@@ -306,7 +310,7 @@ static err run_session(session *s)
     TRY(read_text(s));
     list_cases(s);
     TRY(list_modes(s));
-    TRY(open_plans(s));
+    TRY(open_plan(s));
     TRY(measure(s));
     s->about[0] = '\0';
     errno = EIO;
@@ -317,7 +321,7 @@ static err run_session(session *s)
 
 static void close_session(session *s)
 {
-    for (size_t i = 0; i < s->report.n; i++) plan_close(s->report.subjects[i].plan);
+    plan_close(s->plan);
     free(s->report.subjects);
     free(s->ids);
     runtime_close(&s->runtime);

@@ -1,4 +1,4 @@
-/* cmd_calibrate.c - `xquantd calibrate`: makes the plan of a klt mode for a model.
+/* cmd_calibrate.c - `xquantd calibrate`: makes the plan of a model, for klt at every ratio.
  *
  * Making takes minutes, so all that can go wrong at its end is tried at its beginning: the
  * folder that the plan goes to, the predictor, the length of the text. */
@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "engine/clock.h"
 #include "server/cmd/command.h"
+#include "server/cmd/corpus.h"
 #include "server/cmd/plan_maker.h"
 #include "server/plans.h"
 #include "server/runtime.h"
@@ -24,21 +25,32 @@ typedef struct outcome {
     char about[4352], why[128];
 } outcome;
 
-/* The ratio as its mode's name writes it, so that both are the same number: --ratio 7.5000001
- * would make a plan that no --cache can name. */
-static double name_ratio(double ratio)
-{
-    char text[32];
+/* --- output --- */
 
-    snprintf(text, sizeof text, "%g", ratio);
-    return strtod(text, NULL);
+static const char *const text_names[PLAN_TEXTS] = {
+    [PLAN_PROSE] = "prose", [PLAN_DIALOGUE] = "dialogue", [PLAN_CODE] = "code"};
+
+/* Of the model's file: what --cache klt costs beside the weights. */
+static double share_of_model(const runtime *r, const outcome *o)
+{
+    return (double)plan_bytes(o->plan) / (double)gguf_file_bytes(r->file);
 }
 
-/* --- output --- */
+static void add_measured(text_builder *t, const plan_measured *m)
+{
+    text_addf(t, "{\"cache\":\"klt%g\",\"ratio\":%g", (double)m->ratio, (double)m->ratio);
+    for (int k = 0; k < PLAN_TEXTS; k++) {
+        if (m->kl[k] < 0) continue; /* none of that kind was there */
+        text_addf(t, ",\"%s\":{\"kl\":%.6g,\"p99\":%.6g,\"top1\":%.6g}", text_names[k],
+                  (double)m->kl[k], (double)m->p99[k], (double)m->top1[k]);
+    }
+    text_add_string(t, "}");
+}
 
 static bool print_json(const runtime *r, const outcome *o)
 {
     const plan_about a = plan_read_about(o->plan);
+    const plan_measured *list = plan_read_measured(o->plan);
     text_builder t = {0};
     char name[32], *text;
 
@@ -46,27 +58,67 @@ static bool print_json(const runtime *r, const outcome *o)
     text_add_json_string(&t, r->model_name);
     text_add_string(&t, ",\"plan\":");
     text_add_json_string(&t, o->path);
-    text_addf(&t, ",\"cache\":\"klt%g\",\"ratio\":%g,\"predictor\":\"%s\",\"bytes\":%zu",
-              a.ratio, a.ratio, plans_predictor_name(a.predictor, name), plan_bytes(o->plan));
-    text_addf(&t, ",\"code_bits_per_token\":%zu,\"kl\":%.6g,\"kl_tokens\":%zu", a.code_bits,
-              a.kl, a.kl_tokens);
-    text_addf(&t, ",\"seconds\":%.3f,\"memory_bytes\":%zu}\n", o->seconds, o->memory);
+    text_addf(&t, ",\"predictor\":\"%s\",\"bytes\":%zu,\"model_share\":%.4g,\"kl_tokens\":%zu",
+              plans_predictor_name(a.predictor, name), plan_bytes(o->plan),
+              share_of_model(r, o), a.kl_tokens);
+    text_add_string(&t, ",\"measured\":[");
+    for (size_t i = 0; i < a.measured; i++) {
+        if (i) text_add_string(&t, ",");
+        add_measured(&t, &list[i]);
+    }
+    text_addf(&t, "],\"seconds\":%.3f,\"memory_bytes\":%zu}\n", o->seconds, o->memory);
     text = text_take(&t, NULL);
     if (text) fputs(text, stdout);
     free(text);
     return text && fflush(stdout) == 0;
 }
 
-static bool print_text(const outcome *o)
+/* A text that was not measured has no columns; one is always there. */
+static bool is_measured(const plan *p, int text)
+{
+    return plan_read_about(p).measured && plan_read_measured(p)[0].kl[text] >= 0;
+}
+
+static void print_ratio(const plan *p, const plan_measured *m)
+{
+    char mode[16];
+
+    snprintf(mode, sizeof mode, "klt%g", (double)m->ratio);
+    printf("%-8s", mode);
+    for (int k = 0; k < PLAN_TEXTS; k++)
+        if (is_measured(p, k))
+            printf("  %9.5f %8.4f %6.4f", (double)m->kl[k], (double)m->p99[k],
+                   (double)m->top1[k]);
+    putchar('\n');
+}
+
+static void print_measured(const plan *p)
+{
+    const size_t n = plan_read_about(p).measured;
+    const plan_measured *list = plan_read_measured(p);
+
+    printf("%-8s", "");
+    for (int k = 0; k < PLAN_TEXTS; k++)
+        if (is_measured(p, k)) printf("  %-25s", text_names[k]);
+    printf("\n%-8s", "mode");
+    for (int k = 0; k < PLAN_TEXTS; k++)
+        if (is_measured(p, k)) printf("  %9s %8s %6s", "KL", "p99", "top-1");
+    putchar('\n');
+    for (size_t i = 0; i < n; i++) print_ratio(p, &list[i]);
+}
+
+static bool print_text(const runtime *r, const outcome *o)
 {
     const plan_about a = plan_read_about(o->plan);
     char name[32];
 
-    printf("%s\nklt%g, predictor %s, %.1f MB; %.0f s, %.0f MB of memory\n", o->path, a.ratio,
-           plans_predictor_name(a.predictor, name), (double)plan_bytes(o->plan) * 1e-6,
-           o->seconds, (double)o->memory * 1e-6);
-    printf("KL %.5f nats over %zu held-out tokens of the text (own block exact)\n", a.kl,
+    printf(
+        "%s\n%.1f MB, %.0f %% of the model's file; predictor %s; %.0f s, %.0f MB of memory\n",
+        o->path, (double)plan_bytes(o->plan) * 1e-6, 100 * share_of_model(r, o),
+        plans_predictor_name(a.predictor, name), o->seconds, (double)o->memory * 1e-6);
+    printf("KL in nats and top-1 against kv32, %zu held-out tokens of each kind\n\n",
            a.kl_tokens);
+    print_measured(o->plan);
     return fflush(stdout) == 0;
 }
 
@@ -75,89 +127,61 @@ static bool print_text(const outcome *o)
 /* What is to be made, from the options. */
 static err read_wish(const config *c, const runtime *r, outcome *o, plan_maker_wish *w)
 {
-    *w = (plan_maker_wish){
-        .ratio = name_ratio(c->ratio), .max_kl = c->max_kl, .text = *c->text ? c->text : NULL};
+    *w = (plan_maker_wish){.text = *c->text ? c->text : NULL};
     if (plans_parse_predictor(c->predict, r->weights->D, &w->predictor)) return ERR_OK;
     snprintf(o->about, sizeof o->about, "--predict %.64s", c->predict);
     snprintf(o->why, sizeof o->why, "is none of: full none rank:N, N up to %zu", r->weights->D);
     return ERR_RANGE;
 }
 
-/* Where a plan of that ratio goes; the caller frees. */
-static char *choose_path(const config *c, const runtime *r, double ratio, plan_predictor p)
+/* Where the plan goes: known before it is made. */
+static err choose_path(const config *c, const runtime *r, plan_predictor p, outcome *o)
 {
-    if (*c->out) return strdup(c->out);
-    return plans_beside(r->model_path, r->weights->D, ratio, p);
+    o->path = *c->out ? strdup(c->out) : plans_beside(r->model_path, r->weights->D, p);
+    return o->path ? ERR_OK : ERR_NOMEM;
 }
 
-/* Minutes of work should not end at a folder that is not there. */
-static err check_path(const config *c, const runtime *r, const plan_maker_wish *w, outcome *o)
+/* Of a path that can or could not be written. */
+static err explain_path(outcome *o, err e)
 {
-    char *path = choose_path(c, r, w->ratio, w->predictor);
-    err e = ERR_NOMEM;
-
-    if (path) {
-        e = plan_try_path(path);
-        snprintf(o->why, sizeof o->why, "%s", e == ERR_SYSTEM ? strerror(errno) : "");
-        snprintf(o->about, sizeof o->about, "%.4000s", path);
-    }
-    free(path);
-    return e;
-}
-
-/* What failed while the plan was made, in its own words. */
-static void explain_failure(const runtime *r, const plan_maker_wish *w, err e, outcome *o)
-{
-    const char *text = w->text ? w->text : "the text that ships";
-    const char *system = strerror(errno); /* before anything below may change it */
-
-    *o->why = '\0';
-    if (e == ERR_READ || e == ERR_EMPTY || e == ERR_UTF8)
-        snprintf(o->about, sizeof o->about, "%.4000s", text);
-    else if (w->max_kl > 0)
-        snprintf(o->about, sizeof o->about, "--max-kl %g", w->max_kl);
-    else
-        snprintf(o->about, sizeof o->about, "--ratio %g", w->ratio);
-    if (e == ERR_READ)
-        snprintf(o->why, sizeof o->why, "%s", system);
-    else if (e == ERR_EMPTY)
-        snprintf(o->why, sizeof o->why, "too short: %zu tokens are needed",
-                 plan_maker_text_tokens(r));
-    else if (e == ERR_RANGE)
-        snprintf(o->why, sizeof o->why, "no ratio from %d to %d is so close", PLAN_RATIO_MIN,
-                 PLAN_RATIO_MAX);
-    else if (e == ERR_SYSTEM)
-        snprintf(o->why, sizeof o->why, "the text and this model give no plan");
-}
-
-static err write_plan(const config *c, const runtime *r, outcome *o)
-{
-    const plan_about a = plan_read_about(o->plan);
-    err e;
-
-    o->path = choose_path(c, r, a.ratio, a.predictor);
-    if (!o->path) return ERR_NOMEM;
-    e = plan_write(o->plan, o->path);
     snprintf(o->why, sizeof o->why, "%s", e == ERR_SYSTEM ? strerror(errno) : "");
     snprintf(o->about, sizeof o->about, "%.4000s", o->path);
     return e;
 }
 
+/* What failed while the plan was made, in its own words. */
+static void explain_failure(const runtime *r, const fault *why, err e, outcome *o)
+{
+    const char *system = strerror(errno); /* before anything below may change it */
+
+    *o->why = '\0';
+    snprintf(o->about, sizeof o->about, "%.4000s", *why->field ? why->field : r->model_path);
+    if (e == ERR_READ)
+        snprintf(o->why, sizeof o->why, "%s", system);
+    else if (e == ERR_EMPTY)
+        snprintf(o->why, sizeof o->why, "too short: %zu tokens are needed",
+                 corpus_text_tokens(r->tokens, r->weights->ctx));
+    else if (e == ERR_SYSTEM)
+        snprintf(o->why, sizeof o->why, "the text and this model give no plan");
+}
+
 static err calibrate(const config *c, const runtime *r, outcome *o)
 {
     const uint64_t start = clock_ns();
+    fault why = {0};
     plan_maker_wish w;
     err e;
 
     TRY(read_wish(c, r, o, &w));
-    TRY(check_path(c, r, &w, o));
-    e = plan_maker_run(r, &w, &o->plan, &o->memory);
+    TRY(choose_path(c, r, w.predictor, o));
+    TRY(explain_path(o, plan_try_path(o->path)));
+    e = plan_maker_run(r, &w, &o->plan, &o->memory, &why);
     if (e != ERR_OK) {
-        explain_failure(r, &w, e, o);
+        explain_failure(r, &why, e, o);
         return e;
     }
     o->seconds = clock_seconds_between(start, clock_ns());
-    return write_plan(c, r, o);
+    return explain_path(o, plan_write(o->plan, o->path));
 }
 
 static int run(config *c)
@@ -167,7 +191,7 @@ static int run(config *c)
     err e = command_open_measured(&r, c, o.about, sizeof o.about);
 
     if (e == ERR_OK) e = calibrate(c, &r, &o);
-    if (e == ERR_OK && !(c->json ? print_json(&r, &o) : print_text(&o))) {
+    if (e == ERR_OK && !(c->json ? print_json(&r, &o) : print_text(&r, &o))) {
         e = ERR_SYSTEM;
         snprintf(o.about, sizeof o.about, "standard output");
         snprintf(o.why, sizeof o.why, "%s", strerror(errno));

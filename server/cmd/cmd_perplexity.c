@@ -1,6 +1,6 @@
 /* cmd_perplexity.c - `xquantd perplexity`: the quality of cache modes on a text.
  *
- *   model -> text, long enough? -> modes, tuning -> plans -> evaluate_modes -> table or JSON
+ *   model -> text, long enough? -> modes, tuning -> plan -> evaluate_modes -> table or JSON
  *
  * A figure that is not what was asked for is worse than none: a text that is too short, an
  * option that no mode looks at and a mode that this model cannot have are errors before
@@ -32,7 +32,7 @@ typedef struct session {
     runtime runtime;
     char *list;         /* --cache, cut into names */
     reader_mode *modes; /* [n], kv32 not among them */
-    plan **plans;       /* [n] */
+    plan *plan;         /* of the klt modes among them; NULL: there is none */
     size_t n;
     int32_t *ids; /* [n_ids] the whole text */
     size_t n_ids;
@@ -180,9 +180,8 @@ static err split_modes(session *s)
 
     s->list = strdup(s->c->cache);
     s->modes = calloc(most, sizeof *s->modes);
-    s->plans = calloc(most, sizeof *s->plans);
     s->results = calloc(most + 1, sizeof *s->results);
-    if (!s->list || !s->modes || !s->plans || !s->results) return ERR_NOMEM;
+    if (!s->list || !s->modes || !s->results) return ERR_NOMEM;
     for (at = s->list; (name = strsep(&at, ","));)
         if (!is_listed(s, name)) s->modes[s->n++].name = name;
     return ERR_OK;
@@ -210,16 +209,18 @@ static err check_tuning(session *s)
 
 /* A plan that is missing is made, for a table with a hole would be read as a mode that fails.
  */
-static err open_plans(session *s)
+static err open_plan(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
+        reader_mode *m = &s->modes[i];
         fault why = {0};
-        const err e = plan_maker_open(&s->runtime, s->modes[i].name, s->predictor, &s->plans[i],
-                                      &why);
+        err e = ERR_OK;
 
+        if (codec_ratio(m->name) == 0) continue;
+        if (!s->plan) e = plan_maker_open(&s->runtime, m->name, s->predictor, &s->plan, &why);
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
-        s->modes[i].plan = s->plans[i];
+        m->plan = s->plan;
     }
     return ERR_OK;
 }
@@ -344,7 +345,7 @@ static err run_session(session *s)
     TRY(cut_text(s));
     TRY(split_modes(s));
     TRY(check_tuning(s));
-    TRY(open_plans(s));
+    TRY(open_plan(s));
     TRY(measure(s));
     s->about[0] = '\0';
     TRY(compare_layers(s));
@@ -354,8 +355,7 @@ static err run_session(session *s)
 
 static void close_session(session *s)
 {
-    for (size_t i = 0; i < s->n; i++) plan_close(s->plans[i]);
-    free(s->plans);
+    plan_close(s->plan);
     free(s->modes);
     free(s->list);
     free(s->results);

@@ -12,17 +12,15 @@
 #include "server/runtime.h"
 #include "server/text.h"
 
-/* kv16, xq4, cl3, and the plans there are. */
-enum { MODES = 3 + PLANS_LISTED, COMMAND_BYTES = 4600 };
+/* kv16, xq4, cl3, and klt at the ratios that its plan has measured. */
+enum { MODES = 3 + PLAN_MAX_MEASURED, COMMAND_BYTES = 4600 };
 
 typedef struct session {
     const config *c;
     runtime runtime;
     memory_limit limit; /* its bytes: --ram, or what is free here */
-    plan *plans[PLANS_LISTED];
-    size_t n_plans;
-    plan *best;       /* what `auto` takes of them; NULL: none */
-    char by_auto[16]; /* the mode that it is then */
+    plans_choice found;
+    char by_auto[16]; /* the mode that `auto` takes */
     sizing_wish wish;
     sizing_mode modes[MODES];
     size_t n;
@@ -50,13 +48,21 @@ static err add_mode(session *s, const char *mode, const plan *p, double kl)
     return ERR_OK;
 }
 
-static err add_plan(session *s, const plan *p)
+/* Any ratio can be served; those that were measured can be told apart. */
+static err add_ratios(session *s, const plan *p)
 {
-    const plan_about a = plan_read_about(p);
+    const size_t n = plan_read_about(p).measured;
+    const plan_measured *list = plan_read_measured(p);
     char mode[16];
 
-    snprintf(mode, sizeof mode, "klt%g", a.ratio);
-    return add_mode(s, mode, p, a.kl);
+    for (size_t i = 0; i < n; i++) {
+        const double ratio = (double)list[i].ratio;
+
+        if (ratio < PLAN_RATIO_MIN) continue;
+        snprintf(mode, sizeof mode, "klt%g", ratio);
+        TRY(add_mode(s, mode, p, plan_kl(p, ratio)));
+    }
+    return ERR_OK;
 }
 
 /* The exact one as the measure, then what every model has without a plan. */
@@ -65,16 +71,19 @@ static err add_modes(session *s)
     TRY(add_mode(s, "kv16", NULL, SIZING_EXACT));
     TRY(add_mode(s, "xq4", NULL, -1));
     TRY(add_mode(s, "cl3", NULL, -1));
-    for (size_t i = 0; i < s->n_plans; i++) TRY(add_plan(s, s->plans[i]));
-    return ERR_OK;
+    return s->found.plan ? add_ratios(s, s->found.plan) : ERR_OK;
 }
 
-/* What cache_open would make of it: a second rule here went its own way with a model whose K
- * and V are wider than its layer inputs. */
+/* Without a plan's ratio, what cache_open would make of it: a second rule here went its own way
+ * with a model whose K and V are wider than its layer inputs. */
 static err resolve_auto(session *s)
 {
-    sizing_mode m = {.mode = "auto", .plan = s->best};
+    sizing_mode m = {.mode = "auto"};
 
+    if (s->found.ratio > 0) {
+        snprintf(s->by_auto, sizeof s->by_auto, "klt%g", s->found.ratio);
+        return ERR_OK;
+    }
     TRY(sizing_measure(&s->runtime, &s->wish, &m));
     snprintf(s->by_auto, sizeof s->by_auto, "%s", m.sizes.mode);
     return ERR_OK;
@@ -95,12 +104,12 @@ static void write_command(session *s)
         (int)s->runtime.max_running);
 }
 
-/* All that a name of --cache could find, and what `auto` would take of them. */
-static err find_plans(session *s)
+/* What a name of --cache would find, and what `auto` would take of it. */
+static err find_plan(session *s)
 {
     const runtime *r = &s->runtime;
-    TRY(plans_list(r->model_path, r->file, s->plans, &s->n_plans));
-    return plans_best(r->model_path, r->file, plans_max_kl(s->c->max_kl), NULL, &s->best);
+
+    return plans_best(r->model_path, r->file, plans_max_kl(s->c->max_kl), &s->found);
 }
 
 /* Weights are packed although only their size is wanted: probe_attach needs those of K and V.
@@ -171,17 +180,19 @@ static void print_choice(const session *s)
 static void print_left_out(const session *s)
 {
     const double limit = plans_max_kl(s->wish.max_kl);
-    size_t unknown = 0;
+    size_t over = 0, unknown = 0;
 
     for (size_t i = 0; i < s->n; i++)
         if (s->modes[i].kl > limit)
-            printf("%s is left out: its KL of %.5f is over %g (--max-kl).\n", s->modes[i].mode,
-                   s->modes[i].kl, limit);
+            printf("%s%s (KL %.5f)", over++ ? ", " : "", s->modes[i].mode, s->modes[i].kl);
+    if (over) printf(" left out: over KL %g (--max-kl).\n", limit);
     for (size_t i = 0; i < s->n; i++)
         if (s->modes[i].kl < 0) printf("%s%s", unknown++ ? ", " : "", s->modes[i].mode);
     if (unknown)
         printf(" left out: KL with this model unknown (`xquantd perplexity` measures it).\n");
-    if (!s->n_plans)
+    if (s->found.passed.e != ERR_OK)
+        printf("%s: %s\n", s->found.passed.field, err_text(s->found.passed.e));
+    if (!s->found.plan)
         printf("`xquantd calibrate --model %s` makes a plan, which holds more.\n",
                s->runtime.model_path);
 }
@@ -255,7 +266,7 @@ static err run_session(session *s)
 {
     TRY(open_model(s));
     snprintf(s->about, sizeof s->about, "%s", s->runtime.model_path);
-    TRY(find_plans(s));
+    TRY(find_plan(s));
     TRY(add_modes(s));
     TRY(resolve_auto(s));
     s->choice = sizing_choose(s->modes, s->n, &s->wish);
@@ -277,8 +288,7 @@ static int run(config *c)
     if (e != ERR_OK)
         fprintf(stderr, "xquantd: %s%s%s\n", s.about, *s.about ? ": " : "",
                 e == ERR_SYSTEM && errno ? strerror(errno) : err_text(e));
-    for (size_t i = 0; i < s.n_plans; i++) plan_close(s.plans[i]);
-    plan_close(s.best);
+    plan_close(s.found.plan);
     runtime_close(&s.runtime);
     return e == ERR_OK ? 0 : 1;
 }

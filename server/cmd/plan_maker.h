@@ -1,4 +1,4 @@
-/* plan_maker.h - makes the plan of a klt mode for a loaded model, from a text. */
+/* plan_maker.h - makes the plan of a loaded model, from texts. */
 #ifndef SERVER_CMD_PLAN_MAKER_H
 #define SERVER_CMD_PLAN_MAKER_H
 
@@ -10,19 +10,15 @@
 
 /* What a calibration is to do. */
 typedef struct plan_maker_wish {
-    double ratio;
-    double max_kl; /* > 0: the largest ratio within it instead */
     plan_predictor predictor;
-    const char *text; /* a file; NULL: the one that ships */
+    const char *text; /* a file; NULL: those that ship */
 } plan_maker_wish;
 
-/* Tokens that a text must have: those of its rows, less their BOS. */
-size_t plan_maker_text_tokens(const runtime *r);
-
-/* Make a plan, with a bar on stderr; r needs no cache. *memory (may be NULL): bytes it took.
- * ERR_READ: the text, errno says why; ERR_EMPTY: it is too short; else errors of calibrate.h.
- * The caller closes. */
-err plan_maker_run(const runtime *r, const plan_maker_wish *w, plan **out, size_t *memory);
+/* Make a plan, with a bar on stderr, and a line that says how long it will take; r needs no
+ * cache. *memory (may be NULL): bytes it took. Errors of corpus_open, `why` then the file; else
+ * those of calibrate.h. The caller closes. */
+err plan_maker_run(const runtime *r, const plan_maker_wish *w, plan **out, size_t *memory,
+                   fault *why);
 
 /* Open the plan of `mode` as plans_open_with does; a missing one is made, and kept in the
  * user's cache folder. */

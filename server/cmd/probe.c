@@ -12,13 +12,13 @@
 #include "xcache/calibrate/reader.h"
 #include "xcache/rebuild.h"
 
-static err seal_blocks(cache *c, size_t B, context **out)
+static err seal_blocks(cache *c, size_t blocks, size_t B, context **out)
 {
-    const cache_request wanted = {.tokens = PROBE_BLOCKS * B};
+    const cache_request wanted = {.tokens = blocks * B};
     int32_t *ids = calloc(B, sizeof *ids);
     err e = ids ? cache_begin(c, &wanted, out) : ERR_NOMEM;
 
-    for (size_t i = 0; i < PROBE_BLOCKS && e == ERR_OK; i++) {
+    for (size_t i = 0; i < blocks && e == ERR_OK; i++) {
         cache_push(*out, ids, B);
         cache_commit(*out);
     }
@@ -50,23 +50,28 @@ err probe_attach(const runtime *r, const char *mode, const struct plan *p, doubl
 {
     model few = *r->weights;
     const reader_model parts = {&few, &r->kern, r->team, r->block_tokens};
+    /* as many as the model has positions for */
+    const size_t most = few.ctx / r->block_tokens;
+    const size_t blocks = most < PROBE_BLOCKS ? most : PROBE_BLOCKS;
     const reader_room room = {
-        .contexts = 1, .tokens = PROBE_BLOCKS * r->block_tokens, .page_format = KV_INT8};
+        .contexts = 1, .tokens = blocks * r->block_tokens, .page_format = KV_INT8};
     cache_stats s;
     cache *c = NULL;
     context *x = NULL;
     double took = 0;
     err e;
 
+    *seconds = 0; /* nothing is ever sealed of a context shorter than a block */
+    if (!blocks) return ERR_OK;
     if (!p && few.L > PROBE_LAYERS) few.L = PROBE_LAYERS;
     TRY(reader_open_cache(&parts, &(reader_mode){mode, p}, &room, &c));
     cache_read_stats(c, &s);
-    e = s.workspace_bytes ? seal_blocks(c, r->block_tokens, &x) : ERR_OK;
+    e = s.workspace_bytes ? seal_blocks(c, blocks, r->block_tokens, &x) : ERR_OK;
     if (x) took = time_rebuilds(c, x);
     if (x) cache_end(x);
     cache_close(c);
     TRY(e);
-    *seconds = took / (double)(PROBE_BLOCKS * r->block_tokens) * (double)r->weights->L /
+    *seconds = took / (double)(blocks * r->block_tokens) * (double)r->weights->L /
                (double)few.L;
     return ERR_OK;
 }

@@ -1,7 +1,7 @@
 // degrade.test.mjs - --degrade: idle conversations get smaller before any is forgotten.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -10,36 +10,40 @@ import { ask, chat, metrics, series, startDaemon } from "./daemon.mjs";
 
 const program = process.env.XQUANTD ?? "build/xquantd";
 const folder = mkdtempSync(path.join(tmpdir(), "xquantd-degrade-"));
-const model = path.join(folder, "small.gguf");
+const model = path.join(folder, "small.gguf"), plan = path.join(folder, "small.xplan");
 const MODE = "klt8", DENSER = "klt16";
 let daemon;
-
-function calibrate(ratio) {
-    execFileSync(program, ["calibrate", "--model", model, "--ratio", String(ratio)],
-        { stdio: "ignore" });
-}
 
 before(async () => {
     execFileSync(path.join(path.dirname(program), "tests/tools/random_model"), ["--d", "64",
         "--layers", "3", "--heads", "2", "--kv-heads", "2", "--ffn", "128", "--vocab", "8192",
         "--ctx", "2048", model]);
-    calibrate(8);
+    execFileSync(program, ["calibrate", "--model", model], { stdio: "ignore" });
 });
 after(() => rmSync(folder, { recursive: true }));
 
-test("without a plan of twice the ratio the command that makes it is named", () => {
+test("where no ratio is twice that of the mode, or none was measured, the start says so", () => {
     const serve = (...args) => spawnSync(program, ["serve", "--listen", "127.0.0.1:0",
         "--admin-listen", "off", "--model", model, "--degrade", ...args], { encoding: "utf8" });
-    const missing = serve("--cache", MODE), other = serve("--cache", "xq4");
 
+    for (const mode of ["xq4", "klt33"]) {
+        const refused = serve("--cache", mode);
+
+        assert.equal(refused.status, 1);
+        assert.match(refused.stderr, new RegExp(`--degrade with --cache ${mode}.*klt mode`));
+    }
+    renameSync(plan, `${plan}.away`);
+    const missing = serve("--cache", MODE);
+    writeFileSync(plan.replace(".xplan", ".klt8.xplan"), "XPLN\x01");
+    const old = serve("--cache", MODE);
+    renameSync(`${plan}.away`, plan);
     assert.equal(missing.status, 1);
-    assert.match(missing.stderr, /xquantd calibrate --model .*small\.gguf --ratio 16/);
-    assert.equal(other.status, 1);
-    assert.match(other.stderr, /--degrade with --cache xq4.*klt mode/);
+    assert.match(missing.stderr, /xquantd calibrate --model .*small\.gguf` makes its plan/);
+    assert.equal(old.status, 1);
+    assert.match(old.stderr, /--cache klt8: small\.klt8\.xplan: .*calibrate again/);
 });
 
 test("under pressure the oldest sessions are degraded, and say so, before one is lost", async () => {
-    calibrate(16);
     daemon = await startDaemon("--model", model, "--cache", MODE, "--degrade", "--cache-size",
         "512KiB", "--ctx-size", "1024");
     const turn = async (name) => {

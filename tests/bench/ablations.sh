@@ -6,8 +6,8 @@
 # Each ablation changes one option of `xquantd perplexity` and leaves the others as usual.
 # Runs that ask for the same options are one process. Its answer stays in build/ablations as
 # long as it is newer than the program, so a run that was broken off goes on where it was.
-#   TEXT=FILE   text to measure on; WikiText-2's test text of the shared folder, or the one
-#               that plans are calibrated on, where KL of klt is flattered
+#   TEXT=FILE   text to measure on; WikiText-2's test text of the shared folder, or one of
+#               those that plans are calibrated on, where KL of klt is flattered
 #   CHUNKS=4    rows of the ablations of cl; the others have half of them
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -20,7 +20,7 @@ const model = join(newFolder(), "model.gguf");
 const mode = ["--model", model, "--cache", "klt16", "--block-tokens", "64", "--ctx-size", "512"];
 
 copyFileSync("models/seedling-32m-mha-q8_0.gguf", model);
-execFileSync(program, ["calibrate", "--model", model, "--ratio", "32"], { stdio: "ignore" });
+execFileSync(program, ["calibrate", "--model", model], { stdio: "ignore" });
 const start = Date.now();
 const seconds = () => (Date.now() - start) / 1000;
 const rounds = [

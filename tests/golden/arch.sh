@@ -52,7 +52,7 @@ while read -r arch more; do
   "$build/tests/tools/random_model" "${shape[@]}" --arch "$arch" $more "$model" || exit 1
   "$program" inspect "$model" | grep -q "^architecture $arch" >"$files/said" 2>&1
   check "inspect $arch"
-  "$program" calibrate --model "$model" --ratio 8 --out "$files/$arch.klt8.xplan" >"$files/said" 2>&1
+  "$program" calibrate --model "$model" --out "$files/$arch.xplan" >"$files/said" 2>&1
   check "calibrate $arch"
   "$program" perplexity --model "$model" --file README.md --ctx 256 --chunks 1 \
     --cache kv16,xq8,klt8 --json >"$files/said" 2>&1 && grep -q '"klt8"' "$files/said"

@@ -339,9 +339,7 @@ async function drainPhase(name, args) {
 
 execFileSync(tool, ["--d", "64", "--layers", "3", "--heads", "2", "--kv-heads", "2", "--ffn", "128",
     "--vocab", "8192", "--ctx", "2048", model]);
-for (const ratio of ["8", "16"])
-    execFileSync(path.join(build, "xquantd"), ["calibrate", "--model", model, "--ratio", ratio],
-        { stdio: "ignore" });
+execFileSync(path.join(build, "xquantd"), ["calibrate", "--model", model], { stdio: "ignore" });
 const PRESSED = ["--cache", "klt8", "--degrade", "--cache-size", "512KiB", "--ctx-size", "1024"];
 
 await lifePhase("klt8", [...SMALL, "--cache", "klt8", "--degrade"]);

@@ -10,6 +10,8 @@
 #include "tests/lab.h"
 #include "tests/read_file.h"
 #include "tests/test.h"
+#include "xcache/codec/klt.h"
+#include "xcache/codec/rate.h"
 
 enum { B = CACHE_BLOCK_TOKENS, MIB = 1 << 20 };
 
@@ -183,9 +185,16 @@ TEST(bench_counts_the_flop_of_grouped_heads_and_of_plans)
     CHECK(!(bench_flop(&gqa, &kivi) > 0));
     CHECK(plans_open(LAB_EMBEDDED, "klt16", f->r.file, &p, &why) == ERR_OK);
     klt.plan = p;
-    for (size_t l = 1; l < 16; l++) stored += (double)plan_read_layer(p, l).n;
+    for (size_t l = 1; l < 16; l++) {
+        const plan_layer layer = plan_read_layer(p, l);
+
+        stored += (double)klt_count(&layer, rate_step(p, B, 16));
+    }
     CHECK(fabs(bench_flop(f->r.weights, &klt) -
                2 * 384.0 * (384 + stored / 16 + 2 * 384) * 16) < 1);
+    /* the denser, the fewer components */
+    CHECK(bench_flop(f->r.weights, &(reader_mode){"klt40", p}) <
+          bench_flop(f->r.weights, &(reader_mode){"klt10", p}));
     plan_close(p);
     close_fixture(f);
 }

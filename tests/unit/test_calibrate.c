@@ -1,5 +1,5 @@
 /* test_calibrate.c - a plan depends on text, model and wish alone: not on threads, nor on what
- * was made before it; and a search finds the last ratio that is close enough. */
+ * was made before it; and it records what it measured of each text. */
 #include "xcache/calibrate/calibrate.h"
 
 #include <stdio.h>
@@ -37,9 +37,12 @@ static void check_equal(plan *a, plan *b)
     free(second);
 }
 
+static const plan_predictor full = {PLAN_FULL, 0}, ranked = {PLAN_RANK, 24},
+                            none = {PLAN_NONE, 0};
+
 TEST(calibrate_makes_the_same_bits_at_any_number_of_threads)
 {
-    const plan_predictor forms[] = {{PLAN_FULL, 0}, {PLAN_RANK, 24}, {PLAN_NONE, 0}};
+    const plan_predictor forms[] = {full, ranked, none};
     planned alone;
 
     planned_open(&alone, 1);
@@ -48,7 +51,7 @@ TEST(calibrate_makes_the_same_bits_at_any_number_of_threads)
 
         planned_open(&many, threads);
         for (size_t i = 0; i < 3; i++)
-            check_equal(planned_make(&alone, 10, forms[i]), planned_make(&many, 10, forms[i]));
+            check_equal(planned_make(&alone, forms[i]), planned_make(&many, forms[i]));
         planned_close(&many);
     }
     planned_close(&alone);
@@ -56,57 +59,122 @@ TEST(calibrate_makes_the_same_bits_at_any_number_of_threads)
 
 TEST(calibrate_makes_the_same_bits_whatever_was_made_before)
 {
-    const plan_predictor full = {PLAN_FULL, 0}, none = {PLAN_NONE, 0};
     planned fresh, used;
 
     planned_open(&fresh, 1);
     planned_open(&used, 1);
-    plan_close(planned_make(&used, 20, full));
-    plan_close(planned_make(&used, 6, none));
-    check_equal(planned_make(&fresh, 9, full), planned_make(&used, 9, full));
+    plan_close(planned_make(&used, ranked));
+    plan_close(planned_make(&used, none));
+    check_equal(planned_make(&fresh, full), planned_make(&used, full));
+    check_equal(planned_make(&fresh, none), planned_make(&used, none));
     planned_close(&fresh);
     planned_close(&used);
 }
 
-static double divergence(planned *p, double ratio, plan_predictor r)
+TEST(calibrate_describes_the_model_and_the_predictor)
 {
-    plan *made = planned_make(p, ratio, r);
-    const plan_about about = plan_read_about(made);
-
-    CHECK(about.kl > 0 && about.kl_tokens == 255);
-    plan_close(made);
-    return about.kl;
-}
-
-TEST(calibrate_search_ends_at_the_last_half_within_the_divergence)
-{
-    const plan_predictor full = {PLAN_FULL, 0};
-    double wanted, ratio;
-    plan *found = NULL;
+    const plan_predictor forms[] = {full, ranked, none};
+    plan_hash hash;
     planned p;
 
     planned_open(&p, 2);
-    wanted = divergence(&p, 14, full) * 1.0001;
-    CHECK(calibrate_search(p.calibration, wanted, full, &untold, &found) == ERR_OK);
-    ratio = plan_read_about(found).ratio;
-    CHECK(plan_read_about(found).kl <= wanted);
-    CHECK(ratio < PLAN_RATIO_MAX && ratio * 2 == (int)(ratio * 2));
-    CHECK(divergence(&p, ratio + 0.5, full) > wanted);
-    check_equal(found, planned_make(&p, ratio, full));
+    CHECK(plan_hash_model(p.file, &hash) == ERR_OK);
+    for (size_t i = 0; i < 3; i++) {
+        plan *made = planned_make(&p, forms[i]);
+        const plan_about a = plan_read_about(made);
+
+        CHECK(a.D == p.m->D && a.L == p.m->L && a.E == p.m->E && a.C == p.m->C);
+        CHECK(memcmp(&a.model, &hash, sizeof hash) == 0);
+        CHECK(a.predictor.kind == forms[i].kind && a.predictor.rank == forms[i].rank);
+        for (size_t l = 1; l < a.L; l++) CHECK(plan_read_layer(made, l).n > 0);
+        plan_close(made);
+    }
     planned_close(&p);
 }
 
-TEST(calibrate_search_says_when_no_ratio_is_close_enough)
+/* --- what was measured --- */
+
+static void check_text(const plan_measured *m, plan_text text)
 {
-    plan *found = NULL;
+    CHECK(m->kl[text] > 0 && m->p99[text] > m->kl[text]);
+    CHECK(m->top1[text] > 0 && m->top1[text] <= 1);
+}
+
+TEST(calibrate_records_each_ratio_on_each_kind_of_text)
+{
+    static const double ratios[] = {5, 7.5, 10, 12, 14, 16, 20, 24, 30, 40};
+    enum { RATIOS = sizeof ratios / sizeof ratios[0] };
+    planned p;
+    plan *made;
+
+    planned_open(&p, 2);
+    made = planned_make(&p, full);
+    CHECK(plan_read_about(made).measured == RATIOS);
+    CHECK(plan_read_about(made).kl_tokens == 255);
+    for (size_t i = 0; i < RATIOS; i++) {
+        const plan_measured *m = &plan_read_measured(made)[i];
+
+        CHECK((double)m->ratio == ratios[i] && m == planned_measured(made, ratios[i]));
+        check_text(m, PLAN_PROSE);
+        check_text(m, PLAN_DIALOGUE);
+        CHECK(m->kl[PLAN_CODE] < 0 && m->p99[PLAN_CODE] < 0 && m->top1[PLAN_CODE] < 0);
+        CHECK(m->kl[PLAN_PROSE] != m->kl[PLAN_DIALOGUE]);
+    }
+    CHECK(planned_measured(made, 40)->kl[PLAN_PROSE] >
+          planned_measured(made, 5)->kl[PLAN_PROSE]);
+    plan_close(made);
+    planned_close(&p);
+}
+
+TEST(calibrate_without_held_out_text_knows_no_divergence)
+{
+    const reader_text held[PLAN_TEXTS] = {{0}};
+    calibration *c = NULL;
+    plan *made = NULL;
     planned p;
 
-    planned_open(&p, 1);
-    CHECK(calibrate_search(p.calibration, 1e-15, (plan_predictor){PLAN_NONE, 0}, &untold,
-                           &found) == ERR_RANGE);
-    CHECK(found == NULL);
+    planned_open(&p, 2);
+    {
+        const reader_model parts = {p.m, &p.kern, p.team, CACHE_BLOCK_TOKENS};
+        const reader_text text = {p.ids, 6, 256};
+
+        CHECK(calibrate_open(&c, p.file, &parts, &text, held, &untold) == ERR_OK);
+    }
+    CHECK(calibrate_make(c, none, &untold, &made) == ERR_OK);
+    CHECK(plan_kl(made, 5) < 0 && plan_best_ratio(made, 100) == 0);
+    plan_close(made);
+    calibrate_close(c);
     planned_close(&p);
 }
+
+/* --- what a ratio costs --- */
+
+TEST(calibrate_rates_fall_with_the_step_and_span_the_ratios)
+{
+    double least = 0, most = 0;
+    plan_rates r;
+    plan_about a;
+    planned p;
+    plan *made;
+
+    planned_open(&p, 2);
+    made = planned_make(&p, full);
+    a = plan_read_about(made);
+    r = plan_read_rates(made);
+    for (size_t l = 1; l < a.L; l++) {
+        for (size_t s = 1; s < a.steps; s++)
+            CHECK(r.bits[s * a.L + l] <= r.bits[(s - 1) * a.L + l]);
+        most += (double)r.bits[l];
+        least += (double)r.bits[(a.steps - 1) * a.L + l];
+    }
+    /* bits a token of klt10 and of klt40; a multiplier reaches what is finer */
+    CHECK(most > 32.0 * (double)(a.E * a.L) / 10);
+    CHECK(least < 32.0 * (double)(a.E * a.L) / 40);
+    plan_close(made);
+    planned_close(&p);
+}
+
+/* --- progress --- */
 
 static void check_rising(void *arg, double share)
 {
@@ -118,18 +186,33 @@ static void check_rising(void *arg, double share)
 
 TEST(calibrate_never_tells_of_less_than_before)
 {
-    const plan_predictor full = {PLAN_FULL, 0};
     double last = 0;
     const stage told = {check_rising, &last, 0, 1};
     plan *made = NULL;
     planned p;
 
     planned_open(&p, 1);
-    CHECK(calibrate_make(p.calibration, 8, full, &told, &made) == ERR_OK && last > 0.99);
+    CHECK(calibrate_make(p.calibration, full, &told, &made) == ERR_OK && last > 0.99);
     plan_close(made);
-    made = NULL;
-    last = 0;
-    CHECK(calibrate_search(p.calibration, 1e-4, full, &told, &made) == ERR_OK && last > 0.8);
-    plan_close(made);
+    planned_close(&p);
+}
+
+TEST(calibrate_tells_while_it_reads)
+{
+    const reader_text held[PLAN_TEXTS] = {{0}};
+    double last = 0;
+    const stage told = {check_rising, &last, 0, 1};
+    calibration *c = NULL;
+    planned p;
+
+    planned_open(&p, 1);
+    {
+        const reader_model parts = {p.m, &p.kern, p.team, CACHE_BLOCK_TOKENS};
+        const reader_text text = {p.ids, 6, 256};
+
+        CHECK(calibrate_open(&c, p.file, &parts, &text, held, &told) == ERR_OK && last > 0.99);
+    }
+    CHECK(calibrate_bytes(c) > 2 * 6 * 256 * p.m->D * p.m->L);
+    calibrate_close(c);
     planned_close(&p);
 }

@@ -25,7 +25,7 @@ typedef struct pin_set {
 
 typedef struct scene {
     planned model;
-    plan *plan, *degraded_plan; /* of klt scenes */
+    plan *plan; /* of klt scenes */
     cache *cache;
     living live[LIVE];
     pin_set pins[PINS];
@@ -68,11 +68,8 @@ static void open_scene(scene *s, const char *mode, uint64_t pages, unsigned key_
     planned_open(&s->model, 2);
     o.team = s->model.team;
     if (codec_ratio(mode) > 0) {
-        s->plan = planned_make(&s->model, codec_ratio(mode), (plan_predictor){PLAN_FULL, 0});
-        s->degraded_plan = planned_make(&s->model, 2 * codec_ratio(mode),
-                                        (plan_predictor){PLAN_FULL, 0});
-        o.plan = s->plan;
-        o.degraded_plan = s->degraded_plan;
+        s->plan = planned_make(&s->model, (plan_predictor){PLAN_FULL, 0});
+        o.plan = o.degraded_plan = s->plan;
     }
     o.budget_bytes = POOL * block_bytes(s, o);
     CHECK(cache_open(&s->cache, s->model.m, &s->model.kern, &o) == ERR_OK);
@@ -86,7 +83,6 @@ static void close_scene(scene *s)
     CHECK(cache_is_sound(s->cache));
     cache_close(s->cache);
     plan_close(s->plan);
-    plan_close(s->degraded_plan);
     planned_close(&s->model);
 }
 
@@ -355,11 +351,11 @@ static void operate(scene *s)
     case 3:
         if (draw(s, 8) == 0)
             forget(s);
-        else if (s->degraded_plan)
+        else if (s->plan)
             degrade_step(s->cache, 1 + (int)draw(s, 3));
         return;
     case 0: /* rarely where it would be done before there is pressure */
-        if (!s->degraded_plan || draw(s, 32) == 0) cache_evict(s->cache, draw(s, 4));
+        if (!s->plan || draw(s, 32) == 0) cache_evict(s->cache, draw(s, 4));
         return;
     case 1:
         rebuild_drop_pages(s->cache);
@@ -401,7 +397,7 @@ static void check_variety(const scene *s, unsigned key_bits)
     CHECK(st.sealed_blocks > 200 && st.hit_tokens > (key_bits < 128 ? 0 : 20 * B));
     CHECK(st.workspace_used_bytes <= st.workspace_bytes);
     CHECK(s->cut > 100);
-    CHECK(!s->degraded_plan || st.degraded_blocks > (key_bits < 128 ? 0 : 100));
+    CHECK(!s->plan || st.degraded_blocks > (key_bits < 128 ? 0 : 100));
     CHECK(key_bits < 128 || (s->pinnings > 50 && s->pinnings - s->refused > 25));
 }
 

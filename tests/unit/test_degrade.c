@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/drawn.h"
 #include "tests/lab.h"
 #include "tests/planned.h"
 #include "tests/test.h"
@@ -10,19 +11,19 @@
 
 enum { B = CACHE_BLOCK_TOKENS, N = 3 * B, TAIL = 64, POOL = 20, LOGITS = 512 };
 
-/* The tiny model with plans of klt8 and klt16. */
+/* The tiny model with its plan, for klt8 and klt16. */
 typedef struct scene {
     planned model;
     lab lab;
-    plan *whole, *half;
+    plan *plan;
     const int32_t *ids; /* [N + TAIL] */
 } scene;
 
 static void open_cache(scene *s, size_t blocks, uint64_t pages)
 {
     cache_options o = {.mode = "klt8",
-                       .plan = s->whole,
-                       .degraded_plan = s->half,
+                       .plan = s->plan,
+                       .degraded_plan = s->plan,
                        .budget_bytes = 64 << 20,
                        .workspace_bytes = pages,
                        .page_format = KV_INT8,
@@ -44,8 +45,7 @@ static void open_scene(scene *s, int threads, size_t blocks)
     const plan_predictor full = {PLAN_FULL, 0};
 
     planned_open(&s->model, threads);
-    s->whole = planned_make(&s->model, 8, full);
-    s->half = planned_make(&s->model, 16, full);
+    s->plan = planned_make(&s->model, full);
     s->ids = s->model.ids;
     CHECK(s->model.m->V <= LOGITS);
     s->lab = (lab){.m = s->model.m, .kern = s->model.kern, .team = s->model.team};
@@ -58,8 +58,7 @@ static void close_scene(scene *s)
     CHECK(cache_is_sound(s->lab.cache));
     cache_close(s->lab.cache);
     forward_close(s->lab.forward);
-    plan_close(s->whole);
-    plan_close(s->half);
+    plan_close(s->plan);
     planned_close(&s->model);
 }
 
@@ -313,16 +312,22 @@ TEST(degrade_spares_what_is_held_or_pinned)
 TEST(degrade_is_refused_where_there_is_no_denser_mode)
 {
     cache *c = NULL;
+    plan *other;
     scene s;
     cache_options o = {
         .mode = "xq4", .budget_bytes = 64 << 20, .max_running = 1, .ctx_tokens = 512};
 
     open_scene(&s, 1, POOL);
     o.team = s.lab.team;
-    o.degraded_plan = s.half;
+    o.degraded_plan = s.plan;
+    CHECK(cache_open(&c, s.lab.m, &s.lab.kern, &o) == ERR_DEGRADE && !c);
+    o.mode = "klt33"; /* twice that is no ratio of a plan */
+    o.plan = s.plan;
     CHECK(cache_open(&c, s.lab.m, &s.lab.kern, &o) == ERR_DEGRADE && !c);
     o.mode = "klt8";
-    o.plan = o.degraded_plan = s.whole; /* of the same ratio */
+    o.degraded_plan = other = drawn_plan(s.model.file, 2, (plan_predictor){PLAN_FULL, 0}, NULL,
+                                         0);
     CHECK(cache_open(&c, s.lab.m, &s.lab.kern, &o) == ERR_PLANMODEL && !c);
+    plan_close(other);
     close_scene(&s);
 }

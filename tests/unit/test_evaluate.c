@@ -312,18 +312,19 @@ TEST(evaluate_prints_the_kl_that_a_plan_records_of_the_same_text)
     plan *made;
 
     planned_open(&p, 2);
-    made = planned_make(&p, 8, plan_default_predictor(p.m->D));
+    made = planned_make(&p, plan_default_predictor(p.m->D));
     {
         const runtime r = {
             .weights = p.m, .team = p.team, .kern = p.kern, .block_tokens = CACHE_BLOCK_TOKENS};
-        const reader_mode mode = {"klt8", made};
+        const reader_mode mode = {"klt12", made};
         const evaluate_in in = {
-            .text = p.held, .modes = &mode, .n_modes = 1, .page_format = KV_FLOAT};
-        const double recorded = plan_read_about(made).kl;
+            .text = p.held[PLAN_PROSE], .modes = &mode, .n_modes = 1, .page_format = KV_INT8};
+        const plan_measured *recorded = planned_measured(made, 12);
         const char *at;
 
         CHECK(evaluate_modes(&r, &in, out, &at) == ERR_OK);
-        CHECK(recorded > 0 && memcmp(&out[1].kl, &recorded, sizeof recorded) == 0);
+        CHECK(recorded && recorded->kl[PLAN_PROSE] > 0);
+        CHECK((float)out[1].kl == recorded->kl[PLAN_PROSE]);
     }
     plan_close(made);
     planned_close(&p);

@@ -1,45 +1,80 @@
 /* test_klt.c - what the encoder's loop holds is what the decoder finds, in every form of a
- * plan; sizes keep within the budget; a mode without its plan is refused. */
+ * plan, at every ratio and whatever is coded; blocks fill their ratio and never more; bytes may
+ * be anything; a mode without its plan is refused. */
 #include "xcache/codec/klt.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/kern/cpu.h"
+#include "tests/drawn.h"
 #include "tests/planned.h"
 #include "tests/test.h"
 #include "xcache/codec/codec.h"
 
-enum { B = 128, D = 64, L = 3 };
+enum { B = 128, D = 64, L = 3, E = 64 };
+
+static const plan_predictor full = {PLAN_FULL, 0}, ranked = {PLAN_RANK, 16},
+                            none = {PLAN_NONE, 0};
 
 /* One block's memory, and the exact inputs of all its layers. */
 typedef struct bench {
     codec_state codec;
     codec_scratch scratch;
     float x[L][B * D], state[B * D], after[L][B * D];
-    uint8_t codes[L][B * D], scales[L][2 * B];
+    uint8_t *codes; /* of all layers; a block of its own, so that a write past it shows */
+    size_t n_codes;
+    uint8_t scales[2 * B]; /* there are none */
     int32_t ids[B];
+    size_t sinks;
 } bench;
 
-static bench *open_bench(planned *p, const plan *made, const char *mode)
+static double draw(uint32_t *state)
 {
-    bench *b = calloc(1, sizeof *b);
+    *state = *state * 1664525u + 1013904223u;
+    return (double)(int32_t)*state / 2147483648.0;
+}
+
+/* Those of the second block of a text that the plan was not made from, times scale. */
+static void read_inputs(bench *b, const planned *p, float scale)
+{
+    const reader_model parts = {p->m, &p->kern, p->team, CACHE_BLOCK_TOKENS};
+    const reader_text *text = &p->held[PLAN_PROSE];
+    const size_t N = text->rows * text->row_tokens;
+    float *x = malloc(L * N * D * sizeof *x);
+
+    CHECK(x && reader_record(&parts, text, &(stage){0}, x) == ERR_OK);
+    for (size_t l = 0; l < L; l++)
+        for (size_t i = 0; i < B * D; i++) b->x[l][i] = scale * x[(l * N + B) * D + i];
+    memcpy(b->ids, text->ids + B, sizeof b->ids);
+    free(x);
+}
+
+/* Any, between -scale and scale. */
+static void draw_inputs(bench *b, double scale)
+{
     uint32_t state = 9;
 
-    CHECK(codec_open(&b->codec, &(codec_options){.mode = mode, .plan = made, .block_tokens = B},
-                     p->m, &p->kern) == ERR_OK);
+    for (size_t l = 0; l < L; l++)
+        for (size_t i = 0; i < B * D; i++) b->x[l][i] = (float)(scale * draw(&state));
+}
+
+static bench *open_bench(const planned *p, const plan *made, const char *mode)
+{
+    const codec_options o = {.mode = mode, .plan = made, .block_tokens = B};
+    bench *b = calloc(1, sizeof *b);
+
+    CHECK(codec_open(&b->codec, &o, p->m, &p->kern) == ERR_OK);
     b->scratch.x = malloc(B * D * sizeof(float));
     b->scratch.k = malloc(2 * B * p->m->E * sizeof(float));
     b->scratch.v = b->scratch.k + B * p->m->E;
     b->scratch.kt = malloc(B * p->m->E * sizeof(float));
     b->scratch.temp = malloc(b->codec.temp_floats * sizeof(float));
-    for (size_t i = 0; i < B; i++) b->ids[i] = (int32_t)(i % p->m->V);
-    for (size_t l = 0; l < L; l++)
-        for (size_t i = 0; i < B * D; i++) {
-            state = state * 1664525u + 1013904223u;
-            b->x[l][i] = (float)(state >> 8) * 0x1p-22f - 2;
-        }
+    for (int l = 0; l < L; l++) b->n_codes += b->codec.codec->size(&b->codec, l).codes;
+    b->codes = malloc(b->n_codes);
+    read_inputs(b, p, 1);
     return b;
 }
 
@@ -50,13 +85,14 @@ static void close_bench(bench *b)
     free(b->scratch.k);
     free(b->scratch.kt);
     free(b->scratch.temp);
+    free(b->codes);
     free(b);
 }
 
-static codec_place place_of(bench *b, int layer)
+static codec_place place_of(bench *b)
 {
-    return (codec_place){.codes = b->codes[layer],
-                         .scales = b->scales[layer],
+    return (codec_place){.codes = b->codes,
+                         .scales = b->scales,
                          .ids = b->ids,
                          .state = b->state,
                          .scratch = &b->scratch};
@@ -64,137 +100,106 @@ static codec_place place_of(bench *b, int layer)
 
 static void encode_all(bench *b)
 {
+    memset(b->codes, 0xa5, b->n_codes);
     for (int l = 0; l < L; l++) {
-        const codec_rows rows = {.x = b->x[l]};
-        const codec_place place = place_of(b, l);
+        const codec_rows rows = {.x = b->x[l], .sinks = b->sinks};
+        const codec_place place = place_of(b);
 
         b->codec.codec->encode(&b->codec, l, &rows, &place);
         memcpy(b->after[l], b->state, sizeof b->state);
     }
 }
 
-static void decode_and_compare(bench *b)
+/* Every layer's state, in `after`, from memory that holds nothing of the encoder's. */
+static void decode_all(bench *b)
 {
     kv_tile tile;
 
     memset(b->state, 0xff, sizeof b->state);
     memset(b->scratch.temp, 0xff, b->codec.temp_floats * sizeof(float));
     for (int l = 0; l < L; l++) {
-        const codec_place place = place_of(b, l);
+        const codec_place place = place_of(b);
 
         b->codec.codec->decode(&b->codec, l, &place, &tile);
-        CHECK(memcmp(b->state, b->after[l], sizeof b->state) == 0);
-        for (size_t i = 0; i < B * D; i++) CHECK(isfinite(((const float *)tile.k)[i]));
+        memcpy(b->after[l], b->state, sizeof b->state);
+        for (size_t i = 0; i < B * E; i++) CHECK(isfinite(((const float *)tile.k)[i]));
     }
+}
+
+static void encode_decode_and_compare(bench *b)
+{
+    float(*held)[B * D] = malloc(sizeof b->after);
+
+    encode_all(b);
+    memcpy(held, b->after, sizeof b->after);
+    decode_all(b);
+    CHECK(memcmp(held, b->after, sizeof b->after) == 0);
+    free(held);
 }
 
 TEST(klt_decoder_finds_what_the_encoder_held)
 {
-    const plan_predictor forms[] = {{PLAN_FULL, 0}, {PLAN_RANK, 16}, {PLAN_NONE, 0}};
+    static const char *const modes[] = {"klt4", "klt8", "klt16.5", "klt40"};
+    const plan_predictor forms[] = {full, ranked, none};
     planned p;
 
     planned_open(&p, 2);
     for (size_t i = 0; i < 3; i++) {
-        plan *made = planned_make(&p, 8, forms[i]);
-        bench *b = open_bench(&p, made, "klt8");
+        plan *made = planned_make(&p, forms[i]);
 
-        encode_all(b);
-        decode_and_compare(b);
-        close_bench(b);
+        for (size_t k = 0; k < sizeof modes / sizeof modes[0]; k++) {
+            bench *b = open_bench(&p, made, modes[k]);
+
+            encode_decode_and_compare(b);
+            close_bench(b);
+        }
         plan_close(made);
     }
     planned_close(&p);
 }
 
-/* --- prediction --- */
-
-static double draw(uint32_t *state)
+/* Far from all that was calibrated: each value an escape; or none at all. */
+TEST(klt_decoder_finds_what_the_encoder_held_of_any_values)
 {
-    *state = *state * 1664525u + 1013904223u;
-    return (double)(int32_t)*state / 2147483648.0;
-}
+    static const double scales[] = {0, 1e-20, 1e3, 1e12};
+    planned p;
+    plan *made;
+    bench *b;
 
-/* A layer of no components that predicts by `r`, its factors of these sizes. */
-static plan_layer draw_layer(void *bytes, size_t width, plan_predictor r, double down,
-                             double up)
-{
-    plan_layer l = plan_lay_out(bytes, width, r, 0);
-    double *w = malloc(width * width * sizeof *w);
-    uint32_t state = 3;
-
-    CHECK(w != NULL);
-    for (size_t i = 0; i < l.down.rows * width; i++) w[i] = down * draw(&state);
-    plan_pack(width, w, &l.down);
-    for (size_t i = 0; i < l.up.rows * width; i++) w[i] = up * draw(&state);
-    plan_pack(width, w, &l.up);
-    free(w);
-    return l;
-}
-
-/* out [width] = P x of one row, by the plan's own numbers. */
-static void predict(const plan_layer *l, size_t width, const float *x, double *out)
-{
-    for (size_t i = 0; i < width; i++) out[i] = (double)x[i];
-    for (size_t r = 0; r < l->down.rows; r++) {
-        double sum = 0;
-
-        for (size_t j = 0; j < width; j++)
-            sum += (double)l->down.scale[r] * (double)kern_float(l->down.half[r * width + j]) *
-                   (double)x[j];
-        for (size_t i = 0; i < width && l->up.rows; i++)
-            out[i] += (double)l->up.scale[r] * (double)kern_float(l->up.half[r * width + i]) *
-                      sum;
-        if (!l->up.rows) out[r] += sum;
+    planned_open(&p, 2);
+    made = planned_make(&p, full);
+    b = open_bench(&p, made, "klt12");
+    for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
+        draw_inputs(b, scales[i]);
+        encode_decode_and_compare(b);
     }
+    close_bench(b);
+    plan_close(made);
+    planned_close(&p);
 }
 
-/* Largest distance of what klt_project makes of a block from P x, beside its largest value. */
-static double project_off(const kern *k, size_t width, plan_predictor r, double down, double up)
+/* What is read from a damaged block is wrong, but it is numbers, and nothing else is touched.
+ */
+TEST(klt_decodes_any_bytes_to_numbers)
 {
-    void *bytes = calloc(1, plan_layer_bytes(width, r, 0));
-    const plan_layer from = draw_layer(bytes, width, r, down, up);
-    float *x = malloc(B * width * sizeof *x), *state = malloc(B * width * sizeof *state),
-          *temp = malloc(2 * B * width * sizeof *temp);
-    double *wanted = malloc(width * sizeof *wanted), off = 0, most = 0;
-    const klt_block b = {.kern = k, .rows = B, .state = state, .temp = temp};
-    uint32_t seed = 5;
-    klt_layer l;
+    uint32_t state = 5;
+    planned p;
+    plan *made;
+    bench *b;
 
-    CHECK(bytes && x && state && temp && wanted);
-    CHECK(klt_open(&l, k, width, &from) == ERR_OK);
-    for (size_t i = 0; i < B * width; i++) state[i] = x[i] = (float)draw(&seed);
-    memset(temp, 0xff, 2 * B * width * sizeof *temp);
-    klt_project(&l, &b);
-    for (size_t t = 0; t < B; t++) {
-        predict(&from, width, x + t * width, wanted);
-        for (size_t i = 0; i < width; i++) {
-            off = fmax(off, fabs((double)state[t * width + i] - wanted[i]));
-            most = fmax(most, fabs(wanted[i]));
-        }
+    planned_open(&p, 1);
+    made = planned_make(&p, full);
+    b = open_bench(&p, made, "klt8");
+    for (int times = 0; times < 40; times++) {
+        encode_all(b);
+        /* now and then where each layer ends, too */
+        for (size_t i = times % 4 ? L * sizeof(uint32_t) : 0; i < b->n_codes; i++)
+            if (times < 20 || draw(&state) > .98) b->codes[i] = (uint8_t)(128 * draw(&state));
+        decode_all(b);
     }
-    klt_close(&l);
-    free(bytes);
-    free(x);
-    free(state);
-    free(temp);
-    free(wanted);
-    return off / most;
-}
-
-/* Also where a factor's numbers are too small for the scales of eight-bit weights. */
-TEST(klt_prediction_is_what_its_factors_say)
-{
-    const plan_predictor full = {PLAN_FULL, 0}, rank = {PLAN_RANK, 24}, none = {PLAN_NONE, 0};
-    kern k;
-
-    kern_init(&k, cpu_flags());
-    CHECK(project_off(&k, 96, full, .1, 0) < .01);
-    CHECK(project_off(&k, 96, rank, .1, .1) < .01);
-    CHECK(project_off(&k, 96, rank, 1e-9, 1e8) < .01);
-    CHECK(project_off(&k, 96, rank, 1e9, 1e-9) < .01);
-    CHECK(project_off(&k, 40, full, .1, 0) < 1e-5); /* no whole groups: floats */
-    CHECK(project_off(&k, 40, rank, .1, .1) < 1e-5);
-    CHECK(project_off(&k, 96, none, 0, 0) <= 0);
+    close_bench(b);
+    plan_close(made);
+    planned_close(&p);
 }
 
 TEST(klt_layer_0_is_bit_for_bit_the_engine_s)
@@ -204,7 +209,7 @@ TEST(klt_layer_0_is_bit_for_bit_the_engine_s)
     bench *b;
 
     planned_open(&p, 1);
-    made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
+    made = planned_make(&p, none);
     b = open_bench(&p, made, "klt8");
     encode_all(b);
     for (size_t t = 0; t < B; t++) {
@@ -220,60 +225,140 @@ TEST(klt_layer_0_is_bit_for_bit_the_engine_s)
     planned_close(&p);
 }
 
-/* Mean squared distance of what was decoded from what was given. */
-static double distance(const bench *b, int layer)
+/* --- what a ratio buys --- */
+
+/* Mean squared distance of what is held from what was given, from row `first` on. */
+static double distance(const bench *b, int layer, size_t first)
 {
     double sum = 0;
 
-    for (size_t i = 0; i < B * D; i++)
-        sum += pow((double)b->x[layer][i] - b->after[layer][i], 2);
-    return sum / (B * D);
+    for (size_t i = first * D; i < B * D; i++)
+        sum += pow((double)b->x[layer][i] - (double)b->after[layer][i], 2);
+    return sum / (double)(B * D - first * D);
 }
 
 TEST(klt_codes_carry_information_and_more_bits_carry_more)
 {
-    static const double ratios[] = {32, 12, 5};
-    static const char *const modes[] = {"klt32", "klt12", "klt5"};
+    static const char *const modes[] = {"klt40", "klt24", "klt12", "klt8", "klt5"};
     double before = INFINITY;
     planned p;
+    plan *made;
 
     planned_open(&p, 2);
-    for (size_t i = 0; i < 3; i++) {
-        plan *made = planned_make(&p, ratios[i], (plan_predictor){PLAN_FULL, 0});
+    made = planned_make(&p, full);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         bench *b = open_bench(&p, made, modes[i]);
         double now;
 
         encode_all(b);
-        now = distance(b, 2);
+        now = distance(b, 2, 0);
         CHECK(now < before);
         before = now;
         close_bench(b);
-        plan_close(made);
     }
+    plan_close(made);
     planned_close(&p);
+}
+
+/* The place of the last layer's end in the codes. */
+static size_t used_bytes(const bench *b)
+{
+    uint32_t end;
+
+    memcpy(&end, b->codes + (L - 1) * sizeof end, sizeof end);
+    return end;
 }
 
 TEST(klt_blocks_never_exceed_their_ratio)
 {
+    static const double scales[] = {1, .1, 3, 100};
     planned p;
+    plan *made;
 
     planned_open(&p, 2);
+    made = planned_make(&p, none);
     for (double ratio = 4; ratio <= 32; ratio *= 1.5) {
-        plan *made = planned_make(&p, ratio, (plan_predictor){PLAN_NONE, 0});
-        size_t bits = 0, block = B * sizeof(int32_t) + (L - 1) * 2 * B;
+        char mode[16];
+        bench *b;
 
-        for (size_t l = 1; l < L; l++) {
-            const plan_layer layer = plan_read_layer(made, l);
-
-            for (size_t i = 0; i < layer.n; i++) bits += layer.bits[i];
+        snprintf(mode, sizeof mode, "klt%g", ratio);
+        b = open_bench(&p, made, mode);
+        CHECK(b->n_codes == plan_code_bytes(E, L, B, ratio));
+        CHECK((double)(b->n_codes + sizeof b->ids) * 8 / B <= 32.0 * E * L / ratio);
+        for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
+            read_inputs(b, &p, (float)scales[i]);
+            encode_all(b);
+            CHECK(used_bytes(b) <= b->n_codes);
         }
-        CHECK(bits == plan_read_about(made).code_bits && bits <= plan_budget(64, L, ratio));
-        block = (block + bits * B / 8 + 63) / 64 * 64;
-        CHECK((double)block * 8 / B <= 32.0 * 64 * L / ratio);
-        plan_close(made);
+        close_bench(b);
     }
+    plan_close(made);
     planned_close(&p);
 }
+
+/* A thousand times as large as all others, as sinks are: they are kept elsewhere. */
+TEST(klt_spends_nothing_on_rows_that_are_kept_exactly)
+{
+    enum { SINKS = 4 };
+    double plain, kept, paid;
+    planned p;
+    plan *made;
+    bench *b;
+
+    planned_open(&p, 2);
+    made = planned_make(&p, full);
+    b = open_bench(&p, made, "klt12");
+    encode_all(b);
+    plain = distance(b, 2, SINKS);
+    for (size_t l = 0; l < L; l++)
+        for (size_t i = 0; i < SINKS * D; i++) b->x[l][i] *= 1000;
+    encode_all(b);
+    paid = distance(b, 2, SINKS);
+    b->sinks = SINKS;
+    encode_decode_and_compare(b);
+    kept = distance(b, 2, SINKS);
+    CHECK(kept < 1.1 * plain && kept < paid);
+    close_bench(b);
+    plan_close(made);
+    planned_close(&p);
+}
+
+/* --- from one ratio to another --- */
+
+TEST(klt_block_written_anew_at_twice_the_ratio_holds_what_it_says)
+{
+    planned p;
+    plan *made;
+    bench *from, *to;
+    float(*held)[B * D] = malloc(L * sizeof *held);
+    double twice;
+
+    planned_open(&p, 2);
+    made = planned_make(&p, full);
+    from = open_bench(&p, made, "klt8");
+    to = open_bench(&p, made, "klt16");
+    encode_all(from);
+    for (int l = 0; l < L; l++) {
+        const codec_place at = place_of(from), into = place_of(to);
+
+        from->codec.codec->transcode(&from->codec, &to->codec, l, &at, &into);
+        memcpy(held[l], to->state, sizeof to->state);
+    }
+    decode_all(to);
+    CHECK(memcmp(held, to->after, sizeof to->after) == 0);
+    decode_all(from);
+    twice = distance(to, 2, 0);
+    encode_all(to); /* of the exact inputs, which are long gone by then */
+    CHECK(twice > distance(from, 2, 0));
+    CHECK(twice < 1.2 * (distance(to, 2, 0) + distance(from, 2, 0)));
+    free(held);
+    close_bench(from);
+    close_bench(to);
+    plan_close(made);
+    planned_close(&p);
+}
+
+/* --- modes --- */
 
 static err open_mode(codec_state *s, const planned *p, const char *mode, const plan *made)
 {
@@ -283,20 +368,42 @@ static err open_mode(codec_state *s, const planned *p, const char *mode, const p
 
 TEST(klt_mode_without_its_plan_is_refused)
 {
+    plan *made, *other;
     codec_state s;
     planned p;
-    plan *made;
 
     planned_open(&p, 1);
-    made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
+    made = planned_make(&p, none);
+    other = drawn_plan(p.file, L - 1, none, NULL, 0);
     CHECK(open_mode(&s, &p, "klt8", NULL) == ERR_NOPLAN);
-    CHECK(open_mode(&s, &p, "klt9", made) == ERR_PLANMODEL);
+    CHECK(open_mode(&s, &p, "klt8", other) == ERR_PLANMODEL);
     CHECK(open_mode(&s, &p, "klt3", made) == ERR_MODE);
     CHECK(open_mode(&s, &p, "klt65", made) == ERR_MODE);
     CHECK(open_mode(&s, &p, "klt", made) == ERR_MODE);
     CHECK(open_mode(&s, &p, "klt8x", made) == ERR_MODE);
     CHECK(codec_ratio("klt7.5") == 7.5 && codec_ratio("klt1e1") == 0 &&
           codec_ratio("xq4") == 0);
+    plan_close(made);
+    plan_close(other);
+    planned_close(&p);
+}
+
+TEST(klt_modes_of_one_plan_are_every_ratio)
+{
+    codec_state s;
+    planned p;
+    plan *made;
+
+    planned_open(&p, 1);
+    made = planned_make(&p, none);
+    for (double ratio = 4; ratio <= 40; ratio += 1.25) {
+        char mode[16];
+
+        snprintf(mode, sizeof mode, "klt%g", ratio);
+        CHECK(open_mode(&s, &p, mode, made) == ERR_OK);
+        CHECK(strcmp(s.mode, mode) == 0 && s.ratio == ratio);
+        codec_close(&s);
+    }
     plan_close(made);
     planned_close(&p);
 }

@@ -1,4 +1,5 @@
-/* test_plan.c - plans survive the disk, and every broken or foreign one is refused by name. */
+/* test_plan.c - plans survive the disk, know what they measured, and pack what they are made
+ * of. Broken ones: test_plan_broken.c. */
 #include "xcache/codec/plan.h"
 
 #include <errno.h>
@@ -7,271 +8,244 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-#include "tests/planned.h"
-#include "tests/read_file.h"
+#include "engine/kern/cpu.h"
+#include "tests/drawn.h"
+#include "tests/plan_file.h"
 #include "tests/test.h"
+#include "xcache/codec/rans.h"
 
-/* Offsets in the file, as plan.h and plan.c lay it out: L = 3, D = 64. */
-enum {
-    VERSION = 4,
-    CHECKSUM = 8,
-    FILE_BYTES = 16,
-    MODEL = 24,
-    RATIO = 40,
-    KL = 48,
-    LAYERS = 56,
-    WIDTH = 60,
-    KV_WIDTH = 64,
-    PREDICTOR = 68,
-    RANK = 72,
-    CODE_BITS = 76,
-    COUNTS = 128,
-    LAYER_1 = 192
-};
+enum { D = 64, L = PLAN_FILE_L, E = 64, C = 32, MEASURED = PLAN_FILE_MEASURED };
 
-static char path[] = "/tmp/xquantd-test-plan.xplan";
+static const plan_predictor full = {PLAN_FULL, 0}, ranked = {PLAN_RANK, 16},
+                            none = {PLAN_NONE, 0};
 
-/* A plan's file, made once for a test; the caller frees. */
-static unsigned char *make_file(planned *p, plan_predictor r, size_t *n)
+/* --- from the disk --- */
+
+static bool same_matrix(const plan_matrix *a, const plan_matrix *b)
 {
-    plan *made = planned_make(p, 8, r);
-    char *bytes;
-
-    CHECK(plan_write(made, path) == ERR_OK);
-    bytes = read_file(path, n);
-    CHECK(bytes && *n == plan_bytes(made));
-    plan_close(made);
-    return (unsigned char *)bytes;
+    return a->rows == b->rows && memcmp(a->scale, b->scale, a->rows * sizeof *a->scale) == 0 &&
+           memcmp(a->code, b->code, a->rows * D) == 0;
 }
 
-static void put_u32(unsigned char *file, size_t at, uint32_t v)
+static bool same_layer(const plan_layer *a, const plan_layer *b)
 {
-    memcpy(file + at, &v, sizeof v);
+    return a->n == b->n && memcmp(a->c, b->c, (2 * D + 2 + a->n) * sizeof(float)) == 0 &&
+           a->form.rows == 2 * E && b->form.rows == 2 * E &&
+           memcmp(a->form.scale, b->form.scale, 2 * E * sizeof(float)) == 0 &&
+           memcmp(a->form.half, b->form.half, 2 * E * C * sizeof(uint16_t)) == 0 &&
+           same_matrix(&a->down, &b->down) && same_matrix(&a->up, &b->up) &&
+           same_matrix(&a->q, &b->q);
 }
 
-static void put_f64(unsigned char *file, size_t at, double v)
+static void check_about(const plan *p, const plan_file *s, plan_predictor r)
 {
-    memcpy(file + at, &v, sizeof v);
+    const plan_about a = plan_read_about(p);
+    plan_hash model;
+
+    CHECK(plan_hash_model(s->g, &model) == ERR_OK);
+    CHECK(memcmp(&a.model, &model, sizeof model) == 0);
+    CHECK(a.D == D && a.L == L && a.E == E && a.C == C);
+    CHECK(a.predictor.kind == r.kind && a.predictor.rank == r.rank);
+    CHECK(a.steps == DRAWN_STEPS && a.measured == MEASURED && a.kl_tokens == DRAWN_TOKENS);
 }
 
-/* Make the checksum right again, so that what comes after it is reached. */
-static void sum(unsigned char *file, size_t n)
+static void check_statistics(const plan *a, const plan *b)
 {
-    const uint64_t h = XXH3_64bits(file + FILE_BYTES, n - FILE_BYTES);
+    const plan_rates x = plan_read_rates(a), y = plan_read_rates(b);
+    const plan_tables t = plan_read_tables(a), u = plan_read_tables(b);
 
-    memcpy(file + CHECKSUM, &h, sizeof h);
-}
-
-/* The first n bytes are refused, as e, with that field named. */
-static void refused(const unsigned char *file, size_t n, err e, const char *field)
-{
-    void *copy = malloc(n + 1); /* its own block, so that a read past the end shows */
-    fault why = {0};
-    plan *p = NULL;
-    err got;
-
-    memcpy(copy, file, n);
-    got = plan_open_memory(&p, copy, n, &why);
-    if (got != e || strcmp(why.field, field) != 0)
-        printf("%s: %s, wanted %s\n", why.field, err_name(got), field);
-    CHECK(got == e && strcmp(why.field, field) == 0 && !p);
-    free(copy);
+    CHECK(memcmp(x.step, y.step, DRAWN_STEPS * sizeof *x.step) == 0);
+    CHECK(memcmp(x.bits, y.bits, DRAWN_STEPS * L * sizeof *x.bits) == 0 && x.bits[1] == 90);
+    CHECK(memcmp(t.frequency, u.frequency, PLAN_TABLES * sizeof *t.frequency) == 0);
+    CHECK(memcmp(t.bias, u.bias, PLAN_TABLES * sizeof *t.bias) == 0 && t.bias[20] == .5f);
+    CHECK(memcmp(plan_read_measured(a), plan_read_measured(b),
+                 MEASURED * sizeof(plan_measured)) == 0);
+    CHECK(plan_read_measured(b)[2].ratio == 20);
 }
 
 TEST(plan_comes_back_from_the_disk_as_it_was)
 {
-    const plan_predictor forms[] = {{PLAN_FULL, 0}, {PLAN_RANK, 16}, {PLAN_NONE, 0}};
-    planned p;
+    const plan_predictor forms[] = {full, ranked, none};
 
-    planned_open(&p, 2);
     for (size_t i = 0; i < 3; i++) {
-        plan *made = planned_make(&p, 8, forms[i]), *read = NULL;
-        plan_about a, b;
+        plan *read = NULL;
         fault why;
+        plan_file s;
 
-        CHECK(plan_write(made, path) == ERR_OK);
-        CHECK(plan_open(&read, path, p.file, &why) == ERR_OK);
-        a = plan_read_about(made);
-        b = plan_read_about(read);
-        CHECK(memcmp(&a.model, &b.model, sizeof a.model) == 0);
-        CHECK(a.code_bits == b.code_bits && a.kl == b.kl && b.kl_tokens == 255);
-        CHECK(b.D == 64 && b.L == 3 && b.E == 64 && b.ratio == 8 && b.kl >= 0);
-        CHECK(b.predictor.kind == forms[i].kind && b.predictor.rank == forms[i].rank);
-        for (size_t l = 1; l < 3; l++) {
-            const plan_layer x = plan_read_layer(made, l), y = plan_read_layer(read, l);
+        plan_file_open(&s, forms[i]);
+        CHECK(plan_open(&read, s.path, s.g, &why) == ERR_OK);
+        check_about(s.made, &s, forms[i]);
+        check_about(read, &s, forms[i]);
+        check_statistics(s.made, read);
+        for (size_t l = 1; l < L; l++) {
+            const plan_layer x = plan_read_layer(s.made, l), y = plan_read_layer(read, l);
 
-            CHECK(x.n == y.n && x.n > 0 && memcmp(x.bits, y.bits, x.n) == 0);
-            CHECK(memcmp(x.c, y.c, 64 * sizeof *x.c) == 0);
-            CHECK(memcmp(x.b.half, y.b.half, x.n * 64 * 2) == 0);
+            CHECK(x.n == (size_t)D >> l && same_layer(&x, &y));
         }
-        plan_close(made);
         plan_close(read);
+        plan_file_close(&s);
     }
-    unlink(path);
-    planned_close(&p);
 }
 
-TEST(plan_that_is_cut_short_anywhere_is_refused)
+TEST(plan_written_twice_is_the_same_file)
 {
-    planned p;
-    size_t n;
-    unsigned char *file;
+    plan_file a, b;
 
-    planned_open(&p, 1);
-    file = make_file(&p, (plan_predictor){PLAN_FULL, 0}, &n);
-    for (size_t keep = 0; keep < n; keep += keep < 300 ? 1 : 97)
-        refused(file, keep, ERR_TRUNCATED, keep < 128 ? "header" : "file_bytes");
-    free(file);
-    unlink(path);
-    planned_close(&p);
+    plan_file_open(&a, ranked);
+    plan_file_open(&b, ranked);
+    CHECK(a.n == b.n && memcmp(a.bytes, b.bytes, a.n) == 0);
+    plan_file_close(&a);
+    plan_file_close(&b);
 }
 
-TEST(plan_with_a_flipped_bit_anywhere_is_refused)
+/* --- making and writing --- */
+
+TEST(plan_of_impossible_parts_is_not_made)
 {
-    planned p;
-    size_t n;
-    unsigned char *file;
+    uint16_t frequency[PLAN_TABLES][PLAN_SYMBOLS] = {{0}};
+    float bias[PLAN_TABLES] = {0}, step[2] = {0, 1}, bits[2] = {0};
+    const size_t n[1] = {0};
+    void *const layers[1] = {NULL};
+    plan_parts parts = {.about = {.D = D, .L = 1, .E = E, .C = C, .steps = 2},
+                        .rates = {step, bits},
+                        .tables = {frequency, bias},
+                        .n = n,
+                        .layers = layers};
+    plan *p = NULL;
 
-    planned_open(&p, 1);
-    file = make_file(&p, (plan_predictor){PLAN_RANK, 16}, &n);
-    for (size_t at = 0; at < n; at += at < 256 ? 1 : 61) {
-        plan *q = NULL;
-
-        file[at] ^= 0x10;
-        CHECK(plan_open_memory(&q, file, n, NULL) != ERR_OK && !q);
-        file[at] ^= 0x10;
-    }
-    free(file);
-    unlink(path);
-    planned_close(&p);
+    CHECK(plan_make(&p, &parts) == ERR_PLAN && !p); /* tables are empty */
+    for (size_t i = 0; i < PLAN_TABLES; i++) frequency[i][RANS_ESCAPE] = 1 << RANS_BITS;
+    CHECK(plan_make(&p, &parts) == ERR_OK && p);
+    plan_close(p);
+    p = NULL;
+    step[1] = 0;
+    CHECK(plan_make(&p, &parts) == ERR_PLAN && !p);
 }
 
-TEST(plan_that_lies_is_refused_by_name)
+TEST(plan_that_was_not_measured_knows_no_divergence)
 {
-    static const struct {
-        size_t at;
-        double value;
-        bool real; /* a double, not a u32 */
-        const char *field;
-    } rows[] = {
-        {RATIO, 3.9, true, "ratio"},
-        {RATIO, 65, true, "ratio"},
-        {RATIO, NAN, true, "ratio"},
-        {KL, INFINITY, true, "kl"},
-        {LAYERS, 0, false, "layers"},
-        {LAYERS, 4e9, false, "layers"},
-        {LAYERS, 2, false, "code_bits"},
-        {WIDTH, 0, false, "width"},
-        {WIDTH, 4e9, false, "width"},
-        {WIDTH, 1 << 20, false, "size of layer 1"},
-        {KV_WIDTH, 0, false, "kv_width"},
-        {KV_WIDTH, 1, false, "code_bits"},
-        {PREDICTOR, 3, false, "predictor"},
-        {PREDICTOR, PLAN_RANK, false, "rank"},
-        {RANK, 1, false, "rank"},
-        {CODE_BITS, 1e6, false, "code_bits"},
-        {CODE_BITS, 1, false, "code_bits"},
-        {COUNTS, 1, false, "count of layer 0"},
-        {COUNTS + 4, 65, false, "count of layer 1"},
-        {COUNTS + 4, 4e9, false, "count of layer 1"},
-        {LAYER_1, 2143289344.0 /* a NaN's bits */, false, "numbers of layer 1"},
-    };
-    planned p;
-    size_t n;
-    unsigned char *file, *copy;
+    plan_file s;
+    plan *fresh;
 
-    planned_open(&p, 1);
-    file = make_file(&p, (plan_predictor){PLAN_FULL, 0}, &n);
-    copy = malloc(n);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        memcpy(copy, file, n);
-        if (rows[i].real)
-            put_f64(copy, rows[i].at, rows[i].value);
-        else
-            put_u32(copy, rows[i].at, (uint32_t)rows[i].value);
-        sum(copy, n);
-        refused(copy, n, ERR_PLAN, rows[i].field);
-    }
-    memcpy(copy, file, n);
-    copy[0] = 'Y';
-    refused(copy, n, ERR_PLAN, "magic");
-    memcpy(copy, file, n);
-    copy[VERSION] = 2;
-    refused(copy, n, ERR_PLAN, "version");
-    free(copy);
-    free(file);
-    unlink(path);
-    planned_close(&p);
+    plan_file_open(&s, none);
+    fresh = drawn_plan(s.g, L, none, NULL, 0);
+    CHECK(plan_kl(fresh, 8) < 0 && plan_best_ratio(fresh, 1) == 0);
+    plan_close(fresh);
+    plan_file_close(&s);
 }
 
-TEST(plan_with_bits_that_no_book_has_is_refused)
+TEST(plan_divergence_is_that_of_the_next_ratio_measured_and_of_the_worst_text)
 {
-    planned p;
-    size_t n;
-    unsigned char *file;
-    plan *q = NULL;
-    plan_layer l;
+    plan_measured worse = drawn_measured(16, .001);
+    plan *p;
+    plan_file s;
 
-    planned_open(&p, 1);
-    file = make_file(&p, (plan_predictor){PLAN_NONE, 0}, &n);
-    CHECK(plan_open_memory(&q, file, n, NULL) == ERR_OK);
-    l = plan_read_layer(q, 2);
-    l.bits[0] = 9;
-    plan_close(q);
-    sum(file, n);
-    refused(file, n, ERR_PLAN, "bits of layer 2");
-    free(file);
-    unlink(path);
-    planned_close(&p);
+    plan_file_open(&s, none);
+    CHECK(fabs(plan_kl(s.made, 4) - .001) < 1e-9 && fabs(plan_kl(s.made, 8) - .001) < 1e-9);
+    CHECK(fabs(plan_kl(s.made, 8.5) - .002) < 1e-9 && fabs(plan_kl(s.made, 20) - .006) < 1e-9);
+    CHECK(plan_kl(s.made, 20.5) < 0);
+    worse.kl[PLAN_CODE] = .25;
+    p = drawn_plan(s.g, L, none, &worse, 1);
+    CHECK(fabs(plan_kl(p, 16) - .25) < 1e-9);
+    plan_close(p);
+    plan_file_close(&s);
 }
 
-TEST(plan_of_another_model_is_refused)
+TEST(plan_best_ratio_is_the_largest_within_the_divergence)
 {
-    planned p;
-    size_t n;
-    unsigned char *file;
-    fault why = {0};
-    plan *q = NULL;
-    FILE *f;
+    plan_file s;
 
-    planned_open(&p, 1);
-    file = make_file(&p, (plan_predictor){PLAN_NONE, 0}, &n);
-    file[MODEL] ^= 1;
-    sum(file, n);
-    f = fopen(path, "wb");
-    CHECK(f && fwrite(file, 1, n, f) == n && fclose(f) == 0);
-    CHECK(plan_open(&q, path, p.file, &why) == ERR_PLANMODEL && !q);
-    CHECK(strcmp(why.field, "model") == 0);
-    unlink(path);
-    CHECK(plan_open(&q, path, p.file, &why) == ERR_OPEN);
-    CHECK(plan_open(&q, "/tmp", p.file, &why) == ERR_READ);
-    free(file);
-    planned_close(&p);
+    plan_file_open(&s, none);
+    CHECK(plan_best_ratio(s.made, .0009) == 0);
+    CHECK(plan_best_ratio(s.made, .0011) == 8 && plan_best_ratio(s.made, .005) == 12);
+    CHECK(plan_best_ratio(s.made, .0061) == 20 && plan_best_ratio(s.made, 9) == 20);
+    plan_file_close(&s);
 }
 
 TEST(plan_that_cannot_be_written_leaves_nothing)
 {
-    planned p;
-    plan *made;
+    plan_file s;
 
-    planned_open(&p, 1);
-    made = planned_make(&p, 8, (plan_predictor){PLAN_NONE, 0});
-    CHECK(plan_write(made, "/nowhere/at/all.xplan") == ERR_SYSTEM && errno == ENOENT);
-    CHECK(plan_write(made, "/tmp") == ERR_SYSTEM && errno == EISDIR);
-    CHECK(plan_write(made, "/dev/full") == ERR_SYSTEM && errno == EPERM);
-    plan_close(made);
-    planned_close(&p);
+    plan_file_open(&s, none);
+    CHECK(plan_write(s.made, "/nowhere/at/all.xplan") == ERR_SYSTEM && errno == ENOENT);
+    CHECK(plan_write(s.made, "/tmp") == ERR_SYSTEM && errno == EISDIR);
+    CHECK(plan_write(s.made, "/dev/full") == ERR_SYSTEM && errno == EPERM);
+    plan_file_close(&s);
 }
 
 TEST(plan_path_is_tried_before_there_is_a_plan)
 {
+    static const char path[] = "/tmp/xquantd-test-plan-tried.xplan";
+
     unlink(path);
     CHECK(plan_try_path("/nowhere/at/all.xplan") == ERR_SYSTEM && errno == ENOENT);
     CHECK(plan_try_path("/tmp") == ERR_SYSTEM && errno == EISDIR);
     CHECK(plan_try_path(path) == ERR_OK);
     CHECK(access(path, F_OK) != 0);
+}
+
+/* --- numbers --- */
+
+static double far_off(const double *a, const float *b, size_t n, double scale)
+{
+    double off = 0;
+
+    for (size_t i = 0; i < n; i++) off = fmax(off, fabs(a[i] - (double)b[i]) / scale);
+    return off;
+}
+
+/* Of each row by itself: magnitudes differ by orders. A row of zeros stays one. */
+TEST(plan_packs_a_row_to_a_half_of_its_127th)
+{
+    enum { ROWS = 3 };
+    double rows[ROWS * D];
+    float scale[ROWS], back[ROWS * D];
+    int8_t code[ROWS * D];
+    const plan_matrix m = {ROWS, scale, code};
+
+    for (size_t i = 0; i < D; i++) {
+        rows[i] = 1e6 * sin((double)i);
+        rows[D + i] = 1e-6 * cos((double)i);
+        rows[2 * D + i] = 0;
+    }
+    plan_pack(D, rows, &m);
+    plan_unpack(D, &m, back);
+    CHECK(far_off(rows, back, D, 1e6) < .51 / 127);
+    CHECK(far_off(rows + D, back + D, D, 1e-6) < .51 / 127);
+    CHECK(far_off(rows + 2 * D, back + 2 * D, D, 1) <= 0);
+}
+
+TEST(plan_packs_a_form_to_an_eleventh_bit)
+{
+    double rows[2 * C];
+    float scale[2], back[2 * C];
+    uint16_t half[2 * C];
+    const plan_form f = {2, scale, half};
+    kern k;
+
+    kern_init(&k, cpu_flags());
+    for (size_t i = 0; i < C; i++) {
+        rows[i] = 1e9 * sin((double)i + 1);
+        rows[C + i] = 1e-9 * cos((double)i);
+    }
+    plan_pack_form(C, rows, &f);
+    plan_unpack_form(&k, C, &f, back);
+    CHECK(far_off(rows, back, C, 1e9) < 1. / 2048);
+    CHECK(far_off(rows + C, back + C, C, 1e-9) < 1. / 2048);
+}
+
+TEST(plan_code_bytes_fill_whole_lines_and_keep_to_the_ratio)
+{
+    for (double ratio = PLAN_RATIO_MIN; ratio <= PLAN_RATIO_MAX; ratio += .5) {
+        const size_t B = 128, bytes = plan_code_bytes(E, 16, B, ratio),
+                     block = bytes + B * sizeof(int32_t);
+
+        CHECK(bytes && block % 64 == 0);
+        CHECK((double)block * 8 <= 32.0 * E * 16 / ratio * B);
+        CHECK((double)(block + 64) * 8 > 32.0 * E * 16 / ratio * B);
+    }
+    CHECK(plan_code_bytes(8, 1, 128, 64) == 0); /* less than the ids */
 }
 
 TEST(plan_default_predictor_follows_the_width)

@@ -1,5 +1,5 @@
-/* test_plans.c - where a plan is looked for, in which order, and what a missing or broken one
- * is called. */
+/* test_plans.c - where a plan is looked for, in which order, what a missing, broken or old one
+ * is called, and what `auto` takes. */
 #include "server/plans.h"
 
 #include <stdio.h>
@@ -7,9 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tests/drawn.h"
 #include "tests/folder.h"
-#include "tests/planned.h"
 #include "tests/test.h"
+#include "tests/tiny.h"
 
 static folder root;
 
@@ -36,151 +37,281 @@ static void remove_folders(void)
     unsetenv("XDG_CACHE_HOME");
 }
 
-/* The rank says which file it was. */
-static void write_plan(planned *p, const char *path, size_t rank)
-{
-    plan *made = planned_make(p, 8, (plan_predictor){PLAN_RANK, rank});
+/* A model's file; what is looked for is told by name, and by the hash of what is in it. */
+typedef struct scene {
+    unsigned char *bytes;
+    gguf *g;
+} scene;
 
-    CHECK(plan_write(made, path) == ERR_OK);
-    plan_close(made);
+static void open_scene(scene *s)
+{
+    tiny *t = tiny_new();
+    size_t n;
+
+    set_folders();
+    s->bytes = tiny_write(t, &n, NULL, NULL);
+    tiny_free(t);
+    CHECK(gguf_open_memory(&s->g, s->bytes, n, NULL) == ERR_OK);
 }
 
-static size_t found_rank(planned *p)
+static void close_scene(scene *s)
 {
-    char model_file[128];
+    gguf_close(s->g);
+    free(s->bytes);
+    remove_folders();
+}
+
+static const plan_predictor usual = {PLAN_FULL, 0}, none = {PLAN_NONE, 0};
+
+/* A plan in that file, which has measured klt8 at .001, klt12 at .004 and klt20 at .02; `first`
+ * in the place of 8 says which file it was. */
+static void put_plan(const scene *s, const char *path, plan_predictor r, double first)
+{
+    const plan_measured list[] = {drawn_measured(first, .001), drawn_measured(12, .004),
+                                  drawn_measured(20, .02)};
+    plan *p = drawn_plan(s->g, 2, r, list, 3);
+
+    CHECK(plan_write(p, path) == ERR_OK);
+    plan_close(p);
+}
+
+/* Which one is found for klt8. */
+static double found_first(const scene *s)
+{
+    char model_file[FOLDER_PATH];
     plan *found = NULL;
-    size_t rank;
+    double first;
 
     snprintf(model_file, sizeof model_file, "%s", at("m.gguf"));
-    CHECK(plans_open(model_file, "klt8", p->file, &found, NULL) == ERR_OK && found);
-    rank = plan_read_about(found).predictor.rank;
+    CHECK(plans_open(model_file, "klt8", s->g, &found, NULL) == ERR_OK && found);
+    first = (double)plan_read_measured(found)[0].ratio;
     plan_close(found);
-    return rank;
+    return first;
 }
 
 TEST(plans_are_found_beside_the_model_then_in_the_folder_then_in_the_cache)
 {
     fault why = {0};
     plan *found = NULL;
-    planned p;
+    scene s;
     char *cached;
 
-    set_folders();
-    planned_open(&p, 1);
-    CHECK(plans_open(at("m.gguf"), "klt8", p.file, &found, &why) == ERR_NOPLAN && !found);
+    open_scene(&s);
+    CHECK(plans_open(at("m.gguf"), "klt8", s.g, &found, &why) == ERR_NOPLAN && !found);
     CHECK(strcmp(why.field, "--cache klt8") == 0);
-    cached = plans_cached(at("m.gguf"), 64, 8, plan_default_predictor(64));
-    CHECK(cached && strcmp(cached, at("cache/xquantd/m.klt8.xplan")) == 0);
-    write_plan(&p, cached, 3);
-    CHECK(found_rank(&p) == 3);
-    write_plan(&p, at("plans/m.klt8.xplan"), 2);
-    CHECK(found_rank(&p) == 2);
-    write_plan(&p, at("m.klt8.xplan"), 1);
-    CHECK(found_rank(&p) == 1);
+    cached = plans_cached(at("m.gguf"), 64, usual);
+    CHECK(cached && strcmp(cached, at("cache/xquantd/m.xplan")) == 0);
+    put_plan(&s, cached, usual, 7);
+    CHECK(found_first(&s) == 7);
+    put_plan(&s, at("plans/m.xplan"), usual, 6);
+    CHECK(found_first(&s) == 6);
+    put_plan(&s, at("m.xplan"), usual, 5);
+    CHECK(found_first(&s) == 5);
     free(cached);
-    planned_close(&p);
-    remove_folders();
+    close_scene(&s);
 }
 
+TEST(plans_serve_every_ratio_from_one_file)
+{
+    static const char *const modes[] = {"klt4", "klt7.5", "klt12", "klt64"};
+    scene s;
+
+    open_scene(&s);
+    put_plan(&s, at("m.xplan"), usual, 8);
+    for (size_t i = 0; i < 4; i++) {
+        plan *found = NULL;
+
+        CHECK(plans_open(at("m.gguf"), modes[i], s.g, &found, NULL) == ERR_OK && found);
+        plan_close(found);
+    }
+    close_scene(&s);
+}
+
+TEST(plans_of_another_predictor_are_other_files)
+{
+    plan *found = NULL;
+    scene s;
+
+    open_scene(&s);
+    put_plan(&s, at("m.none.xplan"), none, 8);
+    CHECK(plans_open(at("m.gguf"), "klt8", s.g, &found, NULL) == ERR_NOPLAN && !found);
+    CHECK(plans_open_with(at("m.gguf"), "klt8", &none, s.g, &found, NULL) == ERR_OK && found);
+    CHECK(plan_read_about(found).predictor.kind == PLAN_NONE);
+    plan_close(found);
+    close_scene(&s);
+}
+
+/* What was asked for by name is not passed over for another. */
 TEST(plans_that_are_broken_are_named_with_their_file)
 {
     fault why = {0};
     plan *found = NULL;
-    planned p;
+    scene s;
 
-    set_folders();
-    planned_open(&p, 1);
-    folder_write(&root, "m.klt8.xplan", (const char[200]){0}, 200);
-    CHECK(plans_open(at("m.gguf"), "klt8", p.file, &found, &why) == ERR_PLAN && !found);
-    CHECK(strcmp(why.field, "--cache klt8: m.klt8.xplan: magic") == 0);
-    planned_close(&p);
-    remove_folders();
+    open_scene(&s);
+    put_plan(&s, at("plans/m.xplan"), usual, 8);
+    folder_write(&root, "m.xplan", (const char[200]){0}, 200);
+    CHECK(plans_open(at("m.gguf"), "klt8", s.g, &found, &why) == ERR_PLAN && !found);
+    CHECK(strcmp(why.field, "--cache klt8: m.xplan: magic") == 0);
+    close_scene(&s);
 }
 
-/* A plan of this ratio and recorded divergence, written where tests look. */
-static void put_plan(planned *p, const char *name, double ratio, double kl)
+/* --- version 1 --- */
+
+TEST(plans_of_an_older_version_are_refused_by_their_file)
 {
-    plan *made = planned_make(p, ratio, plan_default_predictor(p->m->D));
-
-    plan_set_kl(made, kl, 1000);
-    CHECK(plan_write(made, at(name)) == ERR_OK);
-    plan_close(made);
-}
-
-/* Of those below: m's own of the usual predictor, one a ratio, ascending; the first place
- * first. */
-static void check_list(planned *p)
-{
-    plan *list[PLANS_LISTED];
-    size_t n = 0;
-
-    put_plan(p, "plans/m.klt6.xplan", 6, 0.5);
-    put_plan(p, "plans/m.klt4.xplan", 4, 0.5);
-    CHECK(plans_list(at("m.gguf"), p->file, list, &n) == ERR_OK);
-    CHECK(n >= 3 && plan_read_about(list[0]).ratio == 4 && plan_read_about(list[1]).ratio == 6);
-    CHECK(plan_read_about(list[1]).kl == 0.001 && plan_read_about(list[2]).ratio == 8);
-    for (size_t i = 1; i < n; i++)
-        CHECK(plan_read_about(list[i]).ratio > plan_read_about(list[i - 1]).ratio);
-    for (size_t i = 0; i < n; i++) plan_close(list[i]);
-}
-
-static plans_rejected rejected_of(const planned *p, double max_kl)
-{
-    plans_rejected r = {.n = 9, .text = "of before"};
+    static const char old[200] = {'X', 'P', 'L', 'N', 1};
+    fault why = {0};
     plan *found = NULL;
+    scene s;
 
-    CHECK(plans_best(at("m.gguf"), p->file, max_kl, &r, &found) == ERR_OK);
-    plan_close(found);
-    return r;
+    open_scene(&s);
+    folder_write(&root, "other.klt16.xplan", old, sizeof old);
+    CHECK(plans_open(at("m.gguf"), "klt16", s.g, &found, &why) == ERR_NOPLAN && !found);
+    folder_write(&root, "plans/m.klt16.xplan", old, sizeof old);
+    CHECK(plans_open(at("m.gguf"), "klt16", s.g, &found, &why) == ERR_OLDPLAN && !found);
+    CHECK(strcmp(why.field, "--cache klt16: m.klt16.xplan") == 0);
+    CHECK(plans_open(at("m.gguf"), "klt9", s.g, &found, &why) == ERR_OLDPLAN && !found);
+    folder_write(&root, "m.xplan", old, sizeof old);
+    CHECK(plans_open(at("m.gguf"), "klt16", s.g, &found, &why) == ERR_OLDPLAN && !found);
+    CHECK(strcmp(why.field, "--cache klt16: m.xplan") == 0);
+    put_plan(&s, at("m.xplan"), usual, 8);
+    CHECK(found_first(&s) == 8); /* with a newer one, nobody looks at them */
+    close_scene(&s);
 }
 
-TEST(plans_best_says_which_plans_it_rejects_and_their_divergence)
+/* --- auto --- */
+
+static plans_choice best(const scene *s, double max_kl)
 {
-    plans_rejected r;
-    planned p;
+    plans_choice c;
 
-    set_folders();
-    planned_open(&p, 1);
-    r = rejected_of(&p, 0.005);
-    CHECK(r.n == 0 && !*r.text);
-    put_plan(&p, "m.klt8.xplan", 8, 0.019);
-    put_plan(&p, "plans/m.klt8.xplan", 8, 0.019); /* a copy is no other plan */
-    put_plan(&p, "other.klt9.xplan", 9, 0.02);
-    r = rejected_of(&p, 0.005);
-    CHECK(r.n == 1 && strcmp(r.text, "klt8 (KL 0.019)") == 0);
-    put_plan(&p, "plans/m.klt6.xplan", 6, -1); /* unknown is not within any limit */
-    r = rejected_of(&p, 0.005);
-    CHECK(r.n == 2 && strcmp(r.text, "klt8 (KL 0.019), klt6 (KL not measured)") == 0);
-    r = rejected_of(&p, 0.02);
-    CHECK(r.n == 1 && strcmp(r.text, "klt6 (KL not measured)") == 0);
-    planned_close(&p);
-    remove_folders();
+    CHECK(plans_best(at("m.gguf"), s->g, max_kl, &c) == ERR_OK);
+    return c;
 }
 
-TEST(plans_best_is_the_densest_within_the_divergence_asked_for)
+static double best_ratio(const scene *s, double max_kl)
 {
-    plan *found = NULL;
-    planned p;
+    const plans_choice c = best(s, max_kl);
 
-    set_folders();
-    planned_open(&p, 1);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.005, NULL, &found) == ERR_OK && !found);
-    put_plan(&p, "m.klt6.xplan", 6, 0.001);
-    put_plan(&p, "m.klt8.xplan", 8, 0.004);
-    put_plan(&p, "m.klt10.none.xplan", 10, 0.02);
-    put_plan(&p, "other.klt9.xplan", 9, 0.001);
-    folder_write(&root, "m.klt12.xplan", "broken", 6);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.005, NULL, &found) == ERR_OK && found);
-    CHECK(plan_read_about(found).ratio == 8);
-    plan_close(found);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.03, NULL, &found) == ERR_OK && found);
-    CHECK(plan_read_about(found).ratio == 10);
-    plan_close(found);
-    CHECK(plans_best(at("m.gguf"), p.file, 0.0001, NULL, &found) == ERR_OK && !found);
-    check_list(&p);
-    planned_close(&p);
-    remove_folders();
+    CHECK(c.plan && c.passed.e == ERR_OK);
+    plan_close(c.plan);
+    return c.ratio;
 }
+
+TEST(plans_best_is_the_densest_ratio_within_the_divergence_asked_for)
+{
+    scene s;
+
+    open_scene(&s);
+    CHECK(!best(&s, .005).plan && best(&s, .005).ratio == 0 &&
+          best(&s, .005).passed.e == ERR_OK);
+    put_plan(&s, at("m.xplan"), usual, 8);
+    put_plan(&s, at("other.xplan"), usual, 8);
+    CHECK(best_ratio(&s, .005) == 12 && best_ratio(&s, .03) == 20);
+    CHECK(best_ratio(&s, .002) == 8 && best_ratio(&s, .0001) == 0);
+    close_scene(&s);
+}
+
+/* What `auto` says of a plan whose ratios have these divergences; it must not take any. */
+static void check_rejected(const scene *s, const plan_measured *list, size_t n,
+                           const char *text)
+{
+    plan *p = drawn_plan(s->g, 2, usual, list, n);
+    plans_choice c;
+
+    CHECK(plan_write(p, at("m.xplan")) == ERR_OK);
+    plan_close(p);
+    c = best(s, .005);
+    CHECK(c.plan && c.ratio == 0 && strcmp(c.rejected, text) == 0);
+    plan_close(c.plan);
+}
+
+TEST(plans_best_says_how_far_what_it_rejects_is_from_exact)
+{
+    const plan_measured far[] = {drawn_measured(5, .012), drawn_measured(12, .04)};
+    const plan_measured unknown[] = {drawn_measured(5, -1), drawn_measured(12, .04)};
+    plans_choice c;
+    scene s;
+
+    open_scene(&s);
+    c = best(&s, .005);
+    CHECK(!c.plan && !*c.rejected); /* there is nothing to reject */
+    check_rejected(&s, far, 2, "klt5 (KL 0.012)");
+    check_rejected(&s, unknown, 2, "klt5 (KL not measured)");
+    check_rejected(&s, NULL, 0, "all (KL not measured)");
+    put_plan(&s, at("m.xplan"), usual, 8);
+    c = best(&s, .005);
+    CHECK(c.plan && c.ratio == 12 && !*c.rejected); /* though klt20 is over it */
+    plan_close(c.plan);
+    close_scene(&s);
+}
+
+TEST(plans_limit_of_divergence_is_the_one_asked_for_or_the_usual)
+{
+    CHECK(plans_max_kl(0) == PLANS_MAX_KL && plans_max_kl(.0001) == .0001);
+}
+
+TEST(plans_best_passes_over_what_is_none_and_says_so)
+{
+    static const char old[200] = {'X', 'P', 'L', 'N', 1};
+    plans_choice c;
+    scene s;
+
+    open_scene(&s);
+    folder_write(&root, "m.xplan", "broken", 6);
+    c = best(&s, .005);
+    CHECK(!c.plan && c.passed.e == ERR_TRUNCATED);
+    CHECK(strcmp(c.passed.field, "m.xplan: header") == 0);
+    put_plan(&s, at("plans/m.xplan"), usual, 8);
+    c = best(&s, .005);
+    CHECK(c.plan && c.ratio == 12 && c.passed.e == ERR_TRUNCATED);
+    plan_close(c.plan);
+    folder_write(&root, "m.xplan", old, sizeof old);
+    c = best(&s, .005);
+    CHECK(c.plan && c.ratio == 12 && c.passed.e == ERR_OLDPLAN);
+    CHECK(strcmp(c.passed.field, "m.xplan") == 0);
+    plan_close(c.plan);
+    close_scene(&s);
+}
+
+TEST(plans_best_names_a_file_of_an_older_version)
+{
+    plans_choice c;
+    scene s;
+
+    open_scene(&s);
+    folder_write(&root, "m.klt16.xplan", "XPLN\1", 5);
+    c = best(&s, .005);
+    CHECK(!c.plan && c.ratio == 0 && c.passed.e == ERR_OLDPLAN);
+    CHECK(strcmp(c.passed.field, "m.klt16.xplan") == 0);
+    put_plan(&s, at("m.xplan"), usual, 8);
+    CHECK(best_ratio(&s, .005) == 12);
+    close_scene(&s);
+}
+
+TEST(plans_best_never_takes_that_of_another_model)
+{
+    tiny *t = tiny_new();
+    plans_choice c;
+    scene s, other;
+    size_t n;
+
+    open_scene(&s);
+    t->data[0] ^= 1;
+    other.bytes = tiny_write(t, &n, NULL, NULL);
+    tiny_free(t);
+    CHECK(gguf_open_memory(&other.g, other.bytes, n, NULL) == ERR_OK);
+    put_plan(&other, at("m.xplan"), usual, 8);
+    c = best(&s, 1);
+    CHECK(!c.plan && c.passed.e == ERR_PLANMODEL);
+    CHECK(strcmp(c.passed.field, "m.xplan: model") == 0);
+    gguf_close(other.g);
+    free(other.bytes);
+    close_scene(&s);
+}
+
+/* --- words --- */
 
 TEST(plans_of_modes_without_one_are_none)
 {
@@ -190,22 +321,21 @@ TEST(plans_of_modes_without_one_are_none)
     CHECK(plans_open("m.gguf", "auto", NULL, &found, NULL) == ERR_OK && !found);
 }
 
-TEST(plans_are_named_after_model_ratio_and_an_unusual_predictor)
+TEST(plans_are_named_after_model_and_an_unusual_predictor)
 {
     static const struct {
         const char *model;
         size_t D;
-        double ratio;
         plan_predictor r;
         const char *name;
-    } rows[] = {{"a/b.gguf", 384, 7.5, {PLAN_FULL, 0}, "a/b.klt7.5.xplan"},
-                {"b.gguf", 384, 16, {PLAN_RANK, 64}, "b.klt16.rank64.xplan"},
-                {"b.bin", 384, 16, {PLAN_NONE, 0}, "b.bin.klt16.none.xplan"},
-                {"b.gguf", 2048, 16, {PLAN_FULL, 0}, "b.klt16.full.xplan"},
-                {"b.gguf", 2048, 16, {PLAN_RANK, 352}, "b.klt16.xplan"}};
+    } rows[] = {{"a/b.gguf", 384, {PLAN_FULL, 0}, "a/b.xplan"},
+                {"b.gguf", 384, {PLAN_RANK, 64}, "b.rank64.xplan"},
+                {"b.bin", 384, {PLAN_NONE, 0}, "b.bin.none.xplan"},
+                {"b.gguf", 2048, {PLAN_FULL, 0}, "b.full.xplan"},
+                {"b.gguf", 2048, {PLAN_RANK, 352}, "b.xplan"}};
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char *name = plans_beside(rows[i].model, rows[i].D, rows[i].ratio, rows[i].r);
+        char *name = plans_beside(rows[i].model, rows[i].D, rows[i].r);
 
         CHECK(name && strcmp(name, rows[i].name) == 0);
         free(name);
@@ -217,7 +347,8 @@ TEST(plans_that_are_missing_are_explained_by_the_command_that_makes_them)
     char text[256];
 
     plans_explain("x/m.gguf", "klt7.5", text, sizeof text);
-    CHECK(strstr(text, "xquantd calibrate --model x/m.gguf --ratio 7.5") != NULL);
+    CHECK(strcmp(text,
+                 "--cache klt7.5 (`xquantd calibrate --model x/m.gguf` makes its plan)") == 0);
 }
 
 TEST(plans_predictors_are_read_and_written_in_the_same_words)

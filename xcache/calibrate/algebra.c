@@ -11,7 +11,7 @@
 
 #include "xcache/calibrate/dense.h"
 
-enum { CHUNK = 1024 };
+enum { CHUNK = ALGEBRA_CHUNK };
 
 /* Goes on after a failure, so that one check and one close do for all of it. */
 static double *take(algebra *a, size_t n, bool *ok)

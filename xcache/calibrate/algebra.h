@@ -11,7 +11,7 @@
 #include "engine/err.h"
 #include "engine/team.h"
 
-enum { ALGEBRA_SPARE = 5 };
+enum { ALGEBRA_SPARE = 5, ALGEBRA_CHUNK = 1024 };
 
 typedef struct algebra {
     team *team;

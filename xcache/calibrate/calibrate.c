@@ -1,140 +1,226 @@
-/* calibrate.c - finds theta, and makes the plan of what the loop found at it.
+/* calibrate.c - finds the step of one ratio, tries others, and measures what came of it.
  *
- *    bits
- *     |  *            a smaller theta buys more bits; one pass of the loop says how many
- *     |    *
- *    budget ---*----------- the smallest theta that bisection met within it, in 9 halvings
- *     |            *        of 10^-6 .. 10
- *     '---------------> theta
+ *    bits a token
+ *     |  *                  runs: the whole loop at a step; bits fall by about one for each
+ *     |    *                component and octave, so the secant meets the wanted ones in three
+ *    wanted ---*-----
+ *     |   o    o    o   o   trials: frozen layers at steps half an octave apart
+ *     '---------------> log2 step
  *
- * 85 % of the time are passes, the rest is reading the held-out text with the plan. */
+ * Half of the time are runs, a fifth trials, the rest is reading the held-out text. */
 #include "xcache/calibrate/calibrate.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "xcache/calibrate/comparison.h"
 #include "xcache/calibrate/draft.h"
 #include "xcache/calibrate/loop.h"
+#include "xcache/codec/klt.h"
+#include "xcache/codec/rate.h"
 
-enum { BISECTIONS = 9, THETAS = 1 << BISECTIONS };
-enum { RATIOS = 2 * (PLAN_RATIO_MAX - PLAN_RATIO_MIN) + 1, SEARCHES = 7 };
+enum { RUNS = 3, STEPS = 20, BLOCK = CACHE_BLOCK_TOKENS };
 
-static const double theta_least = -6, theta_most = 1; /* powers of ten */
+/* Where the closed loop is closed: predictors learn what this step does to their inputs. Plans
+ * made for 5x and 40x alone are less than a tenth better there. */
+static const double design_ratio = 12;
+
+/* Octaves of trials, and how far below the design's the finest step lies. */
+static const double apart = 0.5, finer = 4.5;
+
+static const float measured_ratios[] = {5, 7.5f, 10, 12, 14, 16, 20, 24, 30, 40};
+enum { MEASURED = sizeof measured_ratios / sizeof measured_ratios[0] };
 
 struct calibration {
     reader_model r;
-    reader_text held;
+    reader_text held[PLAN_TEXTS];
     plan_hash hash;
     loop *loop;
 };
 
-/* --- bisection --- */
+/* One calibrate_make at work. */
+typedef struct making {
+    calibration *c;
+    draft draft;
+    census *counts;           /* [STEPS,L] */
+    float step[STEPS], *bits; /* [STEPS,L] */
+    uint16_t frequency[PLAN_TABLES][PLAN_SYMBOLS];
+    float bias[PLAN_TABLES];
+} making;
 
-/* The thetas that bisection can visit are the nodes of a binary tree: 1, then 2n below and
- * 2n + 1 above. What a pass spent is the same whatever budget it was made for, so searches
- * for several ratios share what they learn. */
-typedef struct known_passes {
-    struct {
-        size_t code_bits; /* 0: not known */
-        bool at_least;    /* the pass ended early */
-    } of[THETAS];
-    bool used;
-} known_passes;
+/* --- the step --- */
 
-/* Does it say whether the node fits the budget? Then *fits. */
-static bool lookup(const known_passes *known, size_t node, size_t budget, bool *fits)
+/* The tables of everything that was counted, which runs then go on with. */
+static void learn_tables(making *w, size_t n)
 {
-    const size_t bits = known->of[node].code_bits;
+    census *all = calloc(1, sizeof *all);
 
-    /* a pass that ended early says nothing of a larger budget than its own */
-    *fits = bits <= budget;
-    return bits && !(known->of[node].at_least && *fits);
+    if (!all) return; /* those before serve still */
+    for (size_t i = 0; i < n; i++) census_merge(all, &w->counts[i]);
+    census_tables(all, w->frequency, w->bias);
+    free(all);
+    loop_set_bias(w->c->loop, w->bias);
 }
 
-static void note(known_passes *known, size_t node, const draft *d)
+static double sum_bits(const making *w, const census *by_layer)
 {
-    known->of[node].code_bits = d->code_bits;
-    known->of[node].at_least = !draft_fits(d);
-    known->used = true;
+    double bits = 0;
+
+    for (size_t l = 1; l < w->c->r.m->L; l++)
+        bits += census_bits(&by_layer[l], (const uint16_t(*)[PLAN_SYMBOLS])w->frequency);
+    return bits;
 }
 
-/* Is the draft of this node within the budget? By what is known, or by a pass, which becomes
- * *best if it is. */
-static err try_node(calibration *c, known_passes *known, size_t node, double theta, draft *best,
-                    draft *next, const stage *p, bool *fits)
+/* Components that count in a layer of the draft, all layers. */
+static double count_components(const making *w, double log2_step)
 {
-    if (lookup(known, node, next->budget, fits)) return ERR_OK;
-    TRY(loop_run(c->loop, next, theta, p));
-    note(known, node, next);
-    *fits = draft_fits(next);
-    if (*fits) draft_swap(best, next);
+    double n = 0;
+
+    for (size_t l = 1; l < w->c->r.m->L; l++) {
+        const plan_layer layer = draft_layer(&w->draft, l);
+
+        n += (double)klt_count(&layer, exp2(log2_step));
+    }
+    return n;
+}
+
+/* Bits a token of the design ratio. */
+static double wanted_bits(const calibration *c)
+{
+    const model *m = c->r.m;
+
+    return rate_wanted_bits(m->E, m->L, BLOCK, design_ratio);
+}
+
+/* Bits that go with an octave at a step: at first most components that count lose one, later
+ * what the last two runs say. */
+static double find_slope(const making *w, double at, double bits, double at_before,
+                         double bits_before)
+{
+    const double guess = -0.9 * count_components(w, at) - 1;
+    const double slope = at == at_before ? guess : (bits - bits_before) / (at - at_before);
+
+    return slope < 0.3 * guess ? slope : guess;
+}
+
+/* RUNS passes at ever better steps, the last one over all of the text; the draft and *step are
+ * its. */
+static err find_step(making *w, double *step, const stage *p)
+{
+    const double wanted = wanted_bits(w->c);
+    double at = loop_scale(w->c->loop) - 3, at_before = at, bits_before = 0;
+
+    for (int i = 0; i < RUNS; i++) {
+        const stage part = stage_part(p, (double)i / RUNS, 1.0 / RUNS);
+        double bits, slope;
+
+        TRY(loop_run(w->c->loop, &w->draft, at, finer, i + 1 < RUNS, w->counts, &part));
+        learn_tables(w, w->c->r.m->L);
+        *step = at;
+        bits = sum_bits(w, w->counts);
+        slope = find_slope(w, at, bits, at_before, bits_before);
+        at_before = at;
+        bits_before = bits;
+        at += fmax(-4, fmin(4, (wanted - bits) / slope));
+    }
     return ERR_OK;
 }
 
-/* The last draft within the budget becomes *best; its code_bits are 0 if there was none. */
-static err bisect(calibration *c, known_passes *known, draft *best, draft *next, const stage *p)
+/* --- rates --- */
+
+static err try_steps(making *w, double design, const stage *p)
 {
-    /* one pass more where the last one may have to be run again */
-    const double share = 1.0 / (BISECTIONS + known->used);
-    double low = theta_least, high = theta_most, theta = 0;
-    size_t node = 1;
+    const size_t L = w->c->r.m->L;
 
-    for (int i = 0; i < BISECTIONS; i++) {
-        const double middle = 0.5 * (low + high), here = pow(10, middle);
-        const stage part = stage_part(p, i * share, share);
-        bool fits;
+    for (size_t s = 0; s < STEPS; s++) {
+        const stage part = stage_part(p, (double)s / STEPS, 1.0 / STEPS);
 
-        TRY(try_node(c, known, node, here, best, next, &part, &fits));
-        node = 2 * node + !fits;
-        if (fits)
-            high = middle, theta = here;
-        else
-            low = middle;
+        w->step[s] = (float)(design - finer + apart * (double)s);
+        TRY(loop_try(w->c->loop, &w->draft, (double)w->step[s], w->counts + s * L, &part));
     }
-    if (best->theta != theta) { /* that it fits was known from a pass before */
-        const stage part = stage_part(p, 1 - share, share);
+    learn_tables(w, STEPS * L);
+    for (size_t s = 0; s < STEPS; s++)
+        for (size_t l = 0; l < L; l++)
+            w->bits[s * L + l] = (float)census_bits(
+                &w->counts[s * L + l], (const uint16_t(*)[PLAN_SYMBOLS])w->frequency);
+    return ERR_OK;
+}
 
-        TRY(loop_run(c->loop, best, theta, &part));
+/* --- measuring --- */
+
+/* All measured ratios on one kind of text, through pages of int8 as they are served. */
+static err measure_text(const calibration *c, const plan *made, plan_text kind,
+                        plan_measured *list, const stage *p)
+{
+    const reader_room room = {.tokens = c->held[kind].row_tokens, .page_format = KV_INT8};
+    reader_mode modes[MEASURED];
+    char names[MEASURED][16];
+    comparison *beside = NULL;
+    const char *at;
+    err e;
+
+    for (size_t i = 0; i < MEASURED; i++) {
+        snprintf(names[i], sizeof names[i], "klt%g", (double)measured_ratios[i]);
+        modes[i] = (reader_mode){names[i], made};
     }
+    TRY(comparison_open(&beside, &c->r, modes, MEASURED, &room, &at));
+    e = comparison_read(beside, &c->held[kind], p);
+    for (size_t i = 0; i < MEASURED && e == ERR_OK; i++) {
+        const divergence mean = comparison_mean(beside, i + 1);
+
+        list[i].kl[kind] = (float)mean.kl;
+        list[i].top1[kind] = (float)mean.top1;
+        list[i].p99[kind] = (float)comparison_tail(beside, i + 1).p99;
+    }
+    comparison_close(beside);
+    return e;
+}
+
+static err measure(const calibration *c, plan *made, const stage *p)
+{
+    plan_measured list[MEASURED];
+    size_t tokens = 0, kinds = 0, done = 0;
+
+    for (size_t i = 0; i < MEASURED; i++) {
+        list[i] = (plan_measured){.ratio = measured_ratios[i]};
+        for (int k = 0; k < PLAN_TEXTS; k++)
+            list[i].kl[k] = list[i].p99[k] = list[i].top1[k] = -1;
+    }
+    for (int k = 0; k < PLAN_TEXTS; k++) kinds += c->held[k].rows > 0;
+    for (int k = 0; k < PLAN_TEXTS; k++) {
+        stage part;
+
+        if (!c->held[k].rows) continue;
+        part = stage_part(p, (double)done++ / (double)kinds, 1 / (double)kinds);
+        TRY(measure_text(c, made, (plan_text)k, list, &part));
+        tokens = c->held[k].rows * (c->held[k].row_tokens - 1);
+    }
+    plan_record(made, list, tokens);
     return ERR_OK;
 }
 
 /* --- plans --- */
 
-/* How far the mode is from exact on the held-out text, as the plan records it. */
-static err measure(calibration *c, plan *made, const stage *p)
+static err make_plan(making *w, const stage *p, plan **out)
 {
-    const size_t tokens = c->held.rows * (c->held.row_tokens - 1);
-    const reader_room room = {.tokens = c->held.row_tokens, .page_format = KV_FLOAT};
-    comparison *beside = NULL;
-    char name[16];
-    const char *at;
-    err e;
-
-    if (!tokens) return ERR_OK;
-    snprintf(name, sizeof name, "klt%g", plan_read_about(made).ratio);
-    TRY(comparison_open(&beside, &c->r, &(reader_mode){name, made}, 1, &room, &at));
-    e = comparison_read(beside, &c->held, p);
-    if (e == ERR_OK) plan_set_kl(made, comparison_mean(beside, 1).kl, tokens);
-    comparison_close(beside);
-    return e;
-}
-
-static err make_plan(calibration *c, const draft *best, plan_about about, const stage *p,
-                     plan **out)
-{
+    const stage runs = stage_part(p, 0, 0.55), trials = stage_part(p, 0.55, 0.2);
+    const stage rest = stage_part(p, 0.75, 0.25);
+    plan_parts parts = {.about = w->draft.about,
+                        .rates = {w->step, w->bits},
+                        .tables = {w->frequency, w->bias}};
     plan *made = NULL;
+    double step = 0;
     err e;
 
-    /* even the largest theta spends more: the ratio is out of reach for this model */
-    if (!best->code_bits) return ERR_MODEMODEL;
-    about.code_bits = best->code_bits;
-    TRY(plan_make(&made, &about, best->n, best->layers));
-    e = measure(c, made, p);
+    TRY(find_step(w, &step, &runs));
+    TRY(try_steps(w, step, &trials));
+    parts.n = w->draft.n;
+    parts.layers = w->draft.layers;
+    TRY(plan_make(&made, &parts));
+    e = measure(w->c, made, &rest);
     if (e != ERR_OK) {
         plan_close(made);
         return e;
@@ -143,79 +229,30 @@ static err make_plan(calibration *c, const draft *best, plan_about about, const 
     return ERR_OK;
 }
 
-static err make(calibration *c, known_passes *known, double ratio, plan_predictor r,
-                const stage *p, plan **out)
+err calibrate_make(calibration *c, plan_predictor r, const stage *p, plan **out)
 {
     const model *m = c->r.m;
     const plan_about about = {.model = c->hash,
                               .D = m->D,
                               .L = m->L,
                               .E = m->E,
-                              .ratio = ratio,
+                              .C = m->C,
                               .predictor = r,
-                              .kl = -1};
-    const stage passes = stage_part(p, 0, 0.85), rest = stage_part(p, 0.85, 0.15);
-    draft best = {0}, next = {0};
-    err e = draft_open(&best, &about);
+                              .steps = STEPS,
+                              .measured = MEASURED};
+    making w = {.c = c};
+    err e = draft_open(&w.draft, &about);
 
-    if (e == ERR_OK) e = draft_open(&next, &about);
-    if (e == ERR_OK) e = bisect(c, known, &best, &next, &passes);
-    if (e == ERR_OK) e = make_plan(c, &best, about, &rest, out);
-    draft_close(&best);
-    draft_close(&next);
+    w.counts = calloc(STEPS * m->L, sizeof *w.counts);
+    w.bits = calloc(STEPS * m->L, sizeof *w.bits);
+    if (!w.counts || !w.bits) e = ERR_NOMEM;
+    /* as if nothing had been made before */
+    loop_set_bias(c->loop, w.bias);
+    if (e == ERR_OK) e = make_plan(&w, p, out);
+    draft_close(&w.draft);
+    free(w.counts);
+    free(w.bits);
     return e;
-}
-
-err calibrate_make(calibration *c, double ratio, plan_predictor r, const stage *p, plan **out)
-{
-    known_passes known = {0};
-
-    TRY(loop_choose_predictor(c->loop, r));
-    return make(c, &known, ratio, r, p, out);
-}
-
-/* Among ratios as many halves above the least as their number says. */
-static err search(calibration *c, double max_kl, plan_predictor r, const stage *p, plan **best)
-{
-    int low = -1, high = RATIOS; /* the divergence of `low` is within max_kl, of `high` not */
-    known_passes known = {0};
-
-    /* 121 ratios are halved seven times, and the last plan that was close enough is kept */
-    for (int i = 0; high - low > 1; i++) {
-        const int middle = (low + high) / 2;
-        const stage part = stage_part(p, (double)i / SEARCHES, 1.0 / SEARCHES);
-        plan *made = NULL;
-        const err e = make(c, &known, PLAN_RATIO_MIN + 0.5 * middle, r, &part, &made);
-
-        /* no plan at that ratio counts as one that is too far */
-        if (e != ERR_OK && e != ERR_MODEMODEL) return e;
-        if (made && plan_read_about(made).kl <= max_kl) {
-            plan_close(*best);
-            *best = made;
-            low = middle;
-        } else {
-            plan_close(made);
-            high = middle;
-        }
-    }
-    return *best ? ERR_OK : ERR_RANGE;
-}
-
-err calibrate_search(calibration *c, double max_kl, plan_predictor r, const stage *p,
-                     plan **out)
-{
-    plan *best = NULL;
-    err e;
-
-    assert(c->held.rows);
-    TRY(loop_choose_predictor(c->loop, r));
-    e = search(c, max_kl, r, p, &best);
-    if (e != ERR_OK) {
-        plan_close(best);
-        return e;
-    }
-    *out = best;
-    return ERR_OK;
 }
 
 /* --- opening --- */
@@ -231,7 +268,7 @@ err calibrate_open(calibration **out, const gguf *g, const reader_model *r,
     c = calloc(1, sizeof *c);
     if (!c) return ERR_NOMEM;
     c->r = *r;
-    c->held = *held;
+    memcpy(c->held, held, sizeof c->held);
     e = plan_hash_model(g, &c->hash);
     if (e == ERR_OK) e = loop_open(&c->loop, r, learn, p);
     if (e != ERR_OK) {

@@ -9,27 +9,15 @@
 
 err draft_open(draft *d, const plan_about *about)
 {
-    *d = (draft){.D = about->D, .L = about->L, .predictor = about->predictor};
-    d->budget = plan_budget(about->E, about->L, about->ratio);
-    d->n = calloc(d->L, sizeof *d->n);
-    d->layers = calloc(d->L, sizeof *d->layers);
+    *d = (draft){.about = *about};
+    d->n = calloc(about->L, sizeof *d->n);
+    d->layers = calloc(about->L, sizeof *d->layers);
     return d->n && d->layers ? ERR_OK : ERR_NOMEM;
-}
-
-void draft_restart(draft *d, double theta)
-{
-    for (size_t l = 0; d->layers && l < d->L; l++) {
-        free(d->layers[l]);
-        d->layers[l] = NULL;
-    }
-    /* n is written anew with each layer */
-    d->code_bits = 0;
-    d->theta = theta;
 }
 
 void draft_close(draft *d)
 {
-    draft_restart(d, 0);
+    for (size_t l = 0; d->layers && l < d->about.L; l++) free(d->layers[l]);
     free(d->n);
     free(d->layers);
     *d = (draft){0};
@@ -38,34 +26,31 @@ void draft_close(draft *d)
 static void copy_matrix(size_t D, const plan_matrix *from, const plan_matrix *to)
 {
     memcpy(to->scale, from->scale, from->rows * sizeof *to->scale);
-    memcpy(to->half, from->half, from->rows * D * sizeof *to->half);
+    memcpy(to->code, from->code, from->rows * D * sizeof *to->code);
 }
 
 err draft_add(draft *d, size_t l, const plan_layer *base, size_t n, plan_layer *out)
 {
-    void *bytes = calloc(1, plan_layer_bytes(d->D, d->predictor, n));
+    const plan_about *a = &d->about;
+    void *bytes = calloc(1, plan_layer_bytes(a, n));
 
     if (!bytes) return ERR_NOMEM;
+    free(d->layers[l]);
     d->n[l] = n;
     d->layers[l] = bytes;
-    *out = plan_lay_out(bytes, d->D, d->predictor, n);
-    /* the predictor is laid out before the components, and n moves everything behind the
-     * scales: so part by part */
-    memcpy(out->c, base->c, d->D * sizeof *out->c);
-    copy_matrix(d->D, &base->down, &out->down);
-    copy_matrix(d->D, &base->up, &out->up);
+    *out = plan_lay_out(bytes, a, n);
+    /* n moves everything behind sigma: so part by part */
+    memcpy(out->c, base->c, a->D * sizeof *out->c);
+    memcpy(out->salience, base->salience, (a->D + 1) * sizeof *out->salience);
+    *out->floor = *base->floor;
+    memcpy(out->form.scale, base->form.scale, out->form.rows * sizeof *out->form.scale);
+    memcpy(out->form.half, base->form.half, out->form.rows * a->C * sizeof *out->form.half);
+    copy_matrix(a->D, &base->down, &out->down);
+    copy_matrix(a->D, &base->up, &out->up);
     return ERR_OK;
 }
 
-bool draft_fits(const draft *d)
+plan_layer draft_layer(const draft *d, size_t l)
 {
-    return d->code_bits <= d->budget;
-}
-
-void draft_swap(draft *a, draft *b)
-{
-    const draft old = *a;
-
-    *a = *b;
-    *b = old;
+    return plan_lay_out(d->layers[l], &d->about, d->n[l]);
 }

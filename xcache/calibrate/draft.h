@@ -1,37 +1,27 @@
-/* draft.h - a plan that grows layer by layer, and stops where its budget of bits is spent. */
+/* draft.h - a plan in the making: layers laid out as a plan has them, before it is known how
+ * large each will be. */
 #ifndef XCACHE_CALIBRATE_DRAFT_H
 #define XCACHE_CALIBRATE_DRAFT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
-#include "engine/err.h"
 #include "xcache/codec/plan.h"
 
 typedef struct draft {
-    size_t D, L;
-    plan_predictor predictor;
-    double theta;     /* the threshold it was made with; 0: none yet */
-    size_t code_bits; /* of the layers so far */
-    size_t budget;
-    size_t *n;     /* [L] */
-    void **layers; /* [L] owned */
+    plan_about about; /* of which D, L, E, C and predictor count */
+    size_t *n;        /* [L] components */
+    void **layers;    /* [L], 0 NULL */
 } draft;
 
-/* `about` gives D, L, E, the ratio and the predictor. ERR_NOMEM. The caller closes, also
- * after a failure. */
+/* ERR_NOMEM. The caller closes, also then. */
 err draft_open(draft *d, const plan_about *about);
 void draft_close(draft *d);
 
-/* Drop all layers; a new theta. */
-void draft_restart(draft *d, double theta);
-
-/* Append layer l: a copy of the predictor in base, and n components for the caller to fill
- * in. *out is valid until the layers are dropped. ERR_NOMEM. */
+/* Lay out layer l with n components, anew if it was there: c, salience, form and predictor of
+ * `base` (n 0), the rest zeros. ERR_NOMEM. */
 err draft_add(draft *d, size_t l, const plan_layer *base, size_t n, plan_layer *out);
 
-bool draft_fits(const draft *d);
-
-void draft_swap(draft *a, draft *b);
+/* Layer l, which was added. */
+plan_layer draft_layer(const draft *d, size_t l);
 
 #endif

@@ -4,66 +4,56 @@
  *      layer l:    predictor_fit  state, x_l -> base (c, down, up), rounded
  *                  project        state = P state, left = x_l - (state + c)
  *                  spectrum_find  left, metric l -> components, variances; c += mean left
- *                  spectrum_bits  theta -> bits; the draft stops beyond its budget
- *                  code           state = x^_l, by the codec's own encoder
+ *                  spectrum_pack  B and sigmas of those that count
+ *                  code           state = x^_l, by the codec's own encoder; symbols are counted
  *
  * Everything is rounded as the plan stores it before it is used, so that the tokens of the next
  * layer meet the errors that a running model will have. */
 #include "xcache/calibrate/loop.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "xcache/calibrate/algebra.h"
-#include "xcache/calibrate/metric.h"
+#include "xcache/calibrate/errors.h"
+#include "xcache/calibrate/inputs.h"
 #include "xcache/calibrate/predictor.h"
 #include "xcache/calibrate/spectrum.h"
-#include "xcache/codec/remat.h"
+#include "xcache/codec/klt.h"
+#include "xcache/codec/whiten.h"
 
-enum { BLOCK = CACHE_BLOCK_TOKENS };
+enum {
+    BLOCK = CACHE_BLOCK_TOKENS,
+    TRIED = 12, /* one row of so many is not learned from */
+    LOOKED = 16 /* rows whose attention is looked at: more say nothing new of it */
+};
 
-/* What was found out about one layer: all but the bits. */
-typedef struct finding {
-    void *bytes;
-    plan_layer base; /* the predictor in bytes; no components */
-    spectrum spectrum;
-} finding;
+/* A component counts that is this share of a step or more; klt.c's share, and some room. */
+static const double least_sigma = 0.2;
 
 struct loop {
     reader_model r;
-    size_t N; /* tokens */
+    inputs inputs;
+    size_t most, tried; /* rows of the text: that can be learned from, that are only tried */
+    size_t learned, N;  /* rows that a run learns from, and their tokens */
+    size_t looked;      /* rows whose attention is looked at */
     size_t bytes;
-    float *x;         /* [L,N,D] exact layer inputs */
-    double *metrics;  /* [L,2,D,D] A and its inverse; layer 0 unused */
-    float *state;     /* [N,D] decoded input of the layer before; then its prediction, ... */
-    float *left;      /* [N,D] ... which leaves this */
-    float *temp;      /* [slots,2,BLOCK,D] */
-    uint8_t *codes;   /* [slots,BLOCK*D] */
-    uint16_t *scales; /* [slots,BLOCK] */
-    klt_books books;
+    errors errors;
+    float *x;       /* [N,D] exact inputs of the layer at work */
+    float *state;   /* [N,D] decoded input of the layer before; then its prediction, ... */
+    float *left;    /* [N,D] ... which leaves this */
+    float *temp;    /* [slots] klt_temp_floats */
+    census *counts; /* [slots] */
+    float bias[PLAN_TABLES];
     algebra algebra;
-    plan_predictor predictor; /* of the findings */
-    finding first, later;     /* layer 1, the same for every theta; and the one at work */
-    bool first_known;
+    spectrum spectrum;
 };
 
 static size_t width(const loop *k)
 {
     return k->r.m->D;
-}
-
-static metric metric_of(const loop *k, size_t l)
-{
-    const size_t square = width(k) * width(k);
-    double *a = k->metrics + 2 * l * square;
-
-    return (metric){a, a + square};
-}
-
-static const float *inputs_of(const loop *k, size_t l)
-{
-    return k->x + l * k->N * width(k);
 }
 
 /* --- memory --- */
@@ -78,79 +68,52 @@ static void *take(loop *k, size_t n, size_t size, bool *ok)
     return p;
 }
 
-static void take_spectrum(loop *k, spectrum *s, bool *ok)
-{
-    s->vectors = take(k, width(k) * width(k), sizeof *s->vectors, ok);
-    s->values = take(k, width(k), sizeof *s->values, ok);
-}
-
 static err take_memory(loop *k)
 {
-    const size_t D = width(k), L = k->r.m->L, slots = (size_t)k->r.team->slots;
+    const size_t D = width(k), N = k->inputs.N, slots = (size_t)k->r.team->slots;
     bool ok = true;
 
-    k->x = take(k, L * k->N * D, sizeof *k->x, &ok);
-    k->metrics = take(k, 2 * L * D * D, sizeof *k->metrics, &ok);
-    k->state = take(k, k->N * D, sizeof *k->state, &ok);
-    k->left = take(k, k->N * D, sizeof *k->left, &ok);
-    k->temp = take(k, slots * 2 * BLOCK * D, sizeof *k->temp, &ok);
-    k->codes = take(k, slots * BLOCK * D, sizeof *k->codes, &ok);
-    k->scales = take(k, slots * BLOCK, sizeof *k->scales, &ok);
-    take_spectrum(k, &k->first.spectrum, &ok);
-    take_spectrum(k, &k->later.spectrum, &ok);
+    k->x = take(k, N * D, sizeof *k->x, &ok);
+    k->state = take(k, N * D, sizeof *k->state, &ok);
+    k->left = take(k, N * D, sizeof *k->left, &ok);
+    k->temp = take(k, slots * klt_temp_floats(BLOCK, D), sizeof *k->temp, &ok);
+    k->counts = take(k, slots, sizeof *k->counts, &ok);
+    k->spectrum.vectors = take(k, D * D, sizeof *k->spectrum.vectors, &ok);
+    k->spectrum.values = take(k, D, sizeof *k->spectrum.values, &ok);
     TRY(algebra_open(&k->algebra, k->r.team, D));
     k->bytes += k->algebra.bytes;
     return ok ? ERR_OK : ERR_NOMEM;
 }
 
-static void free_finding(finding *f)
-{
-    free(f->bytes);
-    free(f->spectrum.vectors);
-    free(f->spectrum.values);
-}
-
 void loop_close(loop *k)
 {
     if (!k) return;
+    inputs_close(&k->inputs);
+    errors_close(&k->errors);
     free(k->x);
-    free(k->metrics);
     free(k->state);
     free(k->left);
     free(k->temp);
-    free(k->codes);
-    free(k->scales);
-    free_finding(&k->first);
-    free_finding(&k->later);
+    free(k->counts);
+    free(k->spectrum.vectors);
+    free(k->spectrum.values);
     algebra_close(&k->algebra);
     free(k);
 }
 
 size_t loop_bytes(const loop *k)
 {
-    return k->bytes;
+    return k->bytes + k->errors.bytes;
 }
 
-static err lay_out_base(const loop *k, finding *f, plan_predictor r)
+double loop_scale(const loop *k)
 {
-    free(f->bytes);
-    f->bytes = calloc(1, plan_layer_bytes(width(k), r, 0));
-    if (!f->bytes) return ERR_NOMEM;
-    f->base = plan_lay_out(f->bytes, width(k), r, 0);
-    return ERR_OK;
+    return k->errors.scale;
 }
 
-err loop_choose_predictor(loop *k, plan_predictor r)
+void loop_set_bias(loop *k, const float *bias)
 {
-    assert(r.kind != PLAN_RANK || (r.rank >= 1 && r.rank <= width(k)));
-    /* what was found of layer 1 holds for one form of predictor only */
-    if (k->first.bytes && k->later.bytes && r.kind == k->predictor.kind &&
-        r.rank == k->predictor.rank)
-        return ERR_OK;
-    k->first_known = false;
-    k->predictor = r;
-    TRY(lay_out_base(k, &k->first, r));
-    return lay_out_base(k, &k->later, r);
+    memcpy(k->bias, bias, sizeof k->bias);
 }
 
 /* --- blocks of the closed loop, shared by the team --- */
@@ -158,29 +121,33 @@ err loop_choose_predictor(loop *k, plan_predictor r)
 typedef struct block_job {
     loop *k;
     const klt_layer *layer;
-    const float *x; /* [N,D] of the layer */
+    const klt_coder *coder;
+    size_t first, rows; /* of the text */
 } block_job;
+
+/* The place of task i among all blocks. */
+static size_t block_at(const block_job *job, int i)
+{
+    return job->first * job->k->inputs.row_tokens / BLOCK + (size_t)i;
+}
 
 static klt_block block_of(const block_job *job, int i, int slot)
 {
     const loop *k = job->k;
-    const size_t D = width(k), one = BLOCK * D;
+    const size_t D = width(k);
 
-    return (klt_block){.kern = k->r.kern,
-                       .books = &k->books,
+    return (klt_block){.coder = job->coder,
                        .rows = BLOCK,
-                       .state = k->state + (size_t)i * one,
-                       .temp = k->temp + (size_t)slot * 2 * one,
-                       .codes = k->codes + (size_t)slot * one,
-                       .scale = k->scales + (size_t)slot * BLOCK};
+                       .state = k->state + block_at(job, i) * BLOCK * D,
+                       .temp = k->temp + (size_t)slot * klt_temp_floats(BLOCK, D)};
 }
 
 static void project_block(void *arg, int i, int slot)
 {
     const block_job *job = arg;
-    const size_t D = width(job->k), at = (size_t)i * BLOCK * D;
+    const size_t D = width(job->k), at = block_at(job, i) * BLOCK * D;
     const klt_block b = block_of(job, i, slot);
-    const float *x = job->x + at;
+    const float *x = job->k->x + at;
     float *left = job->k->left + at;
 
     klt_project(job->layer, &b);
@@ -190,120 +157,217 @@ static void project_block(void *arg, int i, int slot)
             left[t + j] = x[t + j] - (b.state[t + j] + job->layer->c[j]);
 }
 
+/* From a prediction to what is decoded, counting what that takes. */
 static void code_block(void *arg, int i, int slot)
+{
+    const block_job *job = arg;
+    const klt_layer *l = job->layer;
+    klt_block b = block_of(job, i, slot);
+    kern_classes classes;
+
+    klt_transform(l, &b, job->k->x + block_at(job, i) * BLOCK * width(job->k));
+    klt_quantize(l, &b, 0);
+    classes = klt_classes(l, &b);
+    census_add(&job->k->counts[slot], &classes, klt_codes(l, &b), klt_components(&b), b.inverse,
+               0);
+    klt_add(l, &b);
+}
+
+static void try_block(void *arg, int i, int slot)
 {
     const block_job *job = arg;
     const klt_block b = block_of(job, i, slot);
 
-    klt_code(job->layer, &b, job->x + (size_t)i * BLOCK * width(job->k));
+    klt_project(job->layer, &b);
+    code_block(arg, i, slot);
 }
 
-/* Run a task over all blocks, with a layer as its bytes are. */
-/* Opened for each run, from bytes: the same rounding that a plan's layer goes through when it
- * is read. */
-static err run_blocks(loop *k, team_task *task, size_t l, const plan_layer *from)
+/* What slots counted, into *out. */
+static void gather_counts(loop *k, census *out)
+{
+    *out = (census){0};
+    for (int s = 0; s < k->r.team->slots; s++) census_merge(out, &k->counts[s]);
+    memset(k->counts, 0, (size_t)k->r.team->slots * sizeof *k->counts);
+}
+
+/* Run a task over the blocks of some rows, with a layer as its bytes are: opened for each run,
+ * so that it goes through the same rounding as when a plan is read. */
+static err run_blocks(loop *k, team_task *task, size_t l, const plan_layer *from,
+                      const klt_coder *coder, bool tried)
 {
     klt_layer layer;
-    block_job job = {k, &layer, inputs_of(k, l)};
+    block_job job = {.k = k,
+                     .layer = &layer,
+                     .coder = coder,
+                     .first = tried ? k->inputs.rows - k->tried : 0,
+                     .rows = tried ? k->tried : k->learned};
 
-    TRY(klt_open(&layer, k->r.kern, width(k), from));
-    k->r.team->run(k->r.team, task, &job, (int)(k->N / BLOCK));
+    TRY(klt_open(&layer, k->r.kern, k->r.m, l, from, (double)coder->step));
+    k->r.team->run(k->r.team, task, &job, (int)(job.rows * k->inputs.row_tokens / BLOCK));
     klt_close(&layer);
     return ERR_OK;
 }
 
 /* --- layers --- */
 
+/* Lay out a layer without components and predictor. */
+static err begin_layer(loop *k, draft *d, size_t l, plan_layer *out)
+{
+    const model *m = k->r.m;
+    void *bytes = calloc(1, plan_layer_bytes(&d->about, 0));
+    plan_layer empty;
+    err e;
+
+    if (!bytes) return ERR_NOMEM;
+    empty = plan_lay_out(bytes, &d->about, 0);
+    memcpy(empty.salience, errors_salience(&k->errors, l), (m->D + 1) * sizeof(float));
+    *empty.floor = (float)k->errors.floors[l];
+    plan_pack_form(m->C, errors_form(&k->errors, l), &empty.form);
+    e = draft_add(d, l, &empty, 0, out);
+    free(bytes);
+    return e;
+}
+
 /* Predictor and spectrum of layer l; the state becomes what it predicts, but for c. */
-static err find_layer(loop *k, size_t l, finding *f)
+static err find_layer(loop *k, size_t l, const klt_coder *coder, plan_layer *base)
 {
-    const metric m = metric_of(k, l);
+    const metric m = errors_metric(&k->errors, l);
     const double *mean = k->algebra.values;
+    const plan_kind kind = base->up.rows ? PLAN_RANK : base->down.rows ? PLAN_FULL : PLAN_NONE;
 
-    TRY(predictor_fit(&k->algebra, &m, k->predictor.kind, k->state, inputs_of(k, l), k->N,
-                      &f->base));
-    TRY(run_blocks(k, project_block, l, &f->base));
-    TRY(spectrum_find(&k->algebra, &m, k->left, k->N, &f->spectrum));
-    /* the mean of what is left moves into c: components are of a zero mean, as Lloyd-Max levels
-     * want */
-    for (size_t i = 0; i < width(k); i++) f->base.c[i] = (float)(f->base.c[i] + mean[i]);
+    TRY(predictor_fit(&k->algebra, &m, kind, k->state, k->x, k->N, base));
+    TRY(run_blocks(k, project_block, l, base, coder, false));
+    TRY(spectrum_find(&k->algebra, &m, k->left, k->N, &k->spectrum));
+    /* the mean of what is left moves into c: components are of a zero mean, as a dead zone
+     * wants */
+    for (size_t i = 0; i < width(k); i++) base->c[i] = (float)(base->c[i] + mean[i]);
     return ERR_OK;
 }
 
-/* Layer 1 follows x_0, which no theta has touched: it is found once. */
-static err find_first(loop *k)
+/* With R of the form as it is stored, which a reader of the plan will have. */
+static err pack_basis(loop *k, size_t l, const metric *m, plan_layer *out)
 {
-    if (k->first_known) return run_blocks(k, project_block, 1, &k->first.base);
-    TRY(find_layer(k, 1, &k->first));
-    k->first_known = true;
-    return ERR_OK;
+    const model *of = k->r.m;
+    const size_t numbers = 2 * of->E * (of->D + of->C);
+    double *r = k->algebra.spare[4];
+    float *w = malloc(numbers * sizeof *w), *form;
+    err e;
+
+    if (!w) return ERR_NOMEM;
+    form = w + 2 * of->E * of->D;
+    model_read_kv(of->layers[l].k_file, w);
+    model_read_kv(of->layers[l].v_file, w + of->E * of->D);
+    plan_unpack_form(k->r.kern, of->C, &out->form, form);
+    e = whiten_find(&(whiten_form){of->D, of->E, of->C, w, form, (double)*out->floor}, r);
+    if (e == ERR_OK) spectrum_pack(&k->algebra, m, r, &k->spectrum, out);
+    free(w);
+    return e;
 }
 
-/* Give layer l of the draft its components; code the tokens with it, if a layer follows. */
-static err finish_layer(loop *k, draft *d, size_t l, const finding *f)
+static err run_layer(loop *k, draft *d, size_t l, const klt_coder *coder, double spare)
 {
-    const metric m = metric_of(k, l);
-    plan_layer out;
-    size_t n = 0;
+    const metric m = errors_metric(&k->errors, l);
+    plan_layer base, out;
+    void *bytes;
+    size_t n;
+    err e;
 
-    /* bits never rise with the index, so the first without any ends the layer */
-    while (n < width(k) && spectrum_bits(&f->spectrum, &k->books, n, d->theta)) n++;
-    TRY(draft_add(d, l, &f->base, n, &out));
-    for (size_t i = 0; i < n; i++) {
-        out.bits[i] = (uint8_t)spectrum_bits(&f->spectrum, &k->books, i, d->theta);
-        d->code_bits += out.bits[i];
-    }
-    /* beyond the budget: bisection wants to know no more, and the rest of the pass is saved */
-    if (!draft_fits(d)) return ERR_OK;
-    spectrum_pack(&k->algebra, &m, &f->spectrum, &out);
-    return l + 1 < k->r.m->L ? run_blocks(k, code_block, l, &out) : ERR_OK;
+    TRY(begin_layer(k, d, l, &base));
+    TRY(find_layer(k, l, coder, &base));
+    /* K and V span 2E directions: what is left of others is there for the floor alone */
+    n = spectrum_count(&k->spectrum, width(k) < 2 * k->r.m->E ? width(k) : 2 * k->r.m->E,
+                       least_sigma * (double)coder->step * exp2(-spare));
+    /* draft_add frees what base lies in */
+    bytes = d->layers[l];
+    d->layers[l] = NULL;
+    e = draft_add(d, l, &base, n, &out);
+    free(bytes);
+    TRY(e);
+    TRY(pack_basis(k, l, &m, &out));
+    return run_blocks(k, code_block, l, &out, coder, false);
 }
 
-err loop_run(loop *k, draft *d, double theta, const stage *p)
+/* A coder without tables: symbols are counted here, not written. */
+static klt_coder coder_at(const loop *k, double log2_step)
+{
+    klt_coder c = {.kern = k->r.kern, .step = (float)exp2(log2_step)};
+
+    memcpy(c.bias, k->bias, sizeof c.bias);
+    return c;
+}
+
+static void read_learned(loop *k, size_t l, float *to)
+{
+    inputs_read_rows(&k->inputs, l, 0, k->learned, to);
+}
+
+static void read_tried(loop *k, size_t l, float *to)
+{
+    inputs_read_rows(&k->inputs, l, k->inputs.rows - k->tried, k->tried, to);
+}
+
+static void forget_counts(loop *k)
+{
+    memset(k->counts, 0, (size_t)k->r.team->slots * sizeof *k->counts);
+}
+
+err loop_run(loop *k, draft *d, double log2_step, double spare, bool half, census *by_layer,
+             const stage *p)
 {
     const size_t L = k->r.m->L;
+    const klt_coder coder = coder_at(k, log2_step);
 
-    draft_restart(d, theta);
-    memcpy(k->state, k->x, k->N * width(k) * sizeof *k->state); /* x^_0 = x_0 */
-    for (size_t l = 1; l < L && draft_fits(d); l++) {
-        finding *f = l == 1 ? &k->first : &k->later;
-
-        TRY(l == 1 ? find_first(k) : find_layer(k, l, f));
-        TRY(finish_layer(k, d, l, f));
+    k->learned = half ? (k->most + 1) / 2 : k->most;
+    k->N = k->learned * k->inputs.row_tokens;
+    read_learned(k, 0, k->state); /* x^_0 = x_0 */
+    forget_counts(k);
+    by_layer[0] = (census){0};
+    for (size_t l = 1; l < L; l++) {
+        read_learned(k, l, k->x);
+        TRY(run_layer(k, d, l, &coder, spare));
+        gather_counts(k, &by_layer[l]);
         stage_tell(p, (double)l / (double)(L - 1));
     }
-    return ERR_OK;
+    return inputs_check(&k->inputs);
+}
+
+err loop_try(loop *k, const draft *d, double log2_step, census *by_layer, const stage *p)
+{
+    const size_t L = k->r.m->L;
+    const klt_coder coder = coder_at(k, log2_step);
+
+    read_tried(k, 0, k->state);
+    forget_counts(k);
+    by_layer[0] = (census){0};
+    for (size_t l = 1; l < L; l++) {
+        const plan_layer layer = draft_layer(d, l);
+
+        read_tried(k, l, k->x);
+        TRY(run_blocks(k, try_block, l, &layer, &coder, true));
+        gather_counts(k, &by_layer[l]);
+        stage_tell(p, (double)l / (double)(L - 1));
+    }
+    return inputs_check(&k->inputs);
 }
 
 /* --- opening --- */
 
-static err find_metrics(loop *k, const stage *p)
-{
-    const size_t L = k->r.m->L, E = k->r.m->E, one = E * width(k);
-    /* all layers' at once, for one reading of the file; freed before the passes */
-    float *weights = remat_weights(k->r.m);
-    err e = weights ? ERR_OK : ERR_NOMEM;
-
-    for (size_t l = 1; e == ERR_OK && l < L; l++) {
-        const float *w = weights + 2 * l * one;
-        const metric out = metric_of(k, l);
-
-        e = metric_find(&k->algebra, &(metric_layer){inputs_of(k, l), k->N, w, w + one, E},
-                        &out);
-        stage_tell(p, (double)l / (double)(L - 1));
-    }
-    free(weights);
-    return e;
-}
-
 static err open_all(loop *k, const reader_text *learn, const stage *p)
 {
-    const stage read = stage_part(p, 0, 0.9), rest = stage_part(p, 0.9, 0.1);
+    const stage read = stage_part(p, 0, 0.2), rest = stage_part(p, 0.2, 0.8);
+    static const census nothing; /* what is expected before anything was counted */
+    uint16_t frequency[PLAN_TABLES][PLAN_SYMBOLS];
 
+    TRY(inputs_open(&k->inputs, &k->r, learn, &read));
+    k->tried = learn->rows < TRIED ? 1 : learn->rows / TRIED;
+    k->most = learn->rows > k->tried ? learn->rows - k->tried : learn->rows;
+    k->learned = k->most;
+    k->N = k->most * learn->row_tokens;
+    k->looked = learn->rows < LOOKED ? learn->rows : LOOKED;
     TRY(take_memory(k));
-    klt_make_books(&k->books);
-    TRY(reader_record(&k->r, learn, &read, k->x));
-    return find_metrics(k, &rest);
+    census_tables(&nothing, frequency, k->bias);
+    return errors_open(&k->errors, &k->r, &k->inputs, k->looked, learn->ids, &k->algebra, k->x,
+                       &rest);
 }
 
 err loop_open(loop **out, const reader_model *r, const reader_text *learn, const stage *p)
@@ -314,12 +378,12 @@ err loop_open(loop **out, const reader_model *r, const reader_text *learn, const
     assert(learn->row_tokens % BLOCK == 0);
     if (!k) return ERR_NOMEM;
     k->r = *r;
-    k->N = learn->rows * learn->row_tokens;
     e = open_all(k, learn, p);
     if (e != ERR_OK) {
         loop_close(k);
         return e;
     }
+    stage_tell(p, 1);
     *out = k;
     return ERR_OK;
 }

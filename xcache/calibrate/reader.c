@@ -66,12 +66,13 @@ void reader_run(forward *f, forward_chunk *chunks, size_t n, size_t tokens, size
 
 /* The cache has no say in it: forward knows contexts by their operations, so one may stand in
  * front of another. */
-/* A context that passes everything on and keeps what it is told. */
+/* A context that passes everything on and tells a listener what it is told. */
 typedef struct recorder {
     context base;
     context *inner;
-    float *x; /* [L,tokens,D] */
-    size_t tokens, at, D;
+    reader_listener *listener;
+    void *arg;
+    size_t at; /* token of the text that this step begins with */
 } recorder;
 
 static recorder *of(context *c)
@@ -84,8 +85,8 @@ static void append(context *c, int layer, size_t first, const float *x, float *k
 {
     const recorder *r = of(c);
 
-    /* any worker, each with other tokens: no two write to one row */
-    memcpy(r->x + ((size_t)layer * r->tokens + r->at + first) * r->D, x, T * r->D * sizeof *x);
+    /* any worker, each with other tokens */
+    r->listener(r->arg, layer, r->at + first, x, T);
     r->inner->ops->append(r->inner, layer, first, x, k, v, T);
 }
 
@@ -129,7 +130,8 @@ static err record_row(cache *c, forward *f, recorder *r, const reader_text *text
     return ERR_OK;
 }
 
-err reader_record(const reader_model *r, const reader_text *text, const stage *p, float *x)
+err reader_listen(const reader_model *r, const reader_text *text, const stage *p,
+                  reader_listener *listener, void *arg)
 {
     /* kv32: the inputs of layer l depend on keys and values of those before it, which have to
      * be exact */
@@ -137,9 +139,8 @@ err reader_record(const reader_model *r, const reader_text *text, const stage *p
     const reader_room room = {
         .contexts = 1, .tokens = text->row_tokens, .page_format = KV_FLOAT};
     recorder to = {.base = {.ops = &recorder_ops, .block_tokens = r->block_tokens},
-                   .x = x,
-                   .tokens = text->rows * text->row_tokens,
-                   .D = r->m->D};
+                   .listener = listener,
+                   .arg = arg};
     cache *c = NULL;
     forward *f = NULL;
     err e = reader_open_cache(r, &exact, &room, &c);
@@ -153,4 +154,24 @@ err reader_record(const reader_model *r, const reader_text *text, const stage *p
     forward_close(f);
     cache_close(c);
     return e;
+}
+
+/* [L,tokens,D] of floats. */
+typedef struct record {
+    float *x;
+    size_t tokens, D;
+} record;
+
+static void keep(void *arg, int layer, size_t at, const float *x, size_t T)
+{
+    const record *to = arg;
+
+    memcpy(to->x + ((size_t)layer * to->tokens + at) * to->D, x, T * to->D * sizeof *x);
+}
+
+err reader_record(const reader_model *r, const reader_text *text, const stage *p, float *x)
+{
+    record to = {x, text->rows * text->row_tokens, r->m->D};
+
+    return reader_listen(r, text, p, keep, &to);
 }

@@ -55,7 +55,13 @@ void reader_step(forward *f, forward_chunk *chunks, size_t n);
  * and of every token that is a step of its own, as in decoding. NULL: none are computed. */
 void reader_run(forward *f, forward_chunk *chunks, size_t n, size_t tokens, size_t most);
 
-/* The exact layer inputs of every token, x [L,rows*row_tokens,D]. ERR_NOMEM, ERR_SYSTEM. */
+/* Tell of the exact layer inputs x [T,D] of every token, the first of these the token `at` of
+ * the text; by any worker, others at once with other tokens. ERR_NOMEM, ERR_SYSTEM. */
+typedef void reader_listener(void *arg, int layer, size_t at, const float *x, size_t T);
+err reader_listen(const reader_model *r, const reader_text *text, const stage *p,
+                  reader_listener *listener, void *arg);
+
+/* The same, kept as floats: x [L,rows*row_tokens,D]. */
 err reader_record(const reader_model *r, const reader_text *text, const stage *p, float *x);
 
 #endif

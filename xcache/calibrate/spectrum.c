@@ -4,8 +4,9 @@
 #include <math.h>
 
 #include "xcache/calibrate/dense.h"
+#include "xcache/codec/whiten.h"
 
-static const double least_variance = 1e-12;
+static const double least_variance = 1e-18;
 
 err spectrum_find(algebra *a, const metric *m, const float *d, size_t N, const spectrum *out)
 {
@@ -22,39 +23,25 @@ err spectrum_find(algebra *a, const metric *m, const float *d, size_t N, const s
     return ERR_OK;
 }
 
-int spectrum_bits(const spectrum *s, const klt_books *books, size_t i, double theta)
+size_t spectrum_count(const spectrum *s, size_t D, double least)
 {
-    int b = 0;
+    size_t n = 0;
 
-    /* gains fall with every bit, so the first that is too small is the last to be tried */
-    while (b < PLAN_MAX_BITS &&
-           s->values[i] * (books->of[b].distortion - books->of[b + 1].distortion) > theta)
-        b++;
-    return b;
+    while (n < D && sqrt(s->values[n]) > least) n++;
+    return n;
 }
 
-/* rows [n,D] = diag(values^power) vectors m. */
-/* Variances become 1 in F and come back in B: all components meet the same quantizers, of
- * N(0,1). */
-static void scale_rows(algebra *a, const spectrum *s, size_t n, const double *m, double power,
-                       double *rows)
-{
-    const size_t D = a->D;
-
-    dense_multiply(a->team, s->vectors, n, D, m, D, false, rows);
-    for (size_t i = 0; i < n; i++) {
-        const double by = pow(s->values[i], power);
-
-        for (size_t j = 0; j < D; j++) rows[i * D + j] *= by;
-    }
-}
-
-void spectrum_pack(algebra *a, const metric *m, const spectrum *s, plan_layer *out)
+void spectrum_pack(algebra *a, const metric *m, const double *r, const spectrum *s,
+                   plan_layer *out)
 {
     double *rows = a->spare[3];
 
-    scale_rows(a, s, out->n, m->a, -0.5, rows);
-    plan_pack(a->D, rows, &out->f);
-    scale_rows(a, s, out->n, m->inverse, 0.5, rows);
-    plan_pack(a->D, rows, &out->b);
+    dense_multiply(a->team, s->vectors, out->n, a->D, m->inverse, a->D, false, rows);
+    whiten_contract(r, a->D, rows, out->n);
+    plan_pack(a->D, rows, &out->q);
+    /* floats may round two neighbours apart: a plan's never rise */
+    for (size_t i = 0; i < out->n; i++) {
+        out->sigma[i] = (float)sqrt(s->values[i]);
+        if (i && out->sigma[i] > out->sigma[i - 1]) out->sigma[i] = out->sigma[i - 1];
+    }
 }

@@ -1,9 +1,8 @@
-/* spectrum.h - the basis in which a layer's differences are coded, and the bits of each of its
- * components.
+/* spectrum.h - the basis in which a layer's differences are coded.
  *
  * What prediction leaves, d, has mean mu and covariance C; the eigenpairs of A C A, falling,
- * at least 1e-12, are components and their variances. A component gets bits by reverse
- * water-filling: another one while it saves more than theta. */
+ * at least 1e-18 of the metric's unit, are components and their variances. In that basis
+ * components are uncorrelated, and an error in any of them costs the same. */
 #ifndef XCACHE_CALIBRATE_SPECTRUM_H
 #define XCACHE_CALIBRATE_SPECTRUM_H
 
@@ -11,7 +10,6 @@
 
 #include "xcache/calibrate/algebra.h"
 #include "xcache/calibrate/metric.h"
-#include "xcache/codec/klt.h"
 #include "xcache/codec/plan.h"
 
 typedef struct spectrum {
@@ -23,11 +21,12 @@ typedef struct spectrum {
  * ERR_SYSTEM. Cost: N D^2 and some 10 D^3 flop. */
 err spectrum_find(algebra *a, const metric *m, const float *d, size_t N, const spectrum *out);
 
-/* Bits of component i, 0 .. PLAN_MAX_BITS. They never rise with i. */
-int spectrum_bits(const spectrum *s, const klt_books *books, size_t i, double theta);
+/* Components whose deviation is above `least`. */
+size_t spectrum_count(const spectrum *s, size_t D, double least);
 
-/* F = values^(-1/2) V^T A and B = A^-1 V values^(1/2) of the first out->n components, rounded
- * as out stores them. Changes spare matrix 3. */
-void spectrum_pack(algebra *a, const metric *m, const spectrum *s, plan_layer *out);
+/* The basis and the deviations of the first out->n components, rounded as out stores them: Q =
+ * R B, B = A^-1 V, with R [D,D] of the metric (whiten.h). Changes spare matrix 3. */
+void spectrum_pack(algebra *a, const metric *m, const double *r, const spectrum *s,
+                   plan_layer *out);
 
 #endif

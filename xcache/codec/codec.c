@@ -82,13 +82,16 @@ static const row *find_row(const char *mode, const char **n)
     return NULL;
 }
 
-/* What `auto` is: the plan that there is, else what the paper has to offer. */
+/* What `auto` is: the densest ratio of the plan that is close enough, else what the paper has
+ * to offer. */
 static const char *choose_mode(const model *m, const struct plan *p, char chosen[16])
 {
+    const double ratio = p ? plan_best_ratio(p, CODEC_MAX_KL) : 0;
+
     /* x is half of K and V where heads have keys of their own; with grouped heads it is wider
      * than both, and its latents are the better buy */
-    if (!p) return model_is_mha(m) || m->E > m->D ? "cl3" : "xq4"; /* xq wants E <= D there */
-    snprintf(chosen, 16, "klt%g", plan_read_about(p).ratio);
+    if (ratio == 0) return model_is_mha(m) || m->E > m->D ? "cl3" : "xq4"; /* xq: E <= D */
+    snprintf(chosen, 16, "klt%g", ratio);
     return chosen;
 }
 

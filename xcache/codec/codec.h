@@ -73,6 +73,9 @@ typedef enum codec_accumulator {
 
 enum { CODEC_KEPT_BITS = 4 };
 
+/* Divergence of the plan's ratio that `auto` is, where nobody says another. */
+#define CODEC_MAX_KL 0.005
+
 /* What the paper leaves open. Each mode has the parts that codec.uses names. */
 typedef struct codec_tuning {
     size_t group;     /* values that share a scale: 32, 64, 128 */

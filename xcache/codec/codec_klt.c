@@ -1,17 +1,27 @@
 /* codec_klt.c - klt<R>: predictive coding of layer inputs over depth, in the calibrated basis
- * of a plan. Layer 0 stores nothing: its input follows from the token ids. Layers 1 .. L-1
- * store codes by component and a half a token. Formulas: klt.h. */
+ * of a plan.
+ *
+ *   codes of a block    u32 end [L] | layer 1 | layer 2 | ... | layer L-1 | unused
+ *
+ * Layer 0 stores nothing: its input follows from the token ids. Layers 1 .. L-1 fill as many
+ * bytes as they need, and end[l] says where each ends, counted from the front; all of them
+ * together have a fixed size, so that the ratio in the mode's name is exact. rate.h steers the
+ * step from layer to layer; what does not fit is coded more coarsely, in the end not at all
+ * (klt.h), so that a block never fails. Formulas: klt.h. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "xcache/codec/codec.h"
 #include "xcache/codec/klt.h"
 #include "xcache/codec/projection.h"
+#include "xcache/codec/rate.h"
 
 typedef struct transform {
     projection kv;
     bool borrowed; /* it is that of the codec beside */
-    klt_books books;
+    klt_coder coder;
+    rate rate;
     klt_layer layers[]; /* [L], 0 empty */
 } transform;
 
@@ -21,6 +31,8 @@ static void close_klt(codec_state *s)
 
     for (size_t l = 1; own && l < s->m->L; l++) klt_close(&own->layers[l]);
     if (own && !own->borrowed) projection_close(&own->kv);
+    if (own) klt_close_coder(&own->coder);
+    if (own) rate_close(&own->rate);
     free(own);
     s->own = NULL;
 }
@@ -44,12 +56,12 @@ static err open_projection(const codec_state *s, transform *own)
 static err open_layers(codec_state *s, transform *own)
 {
     TRY(open_projection(s, own));
-    /* a few microseconds; and books of all widths, for every layer chooses bits by component */
-    klt_make_books(&own->books);
+    TRY(rate_open(&own->rate, s->plan, s->block_tokens, s->ratio));
+    TRY(klt_open_coder(&own->coder, s->kern, s->plan, own->rate.step));
     for (size_t l = 1; l < s->m->L; l++) {
         const plan_layer from = plan_read_layer(s->plan, l);
 
-        TRY(klt_open(&own->layers[l], s->kern, s->m->D, &from));
+        TRY(klt_open(&own->layers[l], s->kern, s->m, l, &from, own->rate.step));
     }
     return ERR_OK;
 }
@@ -63,21 +75,25 @@ static err check_plan(const codec_state *s)
     a = plan_read_about(s->plan);
     /* sizes alone here: plan_open has compared the weights' hash where a file was opened for a
      * model */
-    return a.D == m->D && a.L == m->L && a.E == m->E && a.ratio == s->ratio ? ERR_OK
-                                                                            : ERR_PLANMODEL;
+    return a.D == m->D && a.L == m->L && a.E == m->E && a.C == m->C ? ERR_OK : ERR_PLANMODEL;
 }
 
 static err measure_klt(codec_state *s)
 {
+    const size_t least = s->m->L * (sizeof(uint32_t) + 1);
+    double step;
+
     TRY(check_plan(s));
-    /* turned components and levels side by side, see klt.c */
-    s->temp_floats = 2 * s->block_tokens * s->m->D; /* a projection wants less */
+    if (plan_code_bytes(s->m->E, s->m->L, s->block_tokens, s->ratio) < least)
+        return ERR_PLANMODEL;
+    step = rate_step(s->plan, s->block_tokens, s->ratio);
+    s->temp_floats = klt_temp_floats(s->block_tokens, s->m->D); /* a projection wants less */
     assert(projection_temp_floats(s->m, s->block_tokens) <= s->temp_floats);
-    s->bytes = borrows(s) ? 0 : projection_bytes(s->m);
+    s->bytes = (borrows(s) ? 0 : projection_bytes(s->m)) + klt_coder_bytes();
     for (size_t l = 1; l < s->m->L; l++) {
         const plan_layer from = plan_read_layer(s->plan, l);
 
-        s->bytes += klt_bytes(s->m->D, &from);
+        s->bytes += klt_bytes(s->m->D, &from, step);
     }
     return ERR_OK;
 }
@@ -95,16 +111,14 @@ static err open_klt(codec_state *s)
     return e;
 }
 
+/* All layers share the codes, which begin where the block does: the last layer's, because those
+ * before it have none. */
 static codec_size size_klt(const codec_state *s, int layer)
 {
-    size_t bits = 0;
-    plan_layer l;
+    const model *m = s->m;
 
-    if (layer == 0) return (codec_size){0, 0};
-    l = plan_read_layer(s->plan, (size_t)layer);
-    /* tokens are a multiple of 8, so each component's codes end at a byte whatever its bits */
-    for (size_t i = 0; i < l.n; i++) bits += l.bits[i];
-    return (codec_size){s->block_tokens * bits / 8, s->block_tokens * sizeof(uint16_t)};
+    if ((size_t)layer + 1 < m->L) return (codec_size){0, 0};
+    return (codec_size){plan_code_bytes(m->E, m->L, s->block_tokens, s->ratio), 0};
 }
 
 /* Layer 0: x = rmsnorm(embedding) * gain, to the bit what forward computes. */
@@ -120,29 +134,82 @@ static void embed(const codec_state *s, const codec_place *place)
     }
 }
 
-static klt_block block_of(const codec_state *s, const codec_place *place)
+/* --- where layers end --- */
+
+static size_t read_end(const codec_place *place, int layer)
+{
+    uint32_t end;
+
+    memcpy(&end, place->codes + (size_t)layer * sizeof end, sizeof end);
+    return end;
+}
+
+static void write_end(const codec_place *place, int layer, size_t at)
+{
+    const uint32_t end = (uint32_t)at;
+
+    memcpy(place->codes + (size_t)layer * sizeof end, &end, sizeof end);
+}
+
+static klt_block block_of(const codec_state *s, const codec_place *place, size_t from,
+                          size_t to)
 {
     const transform *own = s->own;
 
-    return (klt_block){.kern = s->kern,
-                       .books = &own->books,
+    return (klt_block){.coder = &own->coder,
                        .rows = s->block_tokens,
                        .state = place->state,
                        .temp = place->scratch->temp,
-                       .codes = place->codes,
-                       .scale = (uint16_t *)(void *)place->scales};
+                       .code = place->codes + from,
+                       .room = to - from};
+}
+
+/* --- the codec --- */
+
+/* What the layers below took: it is all in the block, so nothing has to be kept beside. */
+static rate_block read_spent(const codec_state *s, int layer, const codec_place *place)
+{
+    const transform *own = s->own;
+    rate_block spent = {0};
+
+    for (int l = 1; l < layer; l++) {
+        const size_t from = read_end(place, l - 1), bytes = read_end(place, l) - from;
+        int multiplier;
+
+        if (klt_read_multiplier(place->codes + from, &multiplier))
+            rate_note(&own->rate, &spent, (size_t)l, multiplier, bytes);
+    }
+    return spent;
+}
+
+static void encode_layer(const codec_state *s, int layer, const float *x,
+                         const codec_place *place, size_t sinks)
+{
+    const transform *own = s->own;
+    const size_t L = s->m->L, from = read_end(place, layer - 1), all = own->rate.code_bytes;
+    /* a byte for each layer that follows, so that all of them can at least say nothing */
+    const size_t reserved = L - 1 - (size_t)layer;
+    const rate_block spent = read_spent(s, layer, place);
+    const int multiplier = rate_steer(&own->rate, &spent, (size_t)layer, all - from);
+    klt_block b = block_of(s, place, from, all - reserved);
+
+    b.sinks = sinks;
+    write_end(place, layer, from + klt_encode(&own->layers[layer], &b, x, multiplier));
+}
+
+static void encode_first(const codec_state *s, const codec_place *place)
+{
+    embed(s, place);
+    write_end(place, 0, s->m->L * sizeof(uint32_t));
 }
 
 static void encode_klt(const codec_state *s, int layer, const codec_rows *in,
                        const codec_place *place)
 {
-    const transform *own = s->own;
-    const klt_block b = block_of(s, place);
-
     if (layer == 0)
-        embed(s, place);
+        encode_first(s, place);
     else
-        klt_encode(&own->layers[layer], &b, in->x);
+        encode_layer(s, layer, in->x, place, in->sinks);
 }
 
 static void expand_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
@@ -155,16 +222,27 @@ static void expand_klt(const codec_state *s, int layer, const codec_place *place
     codec_finish(s, layer, place, out);
 }
 
+/* Bytes are trusted to be ours, not to be right: no end lies outside the block. */
+static void decode_layer(const codec_state *s, int layer, const codec_place *place)
+{
+    const transform *own = s->own;
+    const size_t all = own->rate.code_bytes;
+    size_t from = read_end(place, layer - 1), to = read_end(place, layer);
+    klt_block b;
+
+    to = to > all ? all : to;
+    from = from > to ? to : from;
+    b = block_of(s, place, from, to);
+    klt_decode(&own->layers[layer], &b);
+}
+
 /* The first half of decode: the layer's input in place.state. */
 static void decode_inputs(const codec_state *s, int layer, const codec_place *place)
 {
-    const transform *own = s->own;
-    const klt_block b = block_of(s, place);
-
     if (layer == 0)
         embed(s, place);
     else
-        klt_decode(&own->layers[layer], &b);
+        decode_layer(s, layer, place);
 }
 
 static void decode_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
@@ -173,15 +251,17 @@ static void decode_klt(const codec_state *s, int layer, const codec_place *place
     expand_klt(s, layer, place, out);
 }
 
-/* Both states are carried on, each by its own plan: `from` holds what the block says, `to` what
- * the smaller one will. The exact inputs are long gone, and not needed. */
+/* Both states are carried on, each at its own step: `from` holds what the block says, `to` what
+ * the smaller one will. The exact inputs are long gone, and not needed. Where the block lies in
+ * its context is not known here, so its first tokens are coded like all others. */
 static void transcode_klt(const codec_state *s, const codec_state *other, int layer,
                           const codec_place *from, const codec_place *to)
 {
-    const codec_rows in = {.x = from->state};
-
     decode_inputs(s, layer, from);
-    encode_klt(other, layer, &in, to);
+    if (layer == 0)
+        encode_first(other, to);
+    else
+        encode_layer(other, layer, from->state, to, 0);
 }
 
 const codec codec_klt = {.keeps_x = true,

@@ -1,70 +1,105 @@
 /* klt.h - one layer of the klt codec at work: predict, code, decode a block of rows.
  *
- * x_l is predicted from the decoded x^ of the layer before, and the difference d is coded in
- * the basis of its plan:
- *   x^  = P x^_(l-1) + c;   u = F (x - x^);   s = half(max(rms of u, 1e-6)), a token
- *   code = index of the Lloyd-Max level next to u / s;   x^ += B (s * level)
- * The encoder ends in the decoder's own call, so that both always hold the same x^. Codes are
- * component-major: B tokens of b bits fill B*b/8 bytes. Products are those of remat.h, whole
- * blocks only. What P adds to x^_(l-1) is a product of x^_(l-1) and P - I in eight bits: the
- * loop is closed over that too. */
+ * x_l is predicted from the decoded x^ of the layer before, and what is left is coded in the
+ * basis of its plan, each token as finely as an error in it matters:
+ *   x'  = P x^_(l-1) + c;         u = F (x - x')            components, sigma falling
+ *   w_t = 2^(W/2),                W = round(salience [x_t, 1] / 2), -5 .. 5
+ *   q   = dead-zone round of u w_t 2^(M/16) / step          M steers the size of a block
+ *   x^  = x' + B (q less its class's bias) step / (w_t 2^(M/16))
+ * The encoder ends in the decoder's own call, so that both always hold the same x^. A layer's
+ * bytes: M + 64, or 255 alone where nothing is coded and x^ = x'; W + 5 of two tokens a byte;
+ * then the entropy coder's stream (rans.h), whose classes follow from sigma, W and M.
+ *
+ * Products are those of remat.h, whole blocks only. What P adds to x^_(l-1) is a product of
+ * x^_(l-1) and P - I in eight bits: the loop is closed over that too. Source:
+ * arXiv:2508.10395 for the layer inputs; reverse water-filling in the metric of attention for
+ * the rest (design notes in docs/quality.md). */
 #ifndef XCACHE_CODEC_KLT_H
 #define XCACHE_CODEC_KLT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "engine/err.h"
 #include "engine/kern/kern.h"
 #include "engine/model/matrix.h"
-#include "xcache/codec/lloyd.h"
+#include "engine/model/model.h"
 #include "xcache/codec/plan.h"
+#include "xcache/codec/rans.h"
+
+enum { KLT_ROWS = 512 }; /* tokens of the longest block */
 
 typedef struct klt_layer {
-    size_t D, n;
+    size_t D, n;               /* components that count at this step */
     size_t down_rows, up_rows; /* as in plan_layer */
     matrix down;               /* [down_rows,D] for int8 products, if D is whole groups */
     float *memory;             /* all of the below, one allocation */
     float *c;                  /* [D] */
+    float *salience;           /* [D+1] */
     float *up;                 /* [D,up_rows] */
     float *f, *b;              /* [n,D], [D,n] */
-    uint8_t *bits;             /* [n] */
-    size_t code_bits;          /* a token */
+    int16_t *row;              /* [n] class of a component, W = M = 0 */
 } klt_layer;
 
-/* The quantizers by their bits, 1 .. 8. */
-typedef struct klt_books {
-    lloyd of[LLOYD_BITS + 1];
-} klt_books;
+/* What the layers of a mode share. */
+typedef struct klt_coder {
+    const kern *kern;
+    rans_model *rans;
+    float bias[PLAN_TABLES];
+    float step;
+} klt_coder;
 
 /* One block's worth of memory and bytes. */
 typedef struct klt_block {
-    const kern *kern;
-    const klt_books *books;
-    size_t rows;     /* B, at most KLT_ROWS */
-    float *state;    /* [B,D] in: x^ of the layer before, out: of this one */
-    float *temp;     /* [2,B,D] */
-    uint8_t *codes;  /* [B * code_bits / 8] */
-    uint16_t *scale; /* [B] */
+    const klt_coder *coder;
+    size_t rows; /* B, at most KLT_ROWS */
+    size_t
+        sinks; /* leading rows that are kept exactly elsewhere, so nothing is spent on them */
+    float *state;  /* [B,D] in: x^ of the layer before, out: of this one */
+    float *temp;   /* [klt_temp_floats] */
+    uint8_t *code; /* this layer's bytes */
+    size_t room;   /* encode: bytes at most; decode: bytes */
+    /* set by the calls below */
+    int8_t weight[KLT_ROWS], column[KLT_ROWS];
+    float step[KLT_ROWS], inverse[KLT_ROWS];
 } klt_block;
 
-enum { KLT_ROWS = 512 };
+/* The coder of a plan at a step. ERR_NOMEM, ERR_PLAN. The caller closes. */
+err klt_open_coder(klt_coder *out, const kern *k, const plan *p, double step);
+void klt_close_coder(klt_coder *c);
+size_t klt_coder_bytes(void); /* of memory */
 
-void klt_make_books(klt_books *out);
+/* Components of a layer that count at a step. */
+size_t klt_count(const plan_layer *l, double step);
 
-/* Factors from a plan's layer, of which nothing is kept: those of the prediction in eight bits
- * where they can be, the others as floats. ERR_NOMEM. */
-err klt_open(klt_layer *out, const kern *k, size_t D, const plan_layer *l);
+/* Layer `at` of m, n = klt_count components of p's. Of p nothing is kept: factors of the
+ * prediction in eight bits where they can be, the others as floats. ERR_NOMEM. */
+err klt_open(klt_layer *out, const kern *k, const model *m, size_t at, const plan_layer *p,
+             double step);
 void klt_close(klt_layer *l);
-size_t klt_bytes(size_t D, const plan_layer *l); /* of memory */
+size_t klt_bytes(size_t D, const plan_layer *p, double step); /* of memory */
 
-/* Code x [B,D], and leave in state what decoding gives. */
-void klt_encode(const klt_layer *l, const klt_block *b, const float *x);
-void klt_decode(const klt_layer *l, const klt_block *b);
+/* Floats of klt_block.temp for `rows` rows. */
+size_t klt_temp_floats(size_t rows, size_t D);
 
-/* The two halves of klt_encode, for calibration, which finds the rest of a layer between
- * them: state = P state; then x is coded against state + c. */
+/* Code x [B,D] with multiplier M at first, coarser if it does not fit, and leave in state what
+ * decoding gives. Returns the bytes written, 1 .. room; room is 1 at least. */
+size_t klt_encode(const klt_layer *l, klt_block *b, const float *x, int multiplier);
+void klt_decode(const klt_layer *l, klt_block *b);
+
+/* The multiplier that a layer's bytes were coded with. False: nothing is coded there. */
+bool klt_read_multiplier(const uint8_t *code, int *multiplier);
+
+/* The parts of klt_encode, for calibration, which finds the rest of a layer between them:
+ * state = P state; state += c and the components of x against it, which calibration may look
+ * at; then q; then what q adds to the state. */
 void klt_project(const klt_layer *l, const klt_block *b);
-void klt_code(const klt_layer *l, const klt_block *b, const float *x);
+void klt_transform(const klt_layer *l, klt_block *b, const float *x);
+void klt_quantize(const klt_layer *l, klt_block *b, int multiplier);
+void klt_add(const klt_layer *l, klt_block *b);
+const float *klt_components(const klt_block *b);                  /* [n,B] */
+int16_t *klt_codes(const klt_layer *l, const klt_block *b);       /* [n,B] */
+kern_classes klt_classes(const klt_layer *l, const klt_block *b); /* after klt_quantize */
 
 #endif

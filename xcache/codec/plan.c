@@ -1,21 +1,17 @@
-/* plan.c - checks, reads and writes plan files.
+/* plan.c - checks and reads plan files.
  *
- *    0          header, 128 bytes       magic, version, checksum; file_bytes, model, ratio, kl,
- *                                       L, D, E, predictor, rank, code_bits, kl_tokens, zeros
- *    128        counts u32 [L]          components n of each layer; of layer 0 none
- *    next line  layer 1: c, scales      floats: c [D], down [d], up [r], F [n], B [n]
- *               ........ rows           halves: down [d,D], up [r,D], F [n,D], B [n,D]
- *               ........ bits           bytes [n]
- *    next line  layer 2, ... L-1
+ *    0          header, 128 bytes       magic, version, checksum; file_bytes, model, L, D, E,
+ * C, predictor, rank, steps, measured, kl_tokens, zeros 128        counts u32 [L] components n
+ * of each layer; of layer 0 none next line  measured, rates, tables next line  layer 1: floats
+ * c [D], salience [D+1], floor, sigma [n], scales of form [2E], down [d], up [r], Q [n] halves
+ * form [2E,C] int8                    down [d,D], up [r,D], Q [n,D] next line  layer 2, ... L-1
  *
  * Lines are of 64 bytes; r is the rank or 0, d is D (full), r (rank) or 0 (none). Where a layer
  * begins follows from the counts before it, so there are no offsets that could point anywhere.
- * The checksum covers all that follows it. A file is hostile until check_all has seen every
+ * The checksum covers all that follows it. A file is hostile until plan_check has seen every
  * byte: sizes against limits before they are multiplied, counts against D before a layer is
- * laid out, every number finite. Behind it a plan is trusted, and its layers are read where
- * they are mapped. */
-#include "xcache/codec/plan.h"
-
+ * laid out, every number finite, every table whole. Behind it a plan is trusted, and its layers
+ * are read where they are mapped. */
 #include <assert.h>
 #include <fcntl.h>
 #include <math.h>
@@ -28,60 +24,33 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "engine/new_file.h"
+#include "xcache/codec/plan.h"
+#include "xcache/codec/plan_file.h"
+#include "xcache/codec/rans.h"
 
 /* Limits of what is read, far above any model: no product of them leaves 64 bits. */
-enum { VERSION = 1, LINE = 64, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
-enum { BLOCK = 128 }; /* tokens of the block that a budget is for */
+enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
 
-typedef struct plan_header {
-    char magic[4]; /* "XPLN" */
-    uint32_t version;
-    uint64_t checksum; /* of every byte after it */
-    uint64_t file_bytes;
-    plan_hash model;
-    double ratio, kl;
-    uint32_t layers, width, kv_width; /* L, D, E */
-    uint32_t predictor, rank;
-    uint32_t code_bits, kl_tokens;
-    uint32_t zero[11];
-} plan_header;
-
-_Static_assert(sizeof(plan_header) == 128, "the header has no padding");
-enum { SUMMED_FROM = offsetof(plan_header, file_bytes) };
-
-struct plan {
-    const uint8_t *bytes;
-    size_t n;
-    plan_header header;
-    plan_layer *layers; /* [L] */
-    void *mapped;       /* what to unmap, or... */
-    uint8_t *owned;     /* ...to free; both NULL: borrowed */
-};
-
-static size_t to_lines(size_t n)
-{
-    return (n + LINE - 1) / LINE * LINE;
-}
+_Static_assert((int)PLAN_TABLES == (int)RANS_TABLES, "a plan has the coder's tables");
+_Static_assert((int)PLAN_SYMBOLS == (int)RANS_SYMBOLS, "of as many symbols");
 
 /* --- sizes --- */
 
 plan_predictor plan_default_predictor(size_t D)
 {
     /* docs/ablations.md: a full one has a fifth less KL than rank 64; from some width on D x D
-     * halves a layer would outweigh that */
+     * bytes a layer would outweigh that */
     if (D <= 512) return (plan_predictor){PLAN_FULL, 0};
     return (plan_predictor){PLAN_RANK, (D / 6 + 31) / 32 * 32};
 }
 
-size_t plan_budget(size_t E, size_t L, double ratio)
+size_t plan_code_bytes(size_t E, size_t L, size_t B, double ratio)
 {
-    const double bits = 32.0 * (double)E * (double)L / ratio;
-    const double lines = floor(bits * BLOCK / 8 / LINE); /* of a block: the pool's blocks are */
-    /* in whole lines, as the pool's blocks are: what rounding would waste goes to codes */
-    const double left = lines * LINE * 8 / BLOCK - 16.0 * (double)(L - 1) - 32;
+    /* whole lines, as the pool's blocks are: what rounding would waste goes to codes */
+    const double bytes = 32.0 * (double)E * (double)L / ratio * (double)B / 8;
+    const size_t lines = (size_t)(bytes / PLAN_LINE), ids = B * sizeof(int32_t);
 
-    return left > 0 ? (size_t)left : 0;
+    return lines * PLAN_LINE > ids ? lines * PLAN_LINE - ids : 0;
 }
 
 static size_t down_rows(size_t D, plan_predictor r)
@@ -89,32 +58,51 @@ static size_t down_rows(size_t D, plan_predictor r)
     return r.kind == PLAN_FULL ? D : r.rank;
 }
 
-size_t plan_layer_bytes(size_t D, plan_predictor r, size_t n)
+plan_places plan_find_places(const plan_about *a)
 {
-    const size_t rows = down_rows(D, r) + r.rank + 2 * n;
+    const size_t tables = PLAN_TABLES * (PLAN_SYMBOLS * sizeof(uint16_t) + sizeof(float));
+    plan_places p = {.counts = sizeof(plan_header)};
 
-    return to_lines((D + rows) * sizeof(float) + rows * D * sizeof(uint16_t) + n);
+    p.measured = plan_to_lines(p.counts + a->L * sizeof(uint32_t));
+    p.rates = plan_to_lines(p.measured + a->measured * sizeof(plan_measured));
+    p.tables = plan_to_lines(p.rates + a->steps * (1 + a->L) * sizeof(float));
+    p.layers = plan_to_lines(p.tables + tables);
+    return p;
 }
 
-plan_layer plan_lay_out(void *bytes, size_t D, plan_predictor r, size_t n)
+size_t plan_layer_bytes(const plan_about *a, size_t n)
+{
+    const size_t rows = down_rows(a->D, a->predictor) + a->predictor.rank + n;
+    const size_t floats = 2 * a->D + 2 + n + 2 * a->E + rows;
+
+    return plan_to_lines(floats * sizeof(float) + 2 * a->E * a->C * sizeof(uint16_t) +
+                         rows * a->D);
+}
+
+plan_layer plan_lay_out(void *bytes, const plan_about *a, size_t n)
 {
     plan_layer l = {.n = n, .c = bytes};
-    /* all scales first, then all rows: floats stay aligned to 4 bytes, whatever D and n are */
-    plan_matrix *const list[] = {&l.down, &l.up, &l.f, &l.b};
-    const size_t rows[] = {down_rows(D, r), r.rank, n, n};
-    float *scale = l.c + D;
-    uint16_t *half;
+    plan_matrix *const list[] = {&l.down, &l.up, &l.q};
+    const size_t rows[] = {down_rows(a->D, a->predictor), a->predictor.rank, n};
+    float *scale;
+    int8_t *code;
 
-    for (int i = 0; i < 4; i++) {
+    l.salience = l.c + a->D;
+    l.floor = l.salience + a->D + 1;
+    l.sigma = l.floor + 1;
+    l.form = (plan_form){.rows = 2 * a->E, .scale = l.sigma + n};
+    /* all floats first, then halves, then bytes: so each is aligned, whatever D and n are */
+    scale = l.form.scale + l.form.rows;
+    for (int i = 0; i < 3; i++) {
         *list[i] = (plan_matrix){.rows = rows[i], .scale = scale};
         scale += rows[i];
     }
-    half = (uint16_t *)(void *)scale;
-    for (int i = 0; i < 4; i++) {
-        list[i]->half = half;
-        half += rows[i] * D;
+    l.form.half = (uint16_t *)(void *)scale;
+    code = (int8_t *)(l.form.half + l.form.rows * a->C);
+    for (int i = 0; i < 3; i++) {
+        list[i]->code = code;
+        code += rows[i] * a->D;
     }
-    l.bits = (uint8_t *)half;
     return l;
 }
 
@@ -122,21 +110,18 @@ plan_layer plan_lay_out(void *bytes, size_t D, plan_predictor r, size_t n)
 
 static err check_sizes(const plan_header *h, fault *why)
 {
-    const uint32_t D = h->width, rank = h->rank;
+    const uint32_t D = h->width, E = h->kv_width, C = h->head_width, rank = h->rank;
 
     if (h->layers < 1 || h->layers > MAX_LAYERS) return err_blame(why, ERR_PLAN, "layers");
     if (D < 1 || D > MAX_WIDTH) return err_blame(why, ERR_PLAN, "width");
-    if (h->kv_width < 1 || h->kv_width > MAX_WIDTH) return err_blame(why, ERR_PLAN, "kv_width");
+    if (E < 1 || E > MAX_WIDTH) return err_blame(why, ERR_PLAN, "kv_width");
+    if (C < 1 || C > E || E % C) return err_blame(why, ERR_PLAN, "head_width");
     if (h->predictor >= PLAN_KINDS) return err_blame(why, ERR_PLAN, "predictor");
     if (h->predictor == PLAN_RANK ? rank < 1 || rank > D : rank != 0)
         return err_blame(why, ERR_PLAN, "rank");
-    /* so written that a NaN is refused, too */
-    if (!(h->ratio >= PLAN_RATIO_MIN && h->ratio <= PLAN_RATIO_MAX))
-        return err_blame(why, ERR_PLAN, "ratio");
-    if (!isfinite(h->kl)) return err_blame(why, ERR_PLAN, "kl");
-    /* a plan that spends more than its ratio allows would overrun the blocks it promises */
-    if (h->code_bits > plan_budget(h->kv_width, h->layers, h->ratio))
-        return err_blame(why, ERR_PLAN, "code_bits");
+    /* two at least: rates are read between steps */
+    if (h->steps < 2 || h->steps > PLAN_MAX_STEPS) return err_blame(why, ERR_PLAN, "steps");
+    if (h->measured > PLAN_MAX_MEASURED) return err_blame(why, ERR_PLAN, "measured");
     return ERR_OK;
 }
 
@@ -145,11 +130,13 @@ static err check_header(const plan *p, fault *why)
     const plan_header *h = &p->header;
 
     if (memcmp(h->magic, "XPLN", 4) != 0) return err_blame(why, ERR_PLAN, "magic");
-    if (h->version != VERSION) return err_blame(why, ERR_PLAN, "version");
+    /* version 1 had one ratio a file, and another codec */
+    if (h->version < PLAN_VERSION) return err_blame(why, ERR_OLDPLAN, "version");
+    if (h->version > PLAN_VERSION) return err_blame(why, ERR_PLAN, "version");
     /* told apart: a download that was cut short, and a file that is no plan */
     if (h->file_bytes > p->n) return err_blame(why, ERR_TRUNCATED, "file_bytes");
     if (h->file_bytes != p->n) return err_blame(why, ERR_PLAN, "file_bytes");
-    if (XXH3_64bits(p->bytes + SUMMED_FROM, p->n - SUMMED_FROM) != h->checksum)
+    if (XXH3_64bits(p->bytes + PLAN_SUMMED_FROM, p->n - PLAN_SUMMED_FROM) != h->checksum)
         return err_blame(why, ERR_PLAN, "checksum");
     return check_sizes(h, why);
 }
@@ -179,62 +166,112 @@ static bool halves_finite(const uint16_t *x, size_t n)
     return finite;
 }
 
-/* What is in a layer's bytes; adds its bits to *total. */
-static err check_layer(const plan_layer *l, size_t D, size_t at, size_t *total, fault *why)
+/* Above zero and finite, and never rising: that is what chooses how many components count. */
+static bool sigmas_fall(const float *sigma, size_t n)
 {
-    const size_t rows = l->down.rows + l->up.rows + 2 * l->n;
+    for (size_t i = 0; i < n; i++)
+        if (!(sigma[i] > 0) || !isfinite(sigma[i]) || (i && sigma[i] > sigma[i - 1]))
+            return false;
+    return true;
+}
 
-    for (size_t i = 0; i < l->n; i++) {
-        if (l->bits[i] < 1 || l->bits[i] > PLAN_MAX_BITS) return wrong_layer(why, "bits", at);
-        *total += l->bits[i];
-    }
-    /* scales follow c, and halves follow halves */
-    if (!all_finite(l->c, D + rows) || !halves_finite(l->down.half, rows * D))
+static err check_layer(const plan_layer *l, const plan_about *a, size_t at, fault *why)
+{
+    const size_t rows = l->down.rows + l->up.rows + l->n;
+
+    if (!sigmas_fall(l->sigma, l->n)) return wrong_layer(why, "sigma", at);
+    if (!(*l->floor >= 0)) return wrong_layer(why, "floor", at);
+    /* c, salience and floor are neighbours, and so are all scales */
+    if (!all_finite(l->c, 2 * a->D + 2) || !all_finite(l->form.scale, l->form.rows + rows) ||
+        !halves_finite(l->form.half, l->form.rows * a->C))
         return wrong_layer(why, "numbers", at);
     return ERR_OK;
 }
 
-static plan_predictor predictor_of(const plan_header *h)
+static err check_measured(const plan *p, fault *why)
 {
-    return (plan_predictor){(plan_kind)h->predictor, h->rank};
+    const plan_measured *m = plan_read_measured(p);
+
+    for (size_t i = 0; i < p->header.measured; i++) {
+        /* so written that a NaN is refused, too */
+        if (!(m[i].ratio >= 0 && m[i].ratio <= PLAN_RATIO_MAX) ||
+            (i && m[i].ratio < m[i - 1].ratio))
+            return err_blame(why, ERR_PLAN, "ratio");
+        if (!all_finite((const float *)&m[i], sizeof m[i] / sizeof(float)))
+            return err_blame(why, ERR_PLAN, "kl");
+    }
+    return ERR_OK;
+}
+
+static err check_rates(const plan *p, fault *why)
+{
+    const plan_rates r = plan_read_rates(p);
+    const size_t S = p->header.steps, L = p->header.layers;
+
+    for (size_t s = 0; s < S; s++) {
+        if (!(fabsf(r.step[s]) < 100) || (s && !(r.step[s] > r.step[s - 1])))
+            return err_blame(why, ERR_PLAN, "step");
+        for (size_t l = 0; l < L; l++)
+            if (!(r.bits[s * L + l] >= 0 && r.bits[s * L + l] < 1e9f))
+                return err_blame(why, ERR_PLAN, "bits");
+    }
+    return ERR_OK;
+}
+
+static err check_tables(const plan *p, fault *why)
+{
+    const plan_tables t = plan_read_tables(p);
+
+    for (size_t i = 0; i < PLAN_TABLES; i++) {
+        unsigned sum = 0;
+
+        for (size_t v = 0; v < PLAN_SYMBOLS; v++) sum += t.frequency[i][v];
+        /* whatever is not in a table needs its escape */
+        if (sum != 1u << RANS_BITS || !t.frequency[i][RANS_ESCAPE])
+            return err_blame(why, ERR_PLAN, "frequency");
+        if (!(t.bias[i] >= -1 && t.bias[i] <= 1)) return err_blame(why, ERR_PLAN, "bias");
+    }
+    return ERR_OK;
 }
 
 /* Lay the layers out over the file: every count first, so that no offset leaves it. */
 static err read_layers(plan *p, fault *why)
 {
-    const plan_header *h = &p->header;
-    const size_t L = h->layers, D = h->width;
-    size_t at = sizeof *h + to_lines(L * sizeof(uint32_t)), total = 0;
-    const uint32_t *counts = (const uint32_t *)(const void *)(p->bytes + sizeof *h);
+    const plan_about a = plan_read_about(p);
+    size_t at = plan_find_places(&a).layers;
+    const uint32_t *counts = (const uint32_t *)(const void *)(p->bytes + sizeof p->header);
 
-    /* from here on at <= n holds, so the rest of the file is never negative */
-    if (at > p->n) return err_blame(why, ERR_TRUNCATED, "counts");
     if (counts[0]) return wrong_layer(why, "count", 0);
-    p->layers = calloc(L, sizeof *p->layers);
+    p->layers = calloc(a.L, sizeof *p->layers);
     if (!p->layers) return ERR_NOMEM;
-    for (size_t l = 1; l < L; l++) {
+    for (size_t l = 1; l < a.L; l++) {
         size_t bytes;
 
-        if (counts[l] > D) return wrong_layer(why, "count", l);
-        bytes = plan_layer_bytes(D, predictor_of(h), counts[l]);
+        if (counts[l] > a.D) return wrong_layer(why, "count", l);
+        bytes = plan_layer_bytes(&a, counts[l]);
         if (bytes > p->n - at) return wrong_layer(why, "size", l);
-        p->layers[l] = plan_lay_out((void *)(uintptr_t)(p->bytes + at), D, predictor_of(h),
-                                    counts[l]);
-        TRY(check_layer(&p->layers[l], D, l, &total, why));
+        p->layers[l] = plan_lay_out((void *)(uintptr_t)(p->bytes + at), &a, counts[l]);
+        TRY(check_layer(&p->layers[l], &a, l, why));
         at += bytes;
     }
     /* bytes that belong to no layer mean that a count lies */
-    if (at != p->n) return err_blame(why, ERR_PLAN, "file_bytes");
-    return total == h->code_bits ? ERR_OK : err_blame(why, ERR_PLAN, "code_bits");
+    return at == p->n ? ERR_OK : err_blame(why, ERR_PLAN, "file_bytes");
 }
 
-static err check_all(plan *p, fault *why)
+err plan_check(plan *p, fault *why)
 {
+    plan_about a;
+
     if ((uintptr_t)p->bytes % 8) return err_blame(why, ERR_ALIGN, "address");
     if (p->n < sizeof p->header) return err_blame(why, ERR_TRUNCATED, "header");
     /* a copy: a mapped file may be changed by others between check and use */
     memcpy(&p->header, p->bytes, sizeof p->header);
     TRY(check_header(p, why));
+    a = plan_read_about(p);
+    if (plan_find_places(&a).layers > p->n) return err_blame(why, ERR_TRUNCATED, "counts");
+    TRY(check_measured(p, why));
+    TRY(check_rates(p, why));
+    TRY(check_tables(p, why));
     return read_layers(p, why);
 }
 
@@ -248,7 +285,7 @@ err plan_open_memory(plan **out, const void *data, size_t n, fault *why)
     if (!p) return ERR_NOMEM;
     p->bytes = data;
     p->n = n;
-    e = check_all(p, why);
+    e = plan_check(p, why);
     if (e != ERR_OK) {
         plan_close(p);
         return e;
@@ -344,10 +381,10 @@ plan_about plan_read_about(const plan *p)
                         .D = h->width,
                         .L = h->layers,
                         .E = h->kv_width,
-                        .ratio = h->ratio,
-                        .predictor = predictor_of(h),
-                        .code_bits = h->code_bits,
-                        .kl = h->kl,
+                        .C = h->head_width,
+                        .predictor = {(plan_kind)h->predictor, h->rank},
+                        .steps = h->steps,
+                        .measured = h->measured,
                         .kl_tokens = h->kl_tokens};
 }
 
@@ -357,135 +394,70 @@ plan_layer plan_read_layer(const plan *p, size_t l)
     return p->layers[l];
 }
 
+/* A part of the file; of a mapped one it is read-only, whatever its type says. */
+static void *part(const plan *p, size_t at)
+{
+    return (void *)(uintptr_t)(p->bytes + at);
+}
+
+plan_tables plan_read_tables(const plan *p)
+{
+    const plan_about a = plan_read_about(p);
+    plan_tables t = {.frequency = part(p, plan_find_places(&a).tables)};
+
+    t.bias = (float *)(void *)(t.frequency + PLAN_TABLES);
+    return t;
+}
+
+plan_rates plan_read_rates(const plan *p)
+{
+    const plan_about a = plan_read_about(p);
+    plan_rates r = {.step = part(p, plan_find_places(&a).rates)};
+
+    r.bits = r.step + a.steps;
+    return r;
+}
+
+const plan_measured *plan_read_measured(const plan *p)
+{
+    const plan_about a = plan_read_about(p);
+
+    return part(p, plan_find_places(&a).measured);
+}
+
 size_t plan_bytes(const plan *p)
 {
     return p->n;
 }
 
-/* --- making --- */
-
-void plan_pack(size_t D, const double *rows, const plan_matrix *out)
+/* The largest of the texts that were measured. */
+static double worst(const plan_measured *m)
 {
-    for (size_t r = 0; r < out->rows; r++, rows += D) {
-        uint16_t *half = out->half + r * D;
-        double most = 0;
+    double kl = -1;
 
-        for (size_t i = 0; i < D; i++) most = fmax(most, fabs(rows[i]));
-        /* to 1 at most: a row may have any magnitude, which a half could not hold */
-        out->scale[r] = (float)most;
-        for (size_t i = 0; i < D; i++)
-            half[i] = kern_half(most > 0 ? (float)(rows[i] / most) : 0);
+    for (int i = 0; i < PLAN_TEXTS; i++) kl = fmax(kl, (double)m->kl[i]);
+    return kl;
+}
+
+double plan_kl(const plan *p, double ratio)
+{
+    const plan_measured *m = plan_read_measured(p);
+
+    /* a ratio between two is at least as good as the larger one */
+    for (size_t i = 0; i < p->header.measured; i++)
+        if ((double)m[i].ratio >= ratio) return worst(&m[i]);
+    return -1;
+}
+
+double plan_best_ratio(const plan *p, double max_kl)
+{
+    const plan_measured *m = plan_read_measured(p);
+    double best = 0;
+
+    for (size_t i = 0; i < p->header.measured; i++) {
+        const double kl = worst(&m[i]);
+
+        if (kl >= 0 && kl <= max_kl && m[i].ratio > 0) best = (double)m[i].ratio;
     }
-}
-
-void plan_unpack(const kern *k, size_t D, const plan_matrix *m, float *rows)
-{
-    for (size_t r = 0; r < m->rows; r++) {
-        k->half_to_float(m->half + r * D, D, rows + r * D);
-        for (size_t i = 0; i < D; i++) rows[r * D + i] *= m->scale[r];
-    }
-}
-
-/* The sum is over the header that will be written, checksum aside: it is put in last. */
-static void seal(plan *p)
-{
-    p->header.checksum = 0;
-    memcpy(p->owned, &p->header, sizeof p->header);
-    p->header.checksum = XXH3_64bits(p->owned + SUMMED_FROM, p->n - SUMMED_FROM);
-    memcpy(p->owned, &p->header, sizeof p->header);
-}
-
-static size_t count_bytes(const plan_about *a, const size_t *n)
-{
-    size_t bytes = sizeof(plan_header) + to_lines(a->L * sizeof(uint32_t));
-
-    for (size_t l = 1; l < a->L; l++) bytes += plan_layer_bytes(a->D, a->predictor, n[l]);
-    return bytes;
-}
-
-static void copy_layers(plan *p, const plan_about *a, const size_t *n, void *const *layers)
-{
-    uint32_t *counts = (uint32_t *)(void *)(p->owned + sizeof p->header);
-    size_t at = sizeof p->header + to_lines(a->L * sizeof *counts);
-
-    for (size_t l = 1; l < a->L; l++) {
-        const size_t bytes = plan_layer_bytes(a->D, a->predictor, n[l]);
-
-        counts[l] = (uint32_t)n[l];
-        memcpy(p->owned + at, layers[l], bytes);
-        at += bytes;
-    }
-}
-
-static plan_header describe(const plan_about *a, size_t file_bytes)
-{
-    return (plan_header){.magic = {'X', 'P', 'L', 'N'},
-                         .version = VERSION,
-                         .file_bytes = file_bytes,
-                         .model = a->model,
-                         .ratio = a->ratio,
-                         .kl = a->kl,
-                         .layers = (uint32_t)a->L,
-                         .width = (uint32_t)a->D,
-                         .kv_width = (uint32_t)a->E,
-                         .predictor = (uint32_t)a->predictor.kind,
-                         .rank = (uint32_t)a->predictor.rank,
-                         .code_bits = (uint32_t)a->code_bits,
-                         .kl_tokens = (uint32_t)a->kl_tokens};
-}
-
-err plan_make(plan **out, const plan_about *a, const size_t *n, void *const *layers)
-{
-    plan *p = calloc(1, sizeof *p);
-    err e = ERR_NOMEM;
-
-    if (!p) return e;
-    p->n = count_bytes(a, n);
-    p->owned = calloc(1, p->n);
-    if (p->owned) {
-        p->bytes = p->owned;
-        p->header = describe(a, p->n);
-        copy_layers(p, a, n, layers);
-        seal(p);
-        /* by the reader's own checks: what is made here can be opened anywhere */
-        e = check_all(p, NULL);
-    }
-    if (e != ERR_OK) {
-        plan_close(p);
-        return e;
-    }
-    *out = p;
-    return ERR_OK;
-}
-
-void plan_set_kl(plan *p, double kl, size_t tokens)
-{
-    /* a mapped plan is read-only, and its sum would no longer be the file's */
-    assert(p->owned);
-    p->header.kl = kl;
-    p->header.kl_tokens = (uint32_t)tokens;
-    seal(p);
-}
-
-/* --- writing --- */
-
-/* Asked before hours of calibration, not after them. */
-err plan_try_path(const char *path)
-{
-    new_file f;
-    const err e = new_file_open(&f, path);
-
-    new_file_drop(&f);
-    return e;
-}
-
-err plan_write(const plan *p, const char *path)
-{
-    new_file f;
-    err e = new_file_open(&f, path);
-
-    if (e == ERR_OK) e = new_file_write(&f, p->bytes, p->n);
-    if (e == ERR_OK) e = new_file_keep(&f);
-    new_file_drop(&f);
-    return e;
+    return best;
 }

@@ -43,8 +43,7 @@ test("nor while blocks are degraded", async () => {
     execFileSync(path.join(path.dirname(program), "tests/tools/random_model"), ["--d", "64",
         "--layers", "3", "--heads", "2", "--kv-heads", "2", "--ffn", "128", "--vocab", "8192",
         "--ctx", "2048", model]);
-    for (const ratio of ["8", "16"])
-        execFileSync(program, ["calibrate", "--model", model, "--ratio", ratio], { stdio: "ignore" });
+    execFileSync(program, ["calibrate", "--model", model], { stdio: "ignore" });
     const seen = await runCanaries(await makeTenants(8, 1, options), { requests: 200, clients: 8,
         degraded: true, options: [...options, "--degrade", "--cache-size", "96KiB"] });
 

@@ -1,0 +1,90 @@
+/* plan_types.h - what a plan is made of, in memory: see plan.h for the file. */
+#ifndef XCACHE_CODEC_PLAN_TYPES_H
+#define XCACHE_CODEC_PLAN_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PLAN_RATIO_MIN = 4, PLAN_RATIO_MAX = 64 };
+enum { PLAN_TABLES = 40, PLAN_SYMBOLS = 34 }; /* of rans.h */
+enum { PLAN_MAX_STEPS = 64, PLAN_MAX_MEASURED = 64 };
+
+typedef enum plan_kind { PLAN_NONE, PLAN_FULL, PLAN_RANK, PLAN_KINDS } plan_kind;
+
+typedef struct plan_predictor {
+    plan_kind kind;
+    size_t rank; /* N of PLAN_RANK, else 0 */
+} plan_predictor;
+
+typedef struct plan_hash {
+    uint8_t bytes[16];
+} plan_hash;
+
+/* Kinds of text that divergence is measured on. */
+typedef enum plan_text { PLAN_PROSE, PLAN_DIALOGUE, PLAN_CODE, PLAN_TEXTS } plan_text;
+
+/* One ratio, held-out text of each kind, own block exact: mean KL in nats, its 99th percentile,
+ * share of positions with the same best token. kl < 0: not measured. */
+typedef struct plan_measured {
+    float ratio;
+    float kl[PLAN_TEXTS], p99[PLAN_TEXTS], top1[PLAN_TEXTS];
+} plan_measured;
+
+/* What a plan says about itself. */
+typedef struct plan_about {
+    plan_hash model;
+    size_t D, L, E, C;
+    plan_predictor predictor;
+    size_t steps, measured;
+    size_t kl_tokens; /* positions measured, of each kind */
+} plan_about;
+
+/* Rows of int8, each times its scale. */
+typedef struct plan_matrix {
+    size_t rows; /* [rows,D] */
+    float *scale;
+    int8_t *code;
+} plan_matrix;
+
+/* The metric's form: a block [C,C] for each head of K, then of V. */
+typedef struct plan_form {
+    size_t rows; /* 2E */
+    float *scale;
+    uint16_t *half; /* [2E,C] */
+} plan_form;
+
+/* One layer's bytes. Of an open plan they are read-only. */
+typedef struct plan_layer {
+    size_t n;        /* components stored */
+    float *c;        /* [D] */
+    float *salience; /* [D+1] log2 of a token's salience is this times [x, 1] */
+    float *floor;    /* [1] what a direction weighs that neither K nor V sees, 0 or more */
+    float *sigma;    /* [n] deviation of a component, falling */
+    plan_form form;
+    plan_matrix down, up, q;
+} plan_layer;
+
+/* The entropy coder's statistics. */
+typedef struct plan_tables {
+    uint16_t (*frequency)[PLAN_SYMBOLS]; /* [PLAN_TABLES] */
+    float *bias;                         /* [PLAN_TABLES] */
+} plan_tables;
+
+/* Bits a token of each layer by step. */
+typedef struct plan_rates {
+    float *step; /* [steps] log2, ascending */
+    float *bits; /* [steps,L], falling with the step */
+} plan_rates;
+
+/* What plan_make copies. */
+typedef struct plan_parts {
+    plan_about about; /* measured counts what plan_measure can add */
+    plan_rates rates;
+    plan_tables tables;
+    const size_t *n;     /* [L] */
+    void *const *layers; /* [L] layers 1 .. L-1 laid out */
+} plan_parts;
+
+typedef struct plan plan;
+
+#endif
