@@ -38,9 +38,6 @@ static void use_avx512(kern *k)
     k->unpack_codes = kern_unpack_codes_avx512;
     k->minmax_encode = kern_minmax_encode_avx512;
     k->minmax_decode = kern_minmax_decode_avx512;
-    k->add_squares = kern_add_squares_avx512;
-    k->lloyd_encode = kern_lloyd_encode_avx512;
-    k->lloyd_decode = kern_lloyd_decode_avx512;
     k->rans_decode = kern_rans_decode_avx512;
     k->rans_cost = kern_rans_cost_avx512;
     k->klt_quantize = kern_klt_quantize_avx512;

@@ -95,17 +95,6 @@ typedef struct kern_minmax {
     uint16_t scale, zero;
 } kern_minmax;
 
-enum { KERN_LEVELS = 256 };
-
-/* A scalar quantizer of 2^bits levels, 0 <= bits <= 8. Twins may read both arrays whole.
- * lloyd_encode: the level next to x[t] / scale[t]; lloyd_decode: scale[t] * its level. */
-typedef struct kern_book {
-    int bits;
-    float level[KERN_LEVELS]; /* [2^bits] ascending */
-    float tree[KERN_LEVELS];  /* the points between neighbours as a search tree: 1 is the
-                                 root, nodes 2i and 2i + 1 are below and above node i */
-} kern_book;
-
 /* Symbols of a layer: n rows of B tokens, each in a class by how wide its values are spread:
  *   class of (i,t) = row[i] + column[t], brought within 0 .. KERN_CLASSES - 1
  * in quarter octaves of deviation / step, 24 where they are equal. Classes share tables:

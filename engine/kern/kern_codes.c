@@ -68,29 +68,3 @@ void kern_minmax_decode_ref(const uint8_t *values, size_t n, kern_minmax group, 
 
     for (size_t i = 0; i < n; i++) x[i] = zero + scale * (float)values[i];
 }
-
-/* sum[t] += x[t]^2, rounded twice: called row after row, each column is one plain sum. */
-void kern_add_squares_ref(const float *x, size_t n, float *sum)
-{
-    for (size_t t = 0; t < n; t++) sum[t] += x[t] * x[t];
-}
-
-/* Down the tree: b comparisons, not 2^b, and no branch on data, so that a twin can do it
- * lane by lane. A NaN compares false and goes below everywhere: level 0. */
-void kern_lloyd_encode_ref(const float *x, const float *scale, size_t n, const kern_book *book,
-                           uint8_t *values)
-{
-    for (size_t t = 0; t < n; t++) {
-        const float z = x[t] / scale[t];
-        size_t node = 1;
-
-        for (int b = 0; b < book->bits; b++) node = 2 * node + (z > book->tree[node]);
-        values[t] = (uint8_t)(node - ((size_t)1 << book->bits));
-    }
-}
-
-void kern_lloyd_decode_ref(const uint8_t *values, const float *scale, size_t n,
-                           const kern_book *book, float *x)
-{
-    for (size_t t = 0; t < n; t++) x[t] = scale[t] * book->level[values[t]];
-}

@@ -206,7 +206,7 @@ expect_json 'o.max_kl === 0.00001 && o.auto === "cl3" && o.choice === "kv16" && 
   o.modes.every(m => m.within_max_kl === (m.kl === null ? null : m.kl <= 0.00001)) && o.modes.filter(m => m.kl === null).map(m => m.mode).join() === "xq4,cl3" &&
   o.modes.every(m => m.mode.startsWith("klt") ? m.plan_bytes > 0 && m.factor_bytes === 0 : m.plan_bytes === 0)' \
   plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.00001 --json
-expect_served 'msg="auto takes no ratio of the plan: none is known to be within --max-kl" plan="klt5 (KL 0.0' --cache-size 64MiB --max-kl 0.00001 --log-format text
+expect_served 'msg="auto takes no ratio of the plan: none is known to be within --max-kl" plan="klt5 (KL ' --cache-size 64MiB --max-kl 0.00001 --log-format text
 expect_served 'max_kl=1e-05 cache=cl3 kl="not measured"' --cache-size 64MiB --max-kl 0.00001 --log-format text
 expect 0 'xquantd serve --cache kv16 --cache-size ' plan --users 1 --tokens 100 --max-kl 0.00001 --ram 512MiB
 # The plan that ships is the same model's under any name, and no namesake's.
