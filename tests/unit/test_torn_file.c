@@ -54,7 +54,7 @@ TEST(torn_file_reads_zeros_and_leaves_other_signals_to_who_had_them)
 TEST(torn_file_a_signal_that_is_sent_ends_the_process)
 {
     const pid_t child = fork();
-    int status;
+    int status = 0;
 
     if (child == 0) {
         signal(SIGBUS, SIG_DFL);
