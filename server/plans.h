@@ -13,6 +13,7 @@
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
+#include "xcache/codec/codec.h"
 #include "xcache/codec/plan.h"
 
 /* The file beside the model, D its width. The caller frees; NULL: out of memory. */
@@ -32,7 +33,7 @@ err plans_open_with(const char *model_path, const char *mode, const plan_predict
                     const gguf *g, plan **out, fault *why);
 
 /* The largest KL that is near enough for `auto`: --max-kl, where it is given. */
-#define PLANS_MAX_KL 0.005
+#define PLANS_MAX_KL CODEC_MAX_KL
 double plans_max_kl(double asked);
 
 enum { PLANS_REJECTED = 48 };

@@ -37,6 +37,7 @@ static const wire_error rows[ERR_COUNT] = {
     [ERR_PLAN] = {500, SERVER, NULL},
     [ERR_PLANMODEL] = {500, SERVER, NULL},
     [ERR_OLDPLAN] = {500, SERVER, NULL},
+    [ERR_SCRATCH] = {500, SERVER, NULL},
     [ERR_DEGRADE] = {500, SERVER, NULL},
     [ERR_NOPLAN] = {500, SERVER, NULL},
     [ERR_DOWNLOAD] = {500, SERVER, NULL},

@@ -85,6 +85,7 @@ expect 1 'tests: Is a directory' calibrate --out tests
 expect 1 '/dev/full: Operation not permitted' calibrate --out /dev/full
 expect 1 '/nowhere.txt: No such file or directory' calibrate --text /nowhere.txt --out /tmp/x.xplan
 expect 1 'LICENSE: too short: 83927 tokens are needed' calibrate --text LICENSE --out /tmp/x.xplan
+TMPDIR=/nowhere expect 1 'cannot keep its temporary file (in $TMPDIR, or /var/tmp)' calibrate --out /tmp/x.xplan
 expect 1 '--predict rank:0: is none of: full none rank:N, N up to 384' calibrate --predict rank:0
 expect 2 'unknown option --ratio' calibrate --ratio 16
 expect 2 'unknown option --max-kl' calibrate --max-kl 0.01

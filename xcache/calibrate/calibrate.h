@@ -31,7 +31,8 @@ typedef struct calibration calibration;
 /* Read the text: `learn` is what the plan is made from, `held` [PLAN_TEXTS] what divergence is
  * measured on; a kind without rows is not measured. Rows of learn are whole blocks of 128, two
  * at least. g is m's file; all is borrowed. ERR_NOMEM; ERR_MODEMODEL: one layer only;
- * ERR_SYSTEM: the mathematics failed. The caller closes. */
+ * ERR_SCRATCH: no room for the layer inputs; ERR_SYSTEM: the mathematics failed. The caller
+ * closes. */
 err calibrate_open(calibration **out, const gguf *g, const reader_model *r,
                    const reader_text *learn, const reader_text *held, const stage *p);
 void calibrate_close(calibration *c);

@@ -7,7 +7,8 @@
  * and one of its values, [C,C] each; with all others exact, so terms between tokens are left
  * out. The trace of what one token adds is its weight: by how much more an error in this token
  * matters than in others. Forms are of keys as Wk gives them: rotary positions are turned back,
- * norms of heads differentiated.
+ * and of a norm of heads its gain and the key's length count, but not that an error along the
+ * key is lost in it.
  *
  * Every STRIDE-th query is looked at. Sums over keys are exact in the weights; in the forms of
  * keys a query's keys are drawn by what they add (systematic sampling), which is unbiased. */

@@ -15,48 +15,42 @@
 
 enum { CHUNK = 8192 /* halves at once, on the stack */ };
 
-/* A file that is gone when it is closed, however the process ends. < 0: errno says why. */
-static int open_file(void)
+/* A file of n bytes that is gone when it is closed, however the process ends. < 0: errno says
+ * why. All of it is taken now: a disk that is full should say so before minutes of reading. */
+static int open_file(size_t n)
 {
     const char *folder = getenv("TMPDIR");
     char path[4096];
-    int file;
+    int file, failure;
 
     /* not /tmp, which is often memory */
     snprintf(path, sizeof path, "%s/xquantd-XXXXXX", folder && *folder ? folder : "/var/tmp");
     file = mkostemp(path, O_CLOEXEC);
-    if (file >= 0) unlink(path);
-    return file;
+    if (file < 0) return file;
+    unlink(path);
+    do failure = posix_fallocate(file, 0, (off_t)n);
+    while (failure == EINTR);
+    if (!failure) return file;
+    close(file);
+    errno = failure;
+    return -1;
 }
 
-static bool write_all(int file, const void *from, size_t n, off_t at)
+static ssize_t transfer(int file, char *bytes, size_t n, off_t at, bool out)
 {
-    const char *bytes = from;
-
-    while (n) {
-        const ssize_t done = pwrite(file, bytes, n, at);
-
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return false;
-        bytes += done;
-        n -= (size_t)done;
-        at += done;
-    }
-    return true;
+    return out ? pwrite(file, bytes, n, at) : pread(file, bytes, n, at);
 }
 
-static bool read_all(int file, void *to, size_t n, off_t at)
+/* All n bytes to the file, or from it. */
+static bool transfer_all(int file, void *bytes, size_t n, off_t at, bool out)
 {
-    char *bytes = to;
+    for (size_t done = 0; done < n;) {
+        const ssize_t more = transfer(file, (char *)bytes + done, n - done, at + (off_t)done,
+                                      out);
 
-    while (n) {
-        const ssize_t done = pread(file, bytes, n, at);
-
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return false;
-        bytes += done;
-        n -= (size_t)done;
-        at += done;
+        if (more < 0 && errno == EINTR) continue;
+        if (more <= 0) return false;
+        done += (size_t)more;
     }
     return true;
 }
@@ -71,7 +65,7 @@ static void keep(void *arg, int layer, size_t at, const float *x, size_t T)
     for (size_t done = 0, n; done < T * to->D; done += n) {
         n = T * to->D - done < CHUNK ? T * to->D - done : CHUNK;
         to->kern->float_to_half(x + done, n, half);
-        if (!write_all(to->file, half, n * sizeof *half, place)) to->failed = true;
+        if (!transfer_all(to->file, half, n * sizeof *half, place, true)) to->failed = true;
         place += (off_t)(n * sizeof *half);
     }
 }
@@ -83,9 +77,9 @@ err inputs_open(inputs *out, const reader_model *r, const reader_text *text, con
                     .D = r->m->D,
                     .rows = text->rows,
                     .row_tokens = text->row_tokens,
-                    .N = text->rows * text->row_tokens,
-                    .file = open_file()};
-    if (out->file < 0) return ERR_SYSTEM;
+                    .N = text->rows * text->row_tokens};
+    out->file = open_file(out->L * out->N * out->D * sizeof(uint16_t));
+    if (out->file < 0) return ERR_SCRATCH;
     TRY(reader_listen(r, text, p, keep, out));
     return inputs_check(out);
 }
@@ -104,7 +98,7 @@ void inputs_read(inputs *x, size_t layer, size_t at, size_t n, float *out)
 
     for (size_t done = 0, part; done < n * x->D; done += part) {
         part = n * x->D - done < CHUNK ? n * x->D - done : CHUNK;
-        if (!read_all(x->file, half, part * sizeof *half, place)) {
+        if (!transfer_all(x->file, half, part * sizeof *half, place, false)) {
             memset(half, 0, sizeof half);
             x->failed = true;
         }
@@ -127,5 +121,5 @@ void inputs_read_rows(inputs *x, size_t layer, size_t first, size_t rows, float 
 
 err inputs_check(const inputs *x)
 {
-    return x->failed ? ERR_SYSTEM : ERR_OK;
+    return x->failed ? ERR_SCRATCH : ERR_OK;
 }

@@ -19,8 +19,7 @@ typedef struct inputs {
     atomic_bool failed;               /* a read gave nothing: what was read are zeros */
 } inputs;
 
-/* Read the text. ERR_NOMEM; ERR_SYSTEM: the disk (errno says why). The caller closes, also
- * after a failure. */
+/* Read the text. ERR_NOMEM, ERR_SCRATCH. The caller closes, also after a failure. */
 err inputs_open(inputs *out, const reader_model *r, const reader_text *text, const stage *p);
 void inputs_close(inputs *x);
 
@@ -32,7 +31,7 @@ void inputs_read(inputs *x, size_t layer, size_t at, size_t n, float *out);
  * be learned from. */
 void inputs_read_rows(inputs *x, size_t layer, size_t first, size_t rows, float *out);
 
-/* ERR_SYSTEM if any read failed so far. */
+/* ERR_SCRATCH if any transfer failed so far. */
 err inputs_check(const inputs *x);
 
 #endif

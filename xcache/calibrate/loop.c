@@ -354,7 +354,7 @@ err loop_try(loop *k, const draft *d, double log2_step, census *by_layer, const 
 
 static err open_all(loop *k, const reader_text *learn, const stage *p)
 {
-    const stage read = stage_part(p, 0, 0.2), rest = stage_part(p, 0.2, 0.8);
+    const stage read = stage_part(p, 0, 0.35), rest = stage_part(p, 0.35, 0.65);
     static const census nothing; /* what is expected before anything was counted */
     uint16_t frequency[PLAN_TABLES][PLAN_SYMBOLS];
 
