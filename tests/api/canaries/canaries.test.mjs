@@ -18,7 +18,7 @@ before(async () => {
 });
 
 test("no tenant's answer has anything of another's, while blocks are evicted", async () => {
-    const seen = await runCanaries(tenants, { requests: 200, clients: 8, options: [...MODE, ...SMALL] });
+    const seen = await runCanaries(tenants, { requests: 400, clients: 8, options: [...MODE, ...SMALL] });
 
     assert.deepEqual(seen.faults, []);
     assert.deepEqual(seen.end, { code: 0, signal: null });
