@@ -28,8 +28,11 @@ export PATH=$PWD/build/tools:$PATH
 export CMOCKA_MESSAGE_OUTPUT=TAP
 # What the program sets for itself before OpenBLAS loads (server/cmd/main.c).
 export OPENBLAS_NUM_THREADS=1
-grep -qw avx512_vnni /proc/cpuinfo 2>/dev/null &&
+if grep -qw avx512_vnni /proc/cpuinfo 2>/dev/null; then
   export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-SkylakeX}
+elif grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
+  export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-Haswell}
+fi
 export ASAN_OPTIONS=${ASAN_OPTIONS:-strict_string_checks=1:detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-suppressions=$PWD/tests/tools/tsan.supp:halt_on_error=1}

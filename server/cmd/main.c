@@ -40,17 +40,20 @@ static bool change_variable(const char *name, const char *value)
 }
 
 /* OpenBLAS reads its variables before main: set them, then become the same program again.
- * 0.3.21 takes a newer CPU with AVX-512 for a Haswell, at half the speed, unless told; and
- * threads are ours, not its. Once all is as wanted nothing changes, so this cannot loop; if
- * it fails, the program runs on, slower. */
+ * 0.3.21 knows CPUs by their model numbers and takes one that is newer than itself for a
+ * Prescott, of 2004: an eighth of the speed with AVX-512, a third with AVX2. So it is told what
+ * there is. Threads are ours, not its. Once all is as wanted nothing changes, so this cannot
+ * loop; if it fails, the program runs on, slower. */
 static void prepare_blas(char **argv)
 {
+    const unsigned have = cpu_flags();
+    const char *core = have & CPU_AVX512 ? "SkylakeX" : have & CPU_AVX2 ? "Haswell" : NULL;
     bool changed = change_variable("OPENBLAS_NUM_THREADS", "1");
     char self[4096];
     ssize_t n;
 
-    if ((cpu_flags() & CPU_AVX512) && !getenv("OPENBLAS_CORETYPE"))
-        changed |= change_variable("OPENBLAS_CORETYPE", "SkylakeX");
+    if (core && !getenv("OPENBLAS_CORETYPE"))
+        changed |= change_variable("OPENBLAS_CORETYPE", core);
     if (!changed) return;
     n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n > 0) { /* by its own name first, for ps shows the name */

@@ -40,6 +40,29 @@ expect_served() {
   rm -f "$log"
 }
 
+# OpenBLAS is told the CPU's instructions: left alone it takes a new CPU for one of 2004.
+expect_core() {
+  local log server core isa want
+  log=$(mktemp)
+  env -u OPENBLAS_CORETYPE OPENBLAS_VERBOSE=2 "$program" serve --listen 127.0.0.1:0 \
+    --admin-listen off --cache-size 64MiB --log-format text >"$log" 2>&1 </dev/null &
+  server=$!
+  for _ in $(seq 200); do grep -q 'msg=ready' "$log" && break; sleep 0.05; done
+  kill "$server"
+  wait "$server"
+  core=$(sed -n 's/^Core: //p' "$log" | tail -n 1)
+  isa=$(sed -n 's/.*msg=ready.* isa=\([a-z0-9]*\).*/\1/p' "$log")
+  case $isa in avx512) want=SkylakeX ;; avx2) want=Haswell ;; *) want=$core ;; esac
+  if [ -n "$isa" ] && [ "$core" = "$want" ]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED OpenBLAS takes a CPU with "%s" for "%s":\n' "$isa" "$core"
+    cat "$log"
+  fi
+  rm -f "$log"
+}
+
 expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
@@ -112,6 +135,7 @@ program=$whole
 # Addresses come before the model, which is not even looked for.
 expect 1 'cannot listen on nowhere:1: ' serve --listen nowhere:1 --admin-listen off --model /nowhere.gguf
 expect 1 '/nowhere.gguf' serve --listen 127.0.0.1:0 --admin-listen off --model /nowhere.gguf
+expect_core
 expect_served 'msg=memory needs="weights 31.9 MiB, pool 64 MiB = 1 context of 2k tokens, scratch ' --cache kv16 --cache-size 64MiB --log-format text
 
 # As one who may not lock more than 64 KiB, whoever runs this.

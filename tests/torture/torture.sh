@@ -8,8 +8,11 @@ node=node
 [ -x tests/api/node_modules/.bin/node ] && node=tests/api/node_modules/.bin/node
 # What the program sets for itself, becoming itself once more (server/cmd/main.c).
 export OPENBLAS_NUM_THREADS=1
-grep -qw avx512f /proc/cpuinfo 2>/dev/null &&
+if grep -qw avx512_vnni /proc/cpuinfo 2>/dev/null; then
   export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-SkylakeX}
+elif grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
+  export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-Haswell}
+fi
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:allocator_may_return_null=1
 if [ ! -e "$build/tests/torture/xquantd" ]; then # see the Makefile
   echo 'skipped: nothing can stand before the sanitizers of clang'
