@@ -30,6 +30,7 @@ const char *err_name(err e)
  * cannot steer the terminal that prints it. */
 err err_blame_bytes(fault *why, err e, const char *name, size_t n)
 {
+    /* Who only wants to know whether it works passes NULL. */
     if (!why) return e;
     why->e = e;
     if (n > sizeof why->field - 1) n = sizeof why->field - 1;

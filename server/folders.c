@@ -28,6 +28,8 @@ char *folders_cache(void)
 
 void folders_make(char *path)
 {
+    /* Errors are left to whoever opens a file in it: that one knows what it wanted, and EEXIST
+     * is none. */
     for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         *at = '\0';
         mkdir(path, 0777);

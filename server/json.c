@@ -48,6 +48,7 @@ static const char *skip_escape(const char *at, const char **what)
     return code >= 0xdc00 && code <= 0xdfff ? at + 12 : NULL;
 }
 
+/* Compared by address: scan_string has a better word for it where a NUL made it seem so. */
 static const char no_end[] = "a string without an end";
 
 /* One past the closing quote of the string whose first byte is at, or NULL and what is wrong:
@@ -223,6 +224,7 @@ bool json_parse_file(cJSON **out, const char *text, size_t n, const char *name, 
     return parse(out, text, n, &(source){name, JSON_FILE_VALUES, memchr(text, 0, n)}, why);
 }
 
+/* null is what many clients send for an option that is not set. */
 const cJSON *json_get(const cJSON *object, const char *name)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -344,6 +346,8 @@ bool json_get_int64(const cJSON *object, const char *text, const char *name, int
             return true;
         }
     }
+    /* a seed of 64 bits: its digits are read anew, for the double has lost the lowest of them
+     */
     digits = cJSON_IsNumber(item) ? find_member(text, name) : NULL;
     if (digits && *digits && read_digits(digits, out)) return true;
     return fault_refuse(why, ERR_INVALID, name, "'%s' must be a 64-bit integer.", name);

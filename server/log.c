@@ -118,6 +118,7 @@ bool log_wants(log_level level)
     return level >= state.level;
 }
 
+/* What does not fit is left out as a whole field, so that a line of JSON stays one. */
 static bool fits(const line *l, size_t n)
 {
     return l->n + n <= line_full;
@@ -221,6 +222,7 @@ static void put_fields(line *l, va_list args)
         default: {
             const double x = va_arg(args, double);
 
+            /* JSON has no word for what is not finite. */
             snprintf(digits, sizeof digits, "%.6g", isfinite(x) ? x : 0.0);
             put_number(l, name, digits);
         }
@@ -238,6 +240,8 @@ static void stamp(uint64_t unix_ns, char out[40])
     snprintf(out + n, 40 - n, ".%03uZ", (unsigned)(unix_ns % SECOND_NS / 1000000));
 }
 
+/* Two lines of one hash are taken for the same one: some line is then counted that should have
+ * been written. No security hangs on it. */
 static uint64_t hash(const char *bytes, size_t n)
 {
     uint64_t h = 14695981039346656037u; /* FNV-1a */
@@ -295,6 +299,7 @@ static void write_line(const char *bytes, size_t n)
 
 static void emit(const line *body, uint64_t now_ns, unsigned dropped)
 {
+    /* A static buffer would need the lock around the formatting, too. */
     char out[LINE_BYTES + 96], time[40], count[40] = "";
     int n;
 

@@ -19,6 +19,7 @@ static bool make_room(text_builder *t, size_t n)
     size_t cap = t->cap ? t->cap : 256;
     char *at;
 
+    /* Once failed, always failed: what came later would make a text with a hole. */
     if (t->failed) return false;
     if (t->cap - t->n > n) return true;
     while (cap - t->n <= n) cap *= 2;
@@ -60,6 +61,7 @@ void text_addf(text_builder *t, const char *format, ...)
     t->n += (size_t)n;
 }
 
+/* The short forms that are read most; what else is below a space goes as \u00xx. */
 static const char *escape_of(char c)
 {
     switch (c) {
@@ -108,6 +110,7 @@ void text_add_json(text_builder *t, const char *bytes, size_t n)
         text_add_string(t, escape);
         from = i + length;
     }
+    /* What is left behind the last escape. */
     text_add(t, bytes + from, n - from);
     text_add(t, "\"", 1);
 }
@@ -125,7 +128,7 @@ void text_add_float(text_builder *t, float x)
     if (!isfinite(x)) /* JSON has no word for it; clients know this number from OpenAI */
         text_add_string(t, "-9999.0");
     else
-        text_addf(t, "%.9g", (double)x);
+        text_addf(t, "%.9g", (double)x); /* nine digits bring every float back */
 }
 
 /* The one place where a writer learns that memory ran out. */

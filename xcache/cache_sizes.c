@@ -17,6 +17,8 @@ size_t cache_count_stream(const codec_state *s, const cache_options *o)
     return (o->ctx_tokens + s->block_tokens - 1) / s->block_tokens;
 }
 
+/* Room for two halves in a whole, each on a cache line of its own: a degraded block shares its
+ * place with another one. */
 size_t cache_block_bytes(const block_format *whole, const block_format *half)
 {
     const size_t least = (half->bytes + 63) / 64 * 64;

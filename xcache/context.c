@@ -58,6 +58,8 @@ static void append(context *c, int layer, size_t first, const float *in, float *
                              open_numbers(s, x->page->k, layer), B, at};
     void *values = open_numbers(s, x->page->v, layer);
 
+    /* A chunk never crosses a block's border: the page would have to be sealed in the middle of
+     * a step. */
     assert(at + T <= B && first + T <= x->pushed);
     for (size_t t = 0; t < T; t++)
         for (size_t g = 0; g < m->G; g++)

@@ -32,6 +32,7 @@ INLINE __m256i class8(int row, const int8_t *column)
                             _mm256_set1_epi32(KERN_CLASSES - 1));
 }
 
+/* From the last table on, classes share four tables by their lowest bits: 36 + class % 4. */
 INLINE __m256i table8(__m256i c)
 {
     const __m256i shared = _mm256_or_si256(_mm256_and_si256(c, _mm256_set1_epi32(3)),
@@ -48,6 +49,7 @@ INLINE __m256i shift8(__m256i c)
         2);
 }
 
+/* 2^shift / 2, and 0 without a shift: a one that is shifted out again. */
 INLINE __m256i half8(__m256i shift)
 {
     return _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), shift), 1);
@@ -65,7 +67,8 @@ INLINE __m256i load8(const int16_t *q)
     return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(const void *)q));
 }
 
-/* Eight words, zeros past the end. */
+/* Eight words, zeros past the end, whose last ones are copied: a stream may end at a page that
+ * is not mapped behind it. */
 INLINE __m128i next_words(const kern_rans_stream *s)
 {
     uint16_t last[8] = {0};

@@ -38,6 +38,7 @@ INLINE __m512i shift16(__m512i c)
         2);
 }
 
+/* 2^shift / 2, and 0 without a shift: a one that is shifted out again. */
 INLINE __m512i half16(__m512i shift)
 {
     return _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), shift), 1);
@@ -54,7 +55,8 @@ INLINE __m512i load16(const int16_t *q)
     return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)q));
 }
 
-/* 16 words, zeros past the end. */
+/* 16 words, zeros past the end. Masked lanes are not touched, so a stream may end at a page
+ * that is not mapped behind it. */
 INLINE __m512i next_words(const kern_rans_stream *s)
 {
     const __mmask16 live = s->n_words < 16 ? (__mmask16)((1u << s->n_words) - 1) : 0xffff;

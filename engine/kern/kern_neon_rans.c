@@ -33,6 +33,7 @@ INLINE void class16(int row, const int8_t *column, int32x4_t *class)
     class[3] = clamp4(row, vget_high_s16(high));
 }
 
+/* From the last table on, classes share four tables by their lowest bits: 36 + class % 4. */
 INLINE int32x4_t table4(int32x4_t c)
 {
     const int32x4_t shared = vorrq_s32(vandq_s32(c, vdupq_n_s32(3)), vdupq_n_s32(36));
@@ -45,11 +46,14 @@ INLINE int32x4_t shift4(int32x4_t c)
     return vshrq_n_s32(vmaxq_s32(vsubq_s32(c, vdupq_n_s32(28)), vdupq_n_s32(0)), 2);
 }
 
+/* 2^shift / 2, and 0 without a shift: a one that is shifted out again. */
 INLINE int32x4_t half4(int32x4_t shift)
 {
     return vshrq_n_s32(vshlq_s32(vdupq_n_s32(1), shift), 1);
 }
 
+/* Through the general registers: four loads are in flight at once, and NEON has nothing better.
+ */
 INLINE uint32x4_t load_slots(const uint32_t *slots, uint32x4_t at)
 {
     const uint32_t v[4] = {slots[vgetq_lane_u32(at, 0)], slots[vgetq_lane_u32(at, 1)],
@@ -58,7 +62,8 @@ INLINE uint32x4_t load_slots(const uint32_t *slots, uint32x4_t at)
     return vld1q_u32(v);
 }
 
-/* Four words, zeros past the end. */
+/* Four words, zeros past the end. A stream may end at a page that is not mapped behind it: the
+ * last words are copied, as the definition would read them. */
 INLINE uint8x16_t next_words(const kern_rans_stream *s)
 {
     uint8_t last[8] = {0};
@@ -144,8 +149,11 @@ INLINE void decode_sixteen(kern_rans_stream *s, const uint32_t *slots, const int
 {
     int32x4_t hi[QUADS];
 
+    /* Loop after loop, not quad after quad: a quad's words are where the one before left off,
+     * so only refilling has to go one by one. */
     for (int i = 0; i < QUADS; i++) x[i] = decode4(slots, x[i], class[i], &hi[i]);
     for (int i = 0; i < QUADS; i++) x[i] = refill4(s, x[i], vdupq_n_u32(UINT32_MAX));
+    /* Most groups have none: a branch that predicts well. */
     if (any_raw(class, hi))
         for (int i = 0; i < QUADS; i++) x[i] = raw4(s, x[i], shift4(class[i]), &hi[i]);
     store16(q, hi);

@@ -22,6 +22,7 @@ static void add_cors_headers(http_request *r, const char *origin)
 {
     http_add_header(r, "Access-Control-Allow-Origin", origin);
     http_add_header(r, "Access-Control-Expose-Headers", "x-request-id, retry-after");
+    /* A cache must not hand one origin's permission to another. */
     http_add_header(r, "Vary", "Origin");
 }
 
@@ -45,6 +46,8 @@ static bool origin_may(http_request *r, const origin_policy *p)
     const char *origin = http_header(r, "Origin");
 
     if (origin_is_listed(p, origin)) add_cors_headers(r, origin);
+    /* Reading needs no check: without the CORS headers the browser keeps the answer from the
+     * page. A POST has had its effect by then. */
     if (!changes_something(http_method(r)) ||
         origin_may_post(p, origin, http_header(r, "Host")))
         return true;
@@ -127,6 +130,8 @@ static void add_preflight_headers(http_request *r, const char *allow)
                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_, ")] ==
             '\0')
         http_add_header(r, "Access-Control-Allow-Headers", asked);
+    /* Browsers ask anew after ten minutes: a list of origins that was cut takes effect by then.
+     */
     http_add_header(r, "Access-Control-Max-Age", "600");
 }
 

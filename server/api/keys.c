@@ -15,6 +15,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+/* KEYS_MAX: every request compares its hash with all keys, whatever is found (find_hash), on
+ * the loop. BUSY_SECONDS: when another request ends cannot be reckoned. */
 enum { FILE_BYTES = 1 << 20, LINE_BYTES = 1024, KEYS_MAX = 10000, BUSY_SECONDS = 1 };
 
 struct key {
@@ -102,6 +104,7 @@ static const char *read_line(key *x, char *line, bool *empty)
     *empty = !word;
     if (*empty) return NULL;
     hash_key(word, x->hash);
+    /* From here on the key is in no memory of ours: a core dump shows hashes. */
     OPENSSL_cleanse(word, strlen(word));
     while ((word = strtok_r(NULL, " \t", &rest))) {
         const char *wrong = read_word(x, word);
@@ -111,6 +114,8 @@ static const char *read_line(key *x, char *line, bool *empty)
     return NULL;
 }
 
+/* listed: only a key that the file has now. One that was taken out of it lives on while its
+ * requests do, and must not let new ones in. */
 static key *find_hash(const keys *k, const unsigned char hash[KEYS_HASH_BYTES], bool listed)
 {
     key *found = NULL;
@@ -163,7 +168,9 @@ static void free_list(key *list)
     }
 }
 
-/* The keys of the list are those that are listed now: what is known keeps what is in use. */
+/* The keys of the list are those that are listed now. What is known keeps its counts, and what
+ * is no longer listed stays in memory: its requests still run, and keys_release will come for
+ * them. */
 static void adopt(keys *k, key *list)
 {
     for (key *x = k->all; x; x = x->next) x->listed = false;
@@ -188,6 +195,8 @@ static void adopt(keys *k, key *list)
     }
 }
 
+/* The whole file is read before any of it counts: a mistake in its last line leaves all keys as
+ * they were. */
 char *keys_reload(keys *k)
 {
     FILE *f = fopen(k->path, "re");
@@ -248,6 +257,7 @@ static const char *presented(const char *authorization, const char *x_api_key)
     static const char scheme[] = "Bearer ";
 
     if (!authorization) return x_api_key;
+    /* Schemes have no case (RFC 9110, 11.1). Another one, Basic of a proxy, is not for us. */
     if (strncasecmp(authorization, scheme, sizeof scheme - 1) != 0) return x_api_key;
     authorization += sizeof scheme - 1;
     return authorization + strspn(authorization, " ");
@@ -268,6 +278,8 @@ const char *keys_name(const key *x)
     return x->name;
 }
 
+/* Of the hash, not of the name: two keys may share a name, and a key that is renamed keeps its
+ * place in the queue. */
 uint64_t keys_tenant(const key *x)
 {
     uint64_t id;
@@ -296,6 +308,8 @@ static unsigned bucket_seconds(const key *x)
     return seconds < 3600 ? (unsigned)seconds + 1 : 3600;
 }
 
+/* What can never be admitted is told apart from what only has to wait: a client that comes
+ * again with the same request would come for ever. */
 keys_verdict keys_admit(key *x, uint64_t tokens, uint64_t now_ns)
 {
     if (x->max_requests && x->requests >= x->max_requests)

@@ -16,9 +16,9 @@
 
 enum {
     ADMIN_CONNECTIONS = 128,
-    ADMIN_BODY_BYTES = 64 * 1024,
-    OTHER_FILES = 64,      /* model, plans, epoll sets, what lingers */
-    LEAST_CONNECTIONS = 8, /* fewer are no server */
+    ADMIN_BODY_BYTES = 64 * 1024, /* operators send no prompts */
+    OTHER_FILES = 64,             /* model, plans, epoll sets, what lingers */
+    LEAST_CONNECTIONS = 8,        /* fewer are no server */
     WHY_BYTES = 512,
 };
 
@@ -93,6 +93,8 @@ static unsigned affordable_connections(unsigned wanted)
     rlim_t rest;
 
     if (getrlimit(RLIMIT_NOFILE, &limit)) return wanted;
+    /* Up to the hard limit, which an administrator has set; the soft one is 1024 for the sake
+     * of programs that use select(). */
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY) return wanted;
@@ -135,6 +137,8 @@ static int listen_on(server *s, http **out, const char *name, http_options o)
     o.server = s;
     e = http_open(out, s->loop, &o);
     if (e) {
+        /* errno from the address alone, for http_open does more after it; a form that is none
+         * is told apart from one that is taken */
         fprintf(stderr, "xquantd: cannot listen on %s: %s\n", o.listen,
                 e != ERR_ADDRESS  ? err_text(e)
                 : errno == EINVAL ? "it is none of " ADDRESS_FORMS

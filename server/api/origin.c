@@ -37,6 +37,8 @@ static size_t host_bytes(const char *host)
     return bracket ? (size_t)(bracket + 1 - host) : strcspn(host, ":");
 }
 
+/* A page whose name is made to point at 127.0.0.1 (DNS rebinding) still sends its own name as
+ * the host: on loopback only names of this machine are let in. */
 bool origin_host_is_allowed(const origin_policy *p, const char *host)
 {
     const char *list = p->allowed_hosts ? p->allowed_hosts : "";
@@ -59,6 +61,8 @@ bool origin_may_post(const origin_policy *p, const char *origin, const char *hos
     const char *authority;
 
     if (!origin || origin_is_listed(p, origin)) return true;
+    /* Our own page. The scheme is left out: behind a proxy the origin says https, and we do not
+     * know it. */
     authority = strstr(origin, "://");
     return authority && host && strcasecmp(authority + 3, host) == 0;
 }

@@ -89,6 +89,7 @@ static bool read_key(bias_entry *out, const cJSON *item)
 
     errno = 0;
     *out = (bias_entry){.id = (double)strtol(item->string, &end, 10)};
+    /* Digits that no long holds are still an id, and no vocabulary has it: add_id says so. */
     if (errno) out->id = -1;
     if (end == item->string || *end) out->text = item->string;
     if (!cJSON_IsNumber(item)) return false;
@@ -120,6 +121,7 @@ static bool read_entry(bias_entry *out, const cJSON *list, const cJSON *item, fa
     if (!good)
         return refuse_bias(why, "'logit_bias' must be an object of token ids or texts with "
                                 "numbers, or an array of such pairs.");
+    /* OpenAI's bounds; at either end a token is as good as certain or ruled out. */
     if (fabs(out->add) <= 100) return true;
     return refuse_bias(why, "A value of 'logit_bias' must be a number from -100 to 100.");
 }
@@ -130,6 +132,7 @@ static bool encode(const tokenizer *t, const char *text, token_ids *ids, fault *
     const int32_t control = tokenizer_find(t, text);
     err e;
 
+    /* Encoded as a text it would be its letters: nobody who bans <|im_end|> means those. */
     if (control != TOKENIZER_NONE)
         e = token_ids_put(ids, control);
     else

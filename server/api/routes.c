@@ -1,4 +1,6 @@
-/* routes.c - the table of routes.def. */
+/* routes.c - the table of routes.def.
+ *
+ * In a file of its own: dispatch, metrics and the tests read the same rows. */
 #include "server/api/routes.h"
 
 static const route table[] = {

@@ -14,6 +14,8 @@ tenant tenant_make(uint64_t id, const char *salt, bool share_prefixes)
 
     XXH3_128bits_reset(&hash);
     XXH3_128bits_update(&hash, &shared, sizeof shared);
+    /* 128 bits, for who finds a salt of the same scope would see another's blocks by their
+     * time. */
     if (salt) XXH3_128bits_update(&hash, salt, strlen(salt));
     scope = XXH3_128bits_digest(&hash);
     return (tenant){id, {scope.low64, scope.high64}};

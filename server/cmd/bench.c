@@ -124,6 +124,8 @@ static err time_case(crowd *w, const bench_case *what, const stage *s, double *s
         TRY(rewind_all(w, what->depth));
         start = clock_seconds();
         read_text(w, 0, w->n, what->depth, end, what->step);
+        /* The first run is not counted: it brings pages and caches to where later ones find
+         * them. */
         if (run) seconds[run - 1] = clock_seconds() - start;
         stage_tell(s, (double)(run + 1) / runs);
     }

@@ -51,6 +51,7 @@ typedef struct test_word {
     unsigned bit;
 } test_word;
 
+/* From one list: the words of --tests, what help says of them, and the bits. */
 static const test_word words[] = {
 #define BENCH_TEST(name, word) {word, BENCH_##name},
 #include "server/cmd/bench_tests.def"
@@ -66,6 +67,7 @@ static const char all_words[] =
 static unsigned test_bit(const char *word, size_t n)
 {
     for (const test_word *w = words; w < words + sizeof words / sizeof *words; w++)
+        /* The whole word, for no word may be the beginning of another one later. */
         if (strlen(w->word) == n && memcmp(w->word, word, n) == 0) return w->bit;
     return 0;
 }
@@ -111,6 +113,8 @@ static void add_default_modes(session *s)
     add_mode(s, "kv16", BENCH_SPEED);
     add_mode(s, "xq4", BENCH_SPEED | BENCH_REMAT | BENCH_ATTACH);
     add_mode(s, "cl3", BENCH_REMAT | BENCH_ATTACH);
+    /* Where heads share keys and values a layer input saves less: 7.5 is about as near to exact
+     * there as 16 is here. */
     add_mode(s, model_is_mha(s->runtime.weights) ? "klt16" : "klt7.5",
              BENCH_SPEED | BENCH_REMAT | BENCH_ATTACH | BENCH_CONTEXTS);
 }
@@ -191,6 +195,7 @@ static void list_cases(session *s)
     s->report.repeat = s->bench.repeat;
     memcpy(s->report.cases, cases, sizeof cases);
     s->report.n_cases = running > BATCH ? BENCH_CASES : BENCH_CASES - 1;
+    /* Whole blocks: an open one would be copied, not rebuilt. */
     s->report.cached = CACHED / B * B;
 }
 

@@ -38,6 +38,7 @@ static double share_of_model(const runtime *r, const outcome *o)
 
 static void add_measured(text_builder *t, const plan_measured *m)
 {
+    /* %g gives back the word that --cache takes: klt7.5, klt16. */
     text_addf(t, "{\"cache\":\"klt%g\",\"ratio\":%g", (double)m->ratio, (double)m->ratio);
     for (int k = 0; k < PLAN_TEXTS; k++) {
         if (m->kl[k] < 0) continue; /* none of that kind was there */
@@ -141,7 +142,8 @@ static err choose_path(const config *c, const runtime *r, plan_predictor p, outc
     return o->path ? ERR_OK : ERR_NOMEM;
 }
 
-/* Of a path that can or could not be written. */
+/* Of a path that can or could not be written. err has one word for all that a file system can
+ * say: errno is read before anything else is called. */
 static err explain_path(outcome *o, err e)
 {
     snprintf(o->why, sizeof o->why, "%s", e == ERR_SYSTEM ? strerror(errno) : "");
@@ -198,6 +200,8 @@ static int run(config *c)
     }
     if (e != ERR_OK)
         fprintf(stderr, "xquantd: %s: %s\n", o.about, *o.why ? o.why : err_text(e));
+    /* The plan was made, but not written: minutes are lost, which plan_try_path makes unlikely,
+     * not impossible (a disk that fills up meanwhile). */
     plan_close(o.plan);
     free(o.path);
     runtime_close(&r);

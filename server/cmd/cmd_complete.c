@@ -31,6 +31,7 @@ static bool parse_ids(const char *list, size_t V, generation_in *in)
         char *end;
         const unsigned long id = strtoul(at, &end, 10);
 
+        /* strtoul alone would take a sign or blanks, and -1 is an id then. */
         if (end == at || *at < '0' || *at > '9' || id >= V || (*end && *end != ','))
             return false;
         in->ids[in->n_ids++] = (int32_t)id;
@@ -86,6 +87,7 @@ static void fill_sampling(const config *c, generation_in *in)
 
 /* --- output --- */
 
+/* 0 where the end was never reached: an answer without a token has no time of its first one. */
 static double milliseconds(uint64_t from, uint64_t to)
 {
     return to > from ? (double)(to - from) * 1e-6 : 0;
@@ -153,6 +155,8 @@ static bool print_json(const runtime *r, const generation *g, const char *mode)
 static size_t show(const generation *g, bool over, size_t shown)
 {
     const size_t n = generation_tokens(g);
+    /* Up to the last token's end while it runs: bytes behind that may be the beginning of a
+     * stop string, or of a character. */
     const size_t until = over ? g->out.text_bytes : n ? g->out.tokens[n - 1].text_end : 0;
 
     if (until <= shown) return shown;
@@ -202,6 +206,7 @@ static err complete(const config *c, runtime *r, generation_in *in, complaint *w
     cache_read_stats(r->cache, &stats);
     why->about[0] = '\0';
     if (e == ERR_OK && c->json && !print_json(r, g, stats.mode)) e = ERR_NOMEM;
+    /* The newline is the terminal's, not the model's: in JSON the text ends as it ended. */
     if (e == ERR_OK && !c->json) putchar('\n');
     generation_free(g);
     return e;

@@ -31,6 +31,7 @@ static void print_notes(const convert_made *m, gguf_type type)
                 gguf_type_name(type, NULL, NULL));
     if (m->window) /* beyond the window answers are computed from more than was trained */
         fprintf(stderr, "xquantd: the sliding window of %zu tokens is not kept\n", m->window);
+    /* Their rows do not exist, so no token of them could ever have been trained, or sampled. */
     if (m->tokens.beyond)
         fprintf(stderr,
                 "xquantd: %zu added tokens past the embedding's last row are left out\n",
@@ -49,6 +50,7 @@ static bool print_json(const convert_made *m, const char *type, double seconds)
     text_add_json_string(&t, m->path);
     text_addf(&t, ",\"type\":\"%s\",\"bytes\":%llu,\"tensors\":%zu,\"matrices\":%zu", type,
               (unsigned long long)m->bytes, m->tensors, m->matrices);
+    /* A script should not learn of matrices in another type from a sentence on stderr. */
     text_addf(&t, ",\"other_type\":%zu,\"seconds\":%.3f}\n", m->other, seconds);
     text = text_take(&t, NULL);
     if (text) fputs(text, stdout);
@@ -66,7 +68,7 @@ static bool print_text(const convert_made *m, const char *type, double seconds)
 static convert_wish read_wish(const config *c)
 {
     return (convert_wish){.folder = c->argument,
-                          .out = *c->out ? c->out : NULL,
+                          .out = *c->out ? c->out : NULL, /* named by folder and type */
                           .type = read_type(c->type),
                           .threads = c->threads > 0 ? (int)c->threads : threads_usable_cores()};
 }
@@ -89,6 +91,7 @@ static int run(config *c)
         fprintf(stderr, "xquantd: %s: %s\n", w.folder, why.sentence);
         return 1;
     }
+    /* Until the file is in place: its bytes are on the disk by then, not only in memory. */
     seconds = clock_seconds_between(start, clock_ns());
     print_notes(&made, w.type);
     if (c->json ? print_json(&made, c->type, seconds) : print_text(&made, c->type, seconds))

@@ -53,6 +53,7 @@ static void add_features(text_builder *t, const architecture *a, const char *bet
     }
 }
 
+/* The err is not shown: a file of another architecture is a good file, only not one for us. */
 static void describe_architecture(text_builder *t, const gguf *g)
 {
     const architecture *a;
@@ -163,6 +164,8 @@ static void json_architecture(text_builder *t, const gguf *g)
     text_addf(t, "%s]}", a->has ? "\"" : "");
 }
 
+/* Keys keep the file's order, and one that stands twice is written twice: it is the file that
+ * is shown. */
 static void describe_json(text_builder *t, const gguf *g, const char *path)
 {
     text_add_string(t, "{\"file\":");
@@ -217,6 +220,7 @@ static err check_tokenizer(const gguf *g, fault *why)
     gguf_text kind;
     tokenizer *t = NULL;
 
+    /* Weights alone, such as a projector or the second file of a split, are nothing wrong. */
     if (gguf_get_text(g, "tokenizer.ggml.model", &kind) == ERR_MISSING) return ERR_OK;
     TRY(tokenizer_new(&t, g, why));
     tokenizer_free(t);
@@ -230,6 +234,7 @@ static err inspect(const char *path, bool json, fault *why)
 
     TRY(gguf_open(&g, path, why));
     e = print(g, path, json);
+    /* Behind the listing, so that whoever has to mend the vocabulary sees it. */
     if (e == ERR_OK) e = check_tokenizer(g, why);
     gguf_close(g);
     return e;

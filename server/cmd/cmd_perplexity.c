@@ -64,6 +64,7 @@ static void add_result(text_builder *t, const evaluate_result *r, bool greedy)
     text_add_string(t, "}");
 }
 
+/* Of neighbouring layers: what cross-layer modes live on. */
 static void add_similarity(text_builder *t, const session *s)
 {
     static const char *const names[] = {"x", "k", "v"};
@@ -118,6 +119,7 @@ static bool print_json(const session *s)
         add_result(&t, &s->results[i], s->c->greedy);
     }
     text_add_string(&t, "]");
+    /* Beside the table, not in it: it has other products than the rows. */
     text_addf(&t, ",\"served_floor\":{\"mode\":\"kv16\",\"kl\":%.6g,\"chunks\":1}", s->floor);
     if (s->alike) add_similarity(&t, s);
     text_add_string(&t, "}\n");
@@ -216,6 +218,7 @@ static err open_plan(session *s)
         fault why = {0};
         err e = ERR_OK;
 
+        /* One plan serves klt at every ratio: the first such mode opens it. */
         if (codec_ratio(m->name) == 0) continue;
         if (!s->plan) e = plan_maker_open(&s->runtime, m->name, s->predictor, &s->plan, &why);
         snprintf(s->about, sizeof s->about, "%s", why.field);
@@ -233,6 +236,8 @@ static err read_file(session *s)
     err e;
 
     snprintf(s->about, sizeof s->about, "%.4000s", s->c->file);
+    /* document_read says by errno what a file lacks; where it only had no memory it sets none.
+     */
     errno = ENOMEM;
     text = document_read(s->c->file, &n);
     if (!text) return ERR_SYSTEM;
@@ -296,6 +301,8 @@ static evaluate_in what_to_measure(session *s)
                          .n_modes = s->n,
                          .tuning = &s->tuning,
                          .streaming = s->c->workspace_size == 0,
+                         /* Without --window served, rebuilt keys stay floats: the figure is the
+                          * codec's then, and not that of the pages' int8. */
                          .page_format = served ? runtime_page_format(s->c) : KV_FLOAT,
                          .prompts = s->prompts,
                          .n_prompts = s->prompts ? PROMPTS : 0,
@@ -397,6 +404,7 @@ int cmd_perplexity(int argc, char **argv)
                 wrong ? wrong : "perplexity needs a text: --file FILE");
     } else {
         c.ctx_size = c.ctx; /* positions that the model prepares */
+        /* An answer needs room behind its prompt, however short --ctx makes the rows. */
         if (c.greedy && c.ctx_size < EVALUATE_GREEDY_CTX) c.ctx_size = EVALUATE_GREEDY_CTX;
         code = run(&c);
     }

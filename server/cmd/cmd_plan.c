@@ -40,6 +40,7 @@ static err add_mode(session *s, const char *mode, const plan *p, double kl)
     *at = (sizing_mode){.plan = p, .kl = kl};
     snprintf(at->mode, sizeof at->mode, "%s", mode);
     e = sizing_measure(&s->runtime, &s->wish, at);
+    /* xq with grouped heads wider than the model, for one. */
     if (e == ERR_MODEMODEL) return ERR_OK;
     if (e == ERR_OK) e = probe_attach(&s->runtime, mode, p, &at->attach_seconds);
     if (e != ERR_OK) return e;
@@ -124,6 +125,8 @@ static err open_model(session *s)
                             .users = (uint64_t)s->c->users,
                             .tokens = asked,
                             .max_kl = s->c->max_kl};
+    /* As long a conversation as the model was trained for, but no longer than what capacity is
+     * usually told for. */
     if (!asked)
         s->wish.tokens = s->runtime.weights->ctx_train < RUNTIME_COUNTED_TOKENS
                              ? s->runtime.weights->ctx_train
@@ -272,6 +275,7 @@ static err run_session(session *s)
     s->choice = sizing_choose(s->modes, s->n, &s->wish);
     write_command(s);
     s->about[0] = '\0';
+    /* A write that failed may have left no errno, or an older one. */
     errno = EIO;
     return (s->c->json ? print_json(s) : print_table(s)) ? ERR_OK : ERR_SYSTEM;
 }
@@ -281,6 +285,7 @@ static int run(config *c)
     session s = {.c = c, .limit = memory_report_limit("")};
     err e;
 
+    /* What is free is not what there is: other programs keep what they have. */
     s.limit.bytes = c->ram != CONFIG_AUTO ? c->ram : s.limit.free;
     c->ctx_size = c->tokens; /* positions that the model prepares, and the probe needs */
     if (c->tokens && c->tokens < PROBE_BLOCKS * 512) c->ctx_size = PROBE_BLOCKS * 512;

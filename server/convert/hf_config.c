@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* LARGEST: 64 times the largest vocabulary of today, and far more than any width. */
 enum { MUST = -1, OMIT = -2, LARGEST = 1 << 24 };
 
 typedef struct arch_row {
@@ -70,6 +71,7 @@ static const class_row *find_class(const hf_folder *f, fault *why)
 /* What would change the numbers, and no key says. */
 static bool check_ways(const hf_folder *f, const arch_row *a, fault *why)
 {
+    /* gemma's newer name first: its files keep an older one that their code no longer reads. */
     static const char *const names[] = {"hidden_activation", "hidden_act"};
     const char *act = NULL;
 
@@ -109,6 +111,7 @@ static bool read_heads(hf_config *c, const hf_folder *f, fault *why)
     if (c->H % c->G)
         return fault_refuse(why, ERR_JSON, NULL, "%zu heads cannot share %zu keys and values",
                             c->H, c->G);
+    /* Rotary positions turn numbers in pairs. */
     if (c->C % 2 || c->C / 2 > HF_ROPE_MAX)
         return fault_refuse(why, ERR_JSON, NULL, "head_dim %zu is not supported", c->C);
     c->E = c->G * c->C;

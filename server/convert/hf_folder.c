@@ -100,6 +100,7 @@ static bool read_template(hf_folder *f, fault *why)
 static bool open_shard(hf_folder *f, const char *file, fault *why)
 {
     char *path = join(f, file);
+    /* Grown one by one: there are tens of files at most, and mapping each costs far more. */
     safetensors **more = reallocarray(f->shard, f->shards + 1, sizeof *more);
     bool opened = false;
 
@@ -147,6 +148,7 @@ static bool check_map(const hf_folder *f, const cJSON *map, const char **files, 
     cJSON_ArrayForEach (item, map) {
         size_t i = 0;
 
+        /* Ends: list_files has taken every name of the map into files. */
         while (strcmp(files[i], item->valuestring) != 0) i++;
         if (!safetensors_find(f->shard[i], item->string))
             return fault_refuse(why, ERR_JSON, NULL, "%s: tensor %s is missing", files[i],
@@ -215,7 +217,8 @@ static bool open_weights(hf_folder *f, fault *why)
 
 /* --- all of it --- */
 
-/* The folder's own name, also of "." */
+/* The folder's own name, also of ".": the model is called after it, and realpath follows links,
+ * so a snapshot of the hub's cache is named by its revision. */
 static char *name_folder(const char *path)
 {
     char *whole = realpath(path, NULL), *name = whole ? strdup(basename(whole)) : NULL;
@@ -230,6 +233,7 @@ bool hf_folder_open(hf_folder *f, const char *path, fault *why)
     if (!f->path) return no_memory(why);
     f->name = name_folder(path);
     if (!f->name) return fault_refuse(why, ERR_JSON, NULL, "%s", strerror(errno));
+    /* Small files first: what is wrong with them is said before gigabytes are mapped. */
     return read_json(f, "config.json", true, &f->config, why) &&
            read_json(f, "tokenizer.json", true, &f->tokenizer, why) &&
            read_json(f, "tokenizer_config.json", false, &f->tokenizer_config, why) &&

@@ -33,6 +33,7 @@ static void write_template(const hf_folder *f, gguf_writer *w)
                 text = json_get(item, "template");
         }
     }
+    /* None is no error: a base model has no template, and is not served as a chat. */
     if (cJSON_IsString(text))
         gguf_write_text(w, "tokenizer.chat_template", text->valuestring,
                         strlen(text->valuestring));

@@ -122,6 +122,7 @@ static bool read_added(hf_vocab *v, size_t *beyond, fault *why)
             (*beyond)++;
             continue;
         }
+        /* Over what the vocabulary has there: the tokenizer looks for added tokens first. */
         v->text[(size_t)id->valuedouble] = content;
         v->type[(size_t)id->valuedouble] = special || looks_special(content) ? TOK_CONTROL
                                                                              : TOK_USER;

@@ -152,6 +152,7 @@ static bool read_tensors(safetensors *s, size_t data, fault *why)
     s->list = calloc((size_t)cJSON_GetArraySize(s->header) + 1, sizeof *s->list);
     if (!s->list) return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     cJSON_ArrayForEach (item, s->header) {
+        /* Free text of whoever wrote the file: the one member that is no tensor. */
         if (strcmp(item->string, "__metadata__") == 0) continue;
         if (!read_tensor(s, item, data, &s->list[s->count], why)) return false;
         s->count++;
@@ -184,7 +185,10 @@ static bool parse(safetensors *s, fault *why)
     uint64_t n;
 
     if (s->n < LENGTH) return fault_refuse(why, ERR_JSON, NULL, "it ends before its header");
+    /* Little-endian by the format, as every machine is that this builds for. */
     memcpy(&n, s->bytes, sizeof n);
+    /* What is no such file has eight bytes of anything here, which are a huge number: before
+     * the length is held against the file's, for this sentence helps more. */
     if (n > HEADER_MAX)
         return fault_refuse(why, ERR_JSON, NULL, "it is not a safetensors file");
     if (n > s->n - LENGTH)
@@ -223,6 +227,8 @@ static bool map_file(const char *path, void **data, size_t *n, fault *why)
         failed = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
     } else if (st.st_size > 0) {
         *n = (size_t)st.st_size;
+        /* Mapped, not read: a tensor is converted at a time, and its pages may go before the
+         * next one. */
         *data = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
         if (*data == MAP_FAILED) failed = errno;
     }

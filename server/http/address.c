@@ -13,7 +13,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HOST_BYTES = 256, PORT_BYTES = 6, BACKLOG = 1024 };
+enum {
+    HOST_BYTES = 256,
+    PORT_BYTES = 6,
+    BACKLOG = 1024 /* the kernel takes less: somaxconn */
+};
 
 static const char unix_prefix[] = "unix:";
 
@@ -29,6 +33,7 @@ static bool unix_address(const char *address, struct sockaddr_un *out)
     const char *path = address + sizeof unix_prefix - 1;
 
     *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    /* sun_path has room for 108 bytes, its NUL included, wherever the socket is to lie. */
     errno = *path ? ENAMETOOLONG : EINVAL;
     if (!*path || strlen(path) >= sizeof out->sun_path) return false;
     strcpy(out->sun_path, path);
@@ -103,7 +108,8 @@ void address_forget(const char *address)
 
 /* --- addresses of the network --- */
 
-/* Split at the last colon; brackets around the host go. */
+/* Split at the last colon, for those of an IPv6 address are within brackets, which go. An empty
+ * host is every address of this machine. */
 static bool split(const char *address, char host[HOST_BYTES], char port[PORT_BYTES])
 {
     const char *colon = strrchr(address, ':');
@@ -122,7 +128,9 @@ static bool split(const char *address, char host[HOST_BYTES], char port[PORT_BYT
     return port[0] && strspn(port, "0123456789") == strlen(port) && atoi(port) <= 65535;
 }
 
-/* Does `use` on each address until one works; that one's socket. */
+/* Does `use` on each address until one works; that one's socket. A name may have addresses of
+ * both families of which only one is set up here: localhost is often ::1 first. The errno that
+ * is reported is the last address's. */
 static err try_each(const char *address, int flags, bool (*use)(int, const struct addrinfo *),
                     int *fd)
 {
@@ -187,6 +195,8 @@ static bool use_connect(int s, const struct addrinfo *a)
     return connect(s, a->ai_addr, a->ai_addrlen) == 0;
 }
 
+/* With a limit on each read and write: a daemon that accepts and then never answers must fail
+ * its health check, not hang it. */
 err address_connect(const char *address, int seconds, int *fd)
 {
     const struct timeval limit = {.tv_sec = seconds};

@@ -20,6 +20,8 @@ static void add_retry_headers(http_request *r, int status)
 void answer_error(http_request *r, int status, const char *type, const char *code,
                   const char *param, const char *message)
 {
+    /* No memory for the text either: http_answer makes of a NULL body what it has kept for
+     * that. */
     char *body = wire_error_body(type, code, param, message);
 
     add_retry_headers(r, status);
@@ -32,6 +34,7 @@ void answer_err(http_request *r, err e)
     const wire_error row = wire_error_for(e);
     char sentence[160];
 
+    /* err.def words its texts for the middle of a line on stderr; a client shows a sentence. */
     snprintf(sentence, sizeof sentence, "%s.", err_text(e));
     sentence[0] = (char)toupper((unsigned char)sentence[0]);
     answer_error(r, row.status, row.type, row.code, NULL, sentence);
@@ -54,6 +57,7 @@ void answer_busy(http_request *r, unsigned seconds)
     answer_err(r, ERR_BUSY);
 }
 
+/* A builder that ran out of memory has no text at all: never half an object with a 200. */
 void answer_json(http_request *r, text_builder *t)
 {
     size_t n = 0;

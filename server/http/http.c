@@ -145,6 +145,8 @@ void http_connection_free(http_connection *c)
     assert(!c->request);
     list_remove(c->http, c);
     c->http->n_connections--;
+    /* Ours are counted apart: MHD takes a turn to notice, and meanwhile they would fill its
+     * limit. */
     c->http->n_shut -= c->shut;
     free(c);
 }
@@ -248,6 +250,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     http_request *r = *context;
     http *h = cls;
 
+    /* What came in before still gets its answer; what arrives while we close does not begin. */
     if (h->closing && (!r || !r->dispatched)) return MHD_NO;
     if (!r) return answer_starved(h, mhd);
     if (!r->method) return on_headers(r, path, method, version);
@@ -273,6 +276,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
     list_remove(h, r->connection);
     list_put(h, r->connection);
     r->connection->deadline_ns = clock_ns() + h->options.idle_seconds * second_ns;
+    /* Told before it is let go of: the line of the log is made of the request. */
     if (h->options.finished && r->method) h->options.finished(r);
     http_request_detach(r);
 }
@@ -449,6 +453,7 @@ void http_close(http *h)
         if (r && r->suspended && r->held) http_request_lost(r);
     }
     send_last(h);
+    /* Those that MHD has not got yet, it cannot close. */
     for (http_connection *c = h->connections, *next; c; c = next) {
         next = c->next;
         if (c->fresh) http_sniff_close(c);

@@ -1,4 +1,11 @@
-/* http_request.c - one request: its body, its answer or stream, and who still holds it. */
+/* http_request.c - one request: its body, its answer or stream, and who still holds it.
+ *
+ * MHD's callbacks begin and end it, a handler answers it in between, in the same turn of the
+ * loop or in a later one; until then its connection is suspended.
+ *
+ * A handler may learn late that nobody waits any more. Until it lets go, whatever it says is
+ * dropped (http_is_gone): the client hung up (gone), was answered in the handler's place
+ * (settled: refused, or out of time), or there was no memory for the answer (starved). */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +53,8 @@ static void request_free(http_request *r)
     free(r);
 }
 
-/* Make room for n more bytes past `end`, and for a NUL. */
+/* Make room for n more bytes past `end`, and for a NUL. Doubling, so that a body that comes in
+ * crumbs is copied twice at most; the quarter keeps the doubled size from wrapping. */
 static bool reserve(char **bytes, size_t *room, size_t end, size_t n)
 {
     size_t want = *room ? *room : 1024;
@@ -62,80 +70,12 @@ static bool reserve(char **bytes, size_t *room, size_t end, size_t n)
     return true;
 }
 
-/* --- what the handler reads --- */
-
-const char *http_method(const http_request *r)
-{
-    return r->method;
-}
-
-const char *http_path(const http_request *r)
-{
-    return r->path;
-}
-
-const char *http_header(const http_request *r, const char *name)
-{
-    return r->mhd ? MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name) : NULL;
-}
-
-const char *http_id(const http_request *r)
-{
-    return r->id;
-}
-
-const char *http_body(const http_request *r, size_t *n)
-{
-    *n = r->body_bytes;
-    return r->body ? r->body : "";
-}
-
-void *http_server(const http_request *r)
-{
-    return r->http->options.server;
-}
-
-uint64_t http_arrived_ns(const http_request *r)
-{
-    return r->arrived_ns;
-}
-
-bool http_is_gone(const http_request *r)
-{
-    return r->gone || r->settled || r->starved;
-}
-
-int http_status(const http_request *r)
-{
-    return r->status;
-}
-
-const char *http_route(const http_request *r)
-{
-    return r->route;
-}
-
-void http_set_route(http_request *r, const char *route)
-{
-    r->route = route;
-}
-
-const http_error *http_answered_error(const http_request *r)
-{
-    return &r->error;
-}
-
 /* Copies: the answer's text is the library's by the time that the request is logged. */
 void http_note_error(http_request *r, const char *code, const char *param, const char *message)
 {
     free(r->error.param);
     free(r->error.message);
     r->error = (http_error){code, param ? strdup(param) : NULL, strdup(message)};
-}
-
-void *http_user(const http_request *r)
-{
-    return r->user;
 }
 
 /* --- the request comes in --- */
@@ -238,6 +178,7 @@ enum MHD_Result http_request_proceed(http_request *r)
 
 /* --- letting go --- */
 
+/* Once at most, and never after the answer: the handler's memory may be gone by then. */
 static void notify_gone(http_request *r)
 {
     void (*gone)(http_request *) = r->on_gone;
@@ -258,6 +199,7 @@ void http_request_lost(http_request *r)
 void http_request_detach(http_request *r)
 {
     unwatch(r);
+    /* Unwatched first: MHD closes the descriptor next; its number may be another's at once. */
     if (r->dispatched) r->http->n_requests--;
     if (r->held && !http_is_gone(r)) http_request_lost(r);
     r->mhd = NULL;
@@ -286,7 +228,7 @@ void http_add_header(http_request *r, const char *name, const char *value)
     if (http_is_gone(r)) return;
     copy[0] = strdup(name);
     copy[1] = strdup(value);
-    if (!copy[0] || !copy[1]) {
+    if (!copy[0] || !copy[1]) { /* an answer without Retry-After is better than none */
         free(copy[0]);
         free(copy[1]);
         return;
@@ -314,6 +256,7 @@ static bool add_own_headers(http_request *r, const char *content_type)
     }
     if (r->events) {
         MHD_add_response_header(r->response, "Cache-Control", "no-cache");
+        /* nginx would gather events until a buffer of it is full. */
         MHD_add_response_header(r->response, "X-Accel-Buffering", "no");
     }
     return true;
@@ -373,7 +316,7 @@ void http_request_refuse(http_request *r, const http_refusal *why)
         free(body);
         body = wire_error_body("server_error", why->code, NULL, why->message);
     }
-    r->settled = true;
+    r->settled = true; /* no handler has seen it, and none will */
     http_note_error(r, why->code, NULL, why->message);
     answer_object(r, body, why->status);
 }
@@ -406,6 +349,8 @@ static err append(http_request *r, const char *bytes, size_t n)
 {
     const size_t left = r->out_end - r->out_from;
 
+    /* To the front first: the buffer grows with what the client has not read yet, not with what
+     * it was ever sent. */
     if (r->out_from) {
         if (left) memmove(r->out, r->out + r->out_from, left);
         r->out_from = 0;
@@ -433,6 +378,8 @@ void http_stream_begin(http_request *r, int status, const char *content_type)
     http_request_wake(r);
 }
 
+/* ERR_NOMEM loses an event in the middle: the caller ends the stream, as it does with a client
+ * that is gone. */
 err http_stream_write(http_request *r, const char *bytes, size_t n)
 {
     if (http_is_gone(r)) return ERR_CANCELED;
@@ -446,6 +393,7 @@ size_t http_stream_backlog(const http_request *r)
     return r->out_end - r->out_from;
 }
 
+/* What is still in the buffer goes out first: the reader ends the stream when it is empty. */
 void http_stream_end(http_request *r)
 {
     r->ended = true;
@@ -454,6 +402,7 @@ void http_stream_end(http_request *r)
 
 void http_request_ping(http_request *r, uint64_t now_ns)
 {
+    /* Behind a backlog a comment tells nothing: bytes are on their way already. */
     if (!r->events || !r->held || http_is_gone(r) || http_stream_backlog(r)) return;
     r->written_ns = now_ns;
     append(r, ping_comment, sizeof ping_comment - 1);
@@ -483,6 +432,7 @@ void http_request_expire(http_request *r)
         http_add_header(r, "x-should-retry", "false"); /* it would take as long again */
         answer_object(r, body, row.status);
     }
+    /* Last: until here headers and events are taken as if a handler gave them. */
     r->settled = true;
     http_request_wake(r);
     notify_gone(r);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The longest entry is an IPv6 address that ends in dots, with its bits: 49 letters. */
 enum { V4_BITS = 32, ALL_BITS = 128, ENTRY_BYTES = 64 };
 
 /* The mapped form (RFC 4291, 2.5.5.2) is what a socket of both families says of such a client:
@@ -18,6 +19,8 @@ static peer from_v4(const void *four_bytes)
     return p;
 }
 
+/* Whoever comes through a Unix socket has no address: all zeros, which no client of a network
+ * has. */
 peer peer_of(const struct sockaddr *address)
 {
     peer p = {{0}};
@@ -51,7 +54,7 @@ static bool parse_entry(char *entry, peer *network, unsigned *bits)
     char *slash = strchr(entry, '/');
     uint8_t v4[4];
 
-    *bits = ALL_BITS;
+    *bits = ALL_BITS; /* an address alone is a network of one */
     if (strcmp(entry, "all") == 0) {
         *network = (peer){{0}};
         *bits = 0;

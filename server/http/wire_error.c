@@ -1,4 +1,8 @@
-/* wire_error.c - the table from err to status, type and code, and the error object. */
+/* wire_error.c - the table from err to status, type and code, and the error object.
+ *
+ * Clients act on these words: OpenAI's libraries make an exception's class of the status,
+ * send a request again at 429 and from 500 on, and programs compare `code`. So a row says
+ * what a client should do next, and only then what went wrong here. */
 #include "server/http/wire_error.h"
 
 #include <assert.h>
@@ -12,6 +16,7 @@
  * ever reach a request; so is success, which nobody should answer with. */
 static const wire_error rows[ERR_COUNT] = {
     [ERR_OK] = {500, SERVER, NULL},
+    /* Passes when what runs has ended, unlike the other 5xx: hence the 503. */
     [ERR_NOMEM] = {503, SERVER, "server_is_overloaded"},
     [ERR_OPEN] = {500, SERVER, NULL},
     [ERR_READ] = {500, SERVER, NULL},
@@ -70,6 +75,7 @@ wire_error wire_error_for(err e)
     return rows[e];
 }
 
+/* All four members, null where there is nothing to say: typed clients read each of them. */
 char *wire_error_body(const char *type, const char *code, const char *param,
                       const char *message)
 {

@@ -169,6 +169,8 @@ static bool take_text(generation *g, size_t n)
 {
     struct generation_state *s = g->state;
 
+    /* Byte by byte through automata: a stop string may begin in one token and end in another.
+     */
     for (; n > 0; n--) {
         const char byte = g->out.text[s->bytes++];
         size_t cut = 0;

@@ -32,6 +32,8 @@ void running_forget_group(running *r, const generation_group *w)
     for (size_t i = 0; i < w->n; i++) running_forget(r, w->members[i]);
 }
 
+/* Only a wish: the scheduler's thread reads it at its next step and ends them in its own time.
+ */
 void running_cancel(running *r)
 {
     for (size_t i = 0; i < r->n; i++) atomic_store(&r->list[i]->cancel, true);

@@ -5,6 +5,8 @@
 
 #include "engine/kern/kern_rans.h"
 
+/* Excess is summed as a whole number of 2^-20 steps, and counts are whole anyway: threads may
+ * be merged in any order and the plan comes out the same. */
 enum { FRACTION = 20, ESCAPE_BITS = 16 };
 
 /* A table that few symbols fell into is still used by a text that has others: this many of a

@@ -67,6 +67,8 @@ static void read_step(comparison *c, const int32_t *ids, size_t T, bool last)
 {
     for (size_t i = 0; i < c->n; i++) {
         lane *l = &c->lanes[i];
+        /* Lane 0 is the exact one, and goes first: the others are compared with what it has
+         * just left. */
         float *logits = i ? c->coded : c->exact;
         forward_chunk p = {
             .context = l->context, .ids = ids, .T = T, .wanted = T, .logits = logits};

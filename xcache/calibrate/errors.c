@@ -82,6 +82,7 @@ static err scale_forms(const work *w, influence *list, const stage *p)
 
 static err find_saliences(const work *w, const influence *list)
 {
+    /* Layer 0 is never coded, so no token of it weighs anything. */
     memset(errors_salience(w->s, 0), 0, (w->s->D + 1) * sizeof(float));
     for (size_t l = 1; l < w->s->L; l++) {
         inputs_read_rows(w->text, l, 0, w->rows, w->x);
@@ -93,6 +94,7 @@ static err find_saliences(const work *w, const influence *list)
 
 static err find_influence(const work *w, const stage *p)
 {
+    /* Rough shares of the time, for the bar alone. */
     const stage look = stage_part(p, 0, 0.4), noise = stage_part(p, 0.4, 0.6);
     float *weights = malloc(2 * w->s->L * w->rows * w->text->row_tokens * sizeof *weights);
     influence *list = calloc(w->s->L, sizeof *list);

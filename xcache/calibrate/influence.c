@@ -53,6 +53,7 @@ typedef struct work {
 
 /* --- memory --- */
 
+/* Called twice with the same list: once to count, without memory, and once to deal it out. */
 static void carve(const work *w, size_t *at, float **to, size_t n)
 {
     if (w->memory) *to = w->memory + *at;
@@ -136,6 +137,7 @@ static void find_norms(work *w)
 {
     const model *m = w->m;
 
+    /* Of the raw keys, before model_finish_kv overwrites them in place. */
     for (size_t i = 0; i < w->T * m->G; i++) {
         float sum = 0;
 
@@ -178,6 +180,7 @@ static void soften(const work *w, size_t i)
 {
     const model *m = w->m;
     const size_t pos = position(i), window = w->layer->window;
+    /* A key outside the window is never read by this query: an error in it costs nothing. */
     const size_t low = window && pos + 1 > window ? pos + 1 - window : 0;
     float *p = w->p + i * w->T, *d = w->d + i * w->T, most = -INFINITY, sum = 0;
 
@@ -263,6 +266,8 @@ static size_t draw(const work *w, size_t h, size_t i, size_t filled)
 
     for (size_t j = 0; j < pos; j++) all += (double)d[j];
     if (!(all > 0)) return filled;
+    /* Systematic sampling: evenly spaced, so that a key of large weight is drawn as often as it
+     * weighs, and no random number decides about a plan. */
     next = 0.5 * all / SAMPLES;
     for (size_t j = 0; j < pos; j++) {
         for (sum += (double)d[j]; next < sum; next += all / SAMPLES) {

@@ -7,6 +7,8 @@
 
 #include "xcache/calibrate/dense.h"
 
+/* Directions that move no key and no value have eigenvalue 0: without a floor the inverse of
+ * the root would send a plan's factors there to infinity. */
 static const double floor_share = 1e-6; /* of the largest eigenvalue */
 static const double mix = .1;           /* of .03, .1 and .3 the best on three models */
 
@@ -62,6 +64,8 @@ err metric_find(algebra *a, const float *w, const double *form, size_t E, size_t
     dense_mirror(m, D);
     TRY(dense_eigen(m, D, a->values));
     out->floor = floor_share * a->values[0];
+    /* LAPACK returns eigenvalues that should be 0 as small negative ones, whose root is not a
+     * number. */
     for (size_t i = 0; i < D; i++) a->values[i] = fmax(a->values[i], 0) + out->floor;
     rebuild(a, m, 0.5, out->a);
     rebuild(a, m, -0.5, out->inverse);

@@ -106,7 +106,8 @@ static void release(context *c, int slot)
 
 static const context_ops recorder_ops = {.append = append, .tile = tile, .release = release};
 
-/* forward sees the recorder, the cache the context behind it: not a step of reader_step. */
+/* Not reader_step: forward has to see the recorder, and the cache the context behind it, which
+ * is its own. */
 static void record_step(forward *f, recorder *r, const int32_t *ids, size_t pos, size_t T)
 {
     const forward_chunk p = {.context = &r->base, .ids = ids, .T = T, .pos = pos};

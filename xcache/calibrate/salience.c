@@ -17,7 +17,9 @@ typedef struct span {
     size_t tokens, row_tokens;
 } span;
 
-/* Is there anyone to look at it, and is it stored? */
+/* Is there anyone to look at it, and is it stored? The first tokens are kept exact (sinks), and
+ * the last block of a row is read by nobody behind it: their weights would teach the readout
+ * what never happens. */
 static bool is_live(const span *text, size_t t)
 {
     const size_t at = t % text->row_tokens;
@@ -39,6 +41,8 @@ static size_t find_target(const span *text, const influence *i, float *target)
         n++;
     }
     for (size_t t = 0; t < text->tokens; t++) {
+        /* Each in units of its own mean: errors of keys and of values are counted in other
+         * ones. */
         const double z = key > 0 && value > 0
                              ? (double)i->key[t] / key + (double)i->value[t] / value
                              : 0;
@@ -107,6 +111,7 @@ err salience_fit(algebra *a, const inputs *text, size_t rows, const float *x,
     find_target(&seen, i, target);
     correlate(a, &seen, x, target, gram, cross);
     for (size_t j = 0; j < n; j++) trace += gram[j * n + j];
+    /* The last summand is for a layer whose inputs are all zeros: its gram has no trace. */
     for (size_t j = 0; j < n; j++) gram[j * n + j] += ridge * trace / (double)n + 1e-30;
     e = dense_solve(gram, n, cross, 1);
     for (size_t j = 0; j < n && e == ERR_OK; j++) out[j] = (float)cross[j];

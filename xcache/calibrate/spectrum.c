@@ -6,6 +6,8 @@
 #include "xcache/calibrate/dense.h"
 #include "xcache/codec/whiten.h"
 
+/* An input that never varies has a variance of 0 or, by rounding, below: its root is divided
+ * by. */
 static const double least_variance = 1e-18;
 
 err spectrum_find(algebra *a, const metric *m, const float *d, size_t N, const spectrum *out)

@@ -74,6 +74,7 @@ static void seal(plan *p)
     memcpy(p->owned, &p->header, sizeof p->header);
 }
 
+/* Layer 0 has no part: it is free, coded from the token's embedding. */
 static size_t count_bytes(const plan_parts *in)
 {
     size_t bytes = plan_find_places(&in->about).layers;
@@ -134,6 +135,8 @@ err plan_make(plan **out, const plan_parts *in)
         p->header = describe(&in->about, p->n);
         copy_parts(p, in);
         seal(p);
+        /* No blame: what is wrong here is a bug of whoever made the parts, not a file of a
+         * person. */
         e = plan_check(p, NULL);
     }
     if (e != ERR_OK) {
