@@ -238,18 +238,19 @@ client *client_announce(site *s)
     return c;
 }
 
-void client_say_bytes(client *c, const char *bytes, size_t n)
+bool client_say_bytes(client *c, const char *bytes, size_t n)
 {
     while (n) {
         const ssize_t sent = send(c->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-        if (sent < 0 && errno != EAGAIN) return; /* the server closed: hear tells */
+        if (sent < 0 && errno != EAGAIN) return false;
         if (sent > 0) {
             bytes += sent;
             n -= (size_t)sent;
         }
         site_turn(c->site, -1);
     }
+    return true;
 }
 
 void client_say(client *c, const char *text)

@@ -120,9 +120,9 @@ client *client_ask(site *s, const char *request);
 /* Connect and announce a body of three bytes to /echo; back when the server asks for it. */
 client *client_announce(site *s);
 
-/* Send; what the server does not want because it closed is dropped. */
+/* Send; what the server does not want because it closed is dropped. False: some was. */
 void client_say(client *c, const char *text);
-void client_say_bytes(client *c, const char *bytes, size_t n);
+bool client_say_bytes(client *c, const char *bytes, size_t n);
 
 /* Take what has arrived, if anything has. */
 void client_listen(client *c);

@@ -163,11 +163,16 @@ static void connection_close(http *h, http_connection *c)
     http_connection_free(c);
 }
 
-void http_connection_shut(http_connection *c)
+void http_connection_given_up(http_connection *c)
 {
     if (c->shut) return;
     c->shut = true;
     c->http->n_shut++;
+}
+
+void http_connection_shut(http_connection *c)
+{
+    http_connection_given_up(c);
     shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -253,6 +258,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     /* What came in before still gets its answer; what arrives while we close does not begin. */
     if (h->closing && (!r || !r->dispatched)) return MHD_NO;
     if (!r) return answer_starved(h, mhd);
+    if (r->connection->shut) return MHD_NO; /* what comes now comes too late */
     if (!r->method) return on_headers(r, path, method, version);
     if (*upload_bytes) {
         http_request_collect(r, upload, *upload_bytes);

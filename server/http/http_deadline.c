@@ -14,6 +14,7 @@
  * no other one. */
 #include <sys/socket.h>
 
+#include "server/http/hangup.h"
 #include "server/http/http_state.h"
 #include "server/http/received.h"
 
@@ -42,16 +43,27 @@ static bool is_stuck(const http_connection *c)
 }
 
 /* MHD takes no answer before the request is complete, so these few bytes go past it; nothing
- * else is being sent at this moment. */
+ * else is being sent at this moment. What the client still sends must reach who lingers, else
+ * it gets a reset in the place of its answer. */
+static void answer_unread(http_connection *c, const http_refusal *why)
+{
+    hangup_prepare(c->fd);
+    http_page_send(c->fd, c->request->mhd, why, "");
+    http_page_note(c, why);
+    c->lingers = true;
+    if (hangup_finish(c->fd))
+        http_connection_given_up(c);
+    else
+        http_connection_shut(c);
+}
+
 static void give_up_reading(http_connection *c, const http_refusal *why)
 {
     c->deadline_ns = 0;
-    if (c->request) {
-        http_page_send(c->fd, c->request->mhd, why, "");
-        http_page_note(c, why);
-        c->lingers = true;
-    }
-    http_connection_shut(c);
+    if (c->request)
+        answer_unread(c, why);
+    else
+        http_connection_shut(c);
 }
 
 void http_drop_stuck(http *h)

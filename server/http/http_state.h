@@ -165,7 +165,11 @@ void http_accept_close(http *h);
 /* http.c: something was resumed: run MHD soon. */
 void http_stir(http *h);
 http_connection *http_connection_of(struct MHD_Connection *mhd); /* NULL: out of memory */
-void http_connection_shut(http_connection *c); /* whoever has it sees the end and closes it */
+
+/* Whoever has it sees the end and closes it; the same where there is an end to be seen already.
+ */
+void http_connection_shut(http_connection *c);
+void http_connection_given_up(http_connection *c);
 
 /* A connection that was accepted, which the listener now counts; NULL: out of memory. And one
  * that has ended: its socket is not closed. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "server/http/hangup.h"
 
 /* The bound is on descriptors: who is over it gets his reset, as without lingering. */
 enum { LINGER_MAX = 256, READS_A_TURN = 4, DROP_BYTES = 65536 };
@@ -71,6 +72,7 @@ void linger_take(linger_list *l, uv_loop_t *loop, int fd)
     linger_socket *s = l->n < LINGER_MAX ? calloc(1, sizeof *s) : NULL;
 
     shutdown(fd, SHUT_WR);
+    hangup_undo(fd);
     if (!s || uv_poll_init(loop, &s->poll, fd)) {
         free(s);
         close(fd);

@@ -253,6 +253,45 @@ TEST(http_lets_a_client_read_its_413_that_sends_all_of_its_body_first)
     site_close(s);
 }
 
+/* The client reads nothing before it has sent all, and no write may fail it. */
+static void check_hears_after_sending(site *s, client *c, const char *status)
+{
+    enum { REST = 16 << 20 }; /* more than both sockets hold */
+    char *rest = malloc(REST);
+
+    CHECK(rest);
+    memset(rest, '0', REST);
+    CHECK(client_say_bytes(c, rest, REST));
+    client_hear_end(c);
+    CHECK(strncmp(c->got, status, strlen(status)) == 0 && strstr(c->got, "\"error\""));
+    CHECK(s->n_dispatched == 0);
+    free(rest);
+    client_close(c);
+    SITE_AWAIT(s, -1, http_connections(s->http) == 0);
+    site_close(s);
+}
+
+TEST(http_lets_a_client_read_its_400_that_sends_a_chunk_line_without_end)
+{
+    site *s = site_open();
+    client *c = client_open(s);
+
+    client_say(c, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client_say(c, "1\r\n{\r\n1;");
+    check_hears_after_sending(s, c, "HTTP/1.1 400 ");
+}
+
+TEST(http_lets_a_client_read_its_408_that_sends_on)
+{
+    site *s = site_open();
+    client *c = client_open(s);
+
+    client_say(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n0");
+    site_turn(s, -1);
+    site_tick(s, SITE_READ_S + 1);
+    check_hears_after_sending(s, c, "HTTP/1.1 408 ");
+}
+
 /* What is wrong with each never reaches a handler, nor any code of ours. */
 static const char *const not_http[] = {
     "GET /now HTTP/9.9\r\nHost: x\r\n\r\n",
