@@ -105,9 +105,9 @@ help: ## this list
 
 all: $(PROGRAM) ## build/xquantd (CC=clang: build/clang/xquantd)
 
-run: deps ## build, then serve the embedded model (ARGS="--listen ...")
+run: deps ## build, then serve SmolLM2-135M, or the model that ships (ARGS="--listen ...")
 	@$(SUB) all
-	@exec $(PROGRAM) serve $(ARGS)
+	@exec deploy/run.sh $(PROGRAM) $(ARGS)
 
 install: all ## into PREFIX=/usr/local: program, models, sample configuration, unit
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/xquantd/models \

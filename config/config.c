@@ -324,14 +324,15 @@ static bool is_option(const char *text, unsigned where)
     return a.o && !unknown && (text[1] == '-' || !text[2]);
 }
 
-/* The one argument of `inspect` or `convert`; it is stored as strings are, through the row of
- * one. */
+/* The one argument of `inspect` and some others; it is stored as strings are, through the row
+ * of one. */
 static char *load_plain(config *c, unsigned where, const char *text)
 {
+    const unsigned takers = CONFIG_INSPECT | CONFIG_CONVERT | CONFIG_PULL | CONFIG_MODELS;
     static const option plain = {.name = "argument", .offset = offsetof(config, argument)};
     const option *string = option_find("model", 5, CONFIG_INSPECT);
 
-    if (!(where & (CONFIG_INSPECT | CONFIG_CONVERT)) || c->argument)
+    if (!(where & takers) || c->argument)
         return option_sentence("unexpected argument '%s'", text);
     return string->kind->set(c, &plain, text);
 }

@@ -15,6 +15,8 @@ enum {
     CONFIG_BENCH = 32,
     CONFIG_PLAN = 256,
     CONFIG_CONVERT = 512,
+    CONFIG_PULL = 1024,
+    CONFIG_MODELS = 2048,
     CONFIG_NOFILE = 128, /* not for files: it says what to do now, or where the file is */
 };
 
@@ -35,7 +37,7 @@ typedef struct config {
 #include "config/options.def"
 #undef OPT
     struct config_memory *memory; /* what the strings live in */
-    const char *argument;         /* the plain one (inspect FILE, convert DIR), or NULL */
+    const char *argument;         /* the plain one (inspect FILE, pull NAME), or NULL */
 } config;
 
 #endif

@@ -148,6 +148,29 @@ static err find_places(const char *model_path, places *out)
     return ERR_OK;
 }
 
+/* Without its width the model's default predictor is not known, and a name without one is the
+ * default's anyway. */
+char *plans_named(const char *model_path)
+{
+    const plan_predictor usual = plan_default_predictor(1);
+    char shipped[4400], *found = NULL;
+    places p;
+
+    folders_find_shipped("models", shipped, sizeof shipped);
+    if (find_places(model_path, &p) != ERR_OK) return NULL;
+    for (size_t i = 0; i <= PLACES && !found; i++) {
+        const char *folder = i < PLACES ? p.folder[i] : shipped;
+
+        if (!folder) continue;
+        found = join(folder, strlen(folder), name_plan(model_path, 1, usual));
+        if (found && access(found, F_OK) == 0) break;
+        free(found);
+        found = NULL;
+    }
+    free_places(&p);
+    return found;
+}
+
 /* --- searching --- */
 
 /* Whose plan is looked for, and what was found so far. */

@@ -23,6 +23,10 @@ char *plans_beside(const char *model_path, size_t D, plan_predictor r);
  */
 char *plans_cached(const char *model_path, size_t D, plan_predictor r);
 
+/* The plan that a model's file has by its name, in the places above and among those that ship;
+ * not opened. The caller frees; NULL: there is none, or no memory. */
+char *plans_named(const char *model_path);
+
 /* Open the model's plan if `mode` is klt<R>; *out = NULL where the mode needs none. `why` is
  * "--cache MODE: FILE: part". ERR_NOPLAN: no such file; ERR_OLDPLAN: one of an older version
  * alone; else errors of plan_open. The caller closes. */

@@ -33,7 +33,7 @@ err command_locate_model(const config *c, char *path, size_t n, char *what, size
 {
     const char *name = c->argument ? c->argument : c->model;
 
-    if (*name) return download_locate(name, path, n, what, what_bytes);
+    if (*name) return download_locate(name, 0, path, n, what, what_bytes);
     folders_find_shipped(embedded, path, n);
     return ERR_OK;
 }

@@ -1,7 +1,10 @@
-/* download.c - names of the hub: which URL they are, and which file.
+/* download.c - names of models: which URLs they are, and which file.
  *
  *   hf:OWNER/REPO:FILE   at   CACHE/models/OWNER/REPO/FILE             there: no network at all
  *                        from HF_ENDPOINT/OWNER/REPO/resolve/main/FILE
+ *   NAME                 at   the program's models/FILE, CACHE/models/FILE, and where its
+ * sources of the hub would be, if the length is right from its sources, one after the other,
+ * into CACHE/models/FILE
  *
  * A name becomes a path below our folder and a part of a URL, and may come from a script that
  * took it from elsewhere. So its words are checked before either is made, rather than either
@@ -9,20 +12,30 @@
  * checked. */
 #include "server/convert/download.h"
 
-#include <stdbool.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "config/nearest.h"
+#include "engine/clock.h"
 #include "server/convert/fetch.h"
+#include "server/convert/package.h"
 #include "server/folders.h"
 #include "server/text.h"
 
-enum { NAME_MAX_BYTES = 96, FILE_MAX_BYTES = 512, MANY = 99999, DIGITS = 5 };
+enum {
+    NAME_MAX_BYTES = 96,
+    FILE_MAX_BYTES = 512,
+    SOURCE_BYTES = 1024,
+    MANY = 99999,
+    DIGITS = 5
+};
 
-static const char prefix[] = "hf:";
+static const char prefix[] = "hf:", packages[] = "pypi:";
 
 typedef struct hub_name {
     char owner[NAME_MAX_BYTES + 1], repo[NAME_MAX_BYTES + 1], file[FILE_MAX_BYTES + 1];
@@ -92,22 +105,32 @@ static unsigned count_files(const char *file, size_t *at)
 
 /* --- places --- */
 
-/* FOLDER/models/OWNER/REPO/FILE, with the folders made. False: nowhere to put it, or too long.
- */
-static bool find_place(const hub_name *h, char *path, size_t n)
+/* CACHE/models/BELOW. False: nowhere to put it, or too long. */
+static bool place_below(const char *below, char *path, size_t n)
 {
-    char *folder = folders_cache(), *slash;
+    char *folder = folders_cache();
     int length = -1;
 
-    if (folder)
-        length = snprintf(path, n, "%s/models/%s/%s/%s", folder, h->owner, h->repo, h->file);
+    if (folder) length = snprintf(path, n, "%s/models/%s", folder, below);
     free(folder);
-    if (length < 0 || (size_t)length >= n) return false;
-    slash = strrchr(path, '/');
+    return length >= 0 && (size_t)length < n;
+}
+
+static bool place_of_hub(const hub_name *h, char *path, size_t n)
+{
+    char below[2 * NAME_MAX_BYTES + FILE_MAX_BYTES + 4];
+
+    snprintf(below, sizeof below, "%s/%s/%s", h->owner, h->repo, h->file);
+    return place_below(below, path, n);
+}
+
+static void make_folders(char *path)
+{
+    char *slash = strrchr(path, '/');
+
     *slash = '\0';
     folders_make(path);
     *slash = '/';
-    return true;
 }
 
 /* The file's name in a URL: all but letters, digits and a few as %XX. */
@@ -156,60 +179,231 @@ static bool is_there(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0;
 }
 
-static err get_file(const hub_name *h, char *path, size_t n, char *why, size_t why_bytes)
+static err refuse_folder(char *why, size_t n)
+{
+    snprintf(why, n, "there is no cache folder: set XDG_CACHE_HOME or HOME");
+    return ERR_DOWNLOAD;
+}
+
+/* One file of the hub to w->path, whose folders are there. */
+static err get_file(const hub_name *h, fetch_wish *w, char *why, size_t n)
 {
     const char *hub = find_hub();
     char *url;
     err e;
 
-    if (!find_place(h, path, n)) {
-        snprintf(why, why_bytes, "there is no cache folder: set XDG_CACHE_HOME or HOME");
-        return ERR_DOWNLOAD;
-    }
-    if (is_there(path)) return ERR_OK;
     /* libcurl would guess a scheme that is missing, and refuse file: in words about itself */
     if (strncasecmp(hub, "https://", 8) != 0 && strncasecmp(hub, "http://", 7) != 0) {
-        snprintf(why, why_bytes, "HF_ENDPOINT is no http:// or https:// address");
+        snprintf(why, n, "HF_ENDPOINT is no http:// or https:// address");
         return ERR_DOWNLOAD;
     }
     url = make_url(h, hub);
     if (!url) return ERR_NOMEM;
-    e = fetch_file(url, getenv("HF_TOKEN"), path, why, why_bytes);
+    w->url = url;
+    w->token = getenv("HF_TOKEN");
+    e = fetch_file(w, why, n);
     free(url);
     return e;
 }
 
-static err get_files(hub_name *h, char *path, size_t n, char *why, size_t why_bytes)
+static err get_files(hub_name *h, uint64_t until_ns, char *path, size_t n, char *why,
+                     size_t why_bytes)
 {
     size_t at = 0;
     const unsigned many = count_files(h->file, &at);
 
     for (unsigned i = many; i > 0; i--) { /* the first, whose path is the answer, at last */
-        char number[16];                  /* DIGITS are used */
+        fetch_wish w = {.path = path, .until_ns = until_ns};
+        char number[16]; /* DIGITS are used */
 
         snprintf(number, sizeof number, "%05u", i);
         if (many > 1) memcpy(h->file + at, number, DIGITS);
-        TRY(get_file(h, path, n, why, why_bytes));
+        if (!place_of_hub(h, path, n)) return refuse_folder(why, why_bytes);
+        if (is_there(path)) continue;
+        make_folders(path);
+        TRY(get_file(h, &w, why, why_bytes));
     }
     return ERR_OK;
 }
 
-err download_locate(const char *model, char *path, size_t n, char *what, size_t what_bytes)
+static err locate_hub(const char *model, uint64_t until_ns, char *path, size_t n, char *why,
+                      size_t why_bytes)
 {
-    char why[640] = "";
     hub_name h;
+
+    if (read_name(model, &h)) return get_files(&h, until_ns, path, n, why, why_bytes);
+    snprintf(why, why_bytes, "a name is hf:OWNER/REPO:FILE");
+    return ERR_DOWNLOAD;
+}
+
+/* --- the catalogue --- */
+
+/* A file that fetch or package have put there has the length; its sum was checked then. */
+static bool is_row(const char *path, const catalog_row *row)
+{
+    struct stat s;
+
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode) && (uint64_t)s.st_size == row->bytes;
+}
+
+/* The source at *rest, which is moved behind it; false: there is none left. */
+static bool next_source(const char **rest, char *out, size_t n)
+{
+    size_t length;
+
+    *rest += strspn(*rest, " ");
+    length = strcspn(*rest, " ");
+    snprintf(out, n, "%.*s", (int)length, *rest);
+    *rest += length;
+    return length > 0;
+}
+
+/* Somebody may have fetched the same file by its name on the hub. */
+static bool find_row(const catalog_row *row, char *path, size_t n)
+{
+    char shipped[512], source[SOURCE_BYTES];
+    hub_name h;
+
+    snprintf(shipped, sizeof shipped, "models/%.400s", row->file);
+    folders_find_shipped(shipped, path, n);
+    if (is_row(path, row)) return true;
+    if (place_below(row->file, path, n) && is_row(path, row)) return true;
+    for (const char *rest = row->sources; next_source(&rest, source, sizeof source);)
+        if (strncmp(source, prefix, strlen(prefix)) == 0 && read_name(source, &h) &&
+            place_of_hub(&h, path, n) && is_row(path, row))
+            return true;
+    return false;
+}
+
+static err get_source(const char *source, fetch_wish *w, char *why, size_t n)
+{
+    hub_name h;
+
+    if (strncmp(source, packages, strlen(packages)) == 0) {
+        w->url = source + strlen(packages);
+        return package_fetch(w, why, n);
+    }
+    if (strncmp(source, prefix, strlen(prefix)) == 0 && read_name(source, &h))
+        return get_file(&h, w, why, n);
+    snprintf(why, n,
+             strcmp(source, "-") == 0 ? "it ships with the program, and is not there"
+                                      : "the catalogue has a source of no known kind");
+    return ERR_DOWNLOAD;
+}
+
+/* What another source had begun is of no use when one has given all. */
+static void drop_part(const char *path)
+{
+    char part[4400];
+
+    snprintf(part, sizeof part, "%s.part", path);
+    unlink(part);
+}
+
+/* From the first source that has it; why [n] says of each what it lacked. */
+static err get_row(const catalog_row *row, uint64_t until_ns, char *path, size_t n, char *why,
+                   size_t why_bytes)
+{
+    fetch_wish w = {.path = path, .sha = row->sha, .bytes = row->bytes, .until_ns = until_ns};
+    char source[SOURCE_BYTES], clause[320];
+    size_t said = 0;
+
+    if (!place_below(row->file, path, n)) return refuse_folder(why, why_bytes);
+    make_folders(path);
+    for (const char *rest = row->sources; next_source(&rest, source, sizeof source);) {
+        const size_t kind = strcspn(source, ":");
+        const err e = get_source(source, &w, clause, sizeof clause);
+
+        if (e == ERR_OK) drop_part(path);
+        if (e != ERR_DOWNLOAD) return e;
+        if (said < why_bytes)
+            said += (size_t)snprintf(why + said, why_bytes - said, "%s%.*s: %s",
+                                     said ? "; " : "", (int)kind, source, clause);
+    }
+    return ERR_DOWNLOAD;
+}
+
+static void refuse_word(const catalog *c, const char *word, char *why, size_t n)
+{
+    const char *names[64], *near;
+    size_t count = 0;
+
+    for (; count < c->n && count < sizeof names / sizeof *names; count++)
+        names[count] = c->rows[count].name;
+    near = nearest_name(word, names, count);
+    snprintf(why, n, "neither a file nor a name of the catalogue (%s%s)",
+             near ? "did you mean " : "`xquantd models` lists it", near ? near : "");
+}
+
+static err locate_word(const char *model, uint64_t until_ns, char *path, size_t n, char *why,
+                       size_t why_bytes)
+{
+    const catalog_row *row;
+    catalog c;
+    err e = ERR_OPEN;
+
+    if (catalog_open(&c, why, why_bytes)) {
+        row = catalog_find(&c, model);
+        if (!row)
+            refuse_word(&c, model, why, why_bytes);
+        else if (find_row(row, path, n))
+            e = ERR_OK;
+        else
+            e = get_row(row, until_ns, path, n, why, why_bytes);
+    }
+    catalog_close(&c);
+    return e;
+}
+
+/* --- any name --- */
+
+/* What has a folder in it or ends like a model's file can only be meant as a path. */
+static bool is_path(const char *model)
+{
+    const size_t n = strlen(model);
+
+    return strchr(model, '/') || (n > 5 && strcmp(model + n - 5, ".gguf") == 0) ||
+           access(model, F_OK) == 0;
+}
+
+bool download_place(const char *model, const catalog *c, char *path, size_t n)
+{
+    const catalog_row *row;
+    hub_name h;
+
+    if (strncmp(model, prefix, strlen(prefix)) == 0)
+        return read_name(model, &h) && place_of_hub(&h, path, n);
+    row = catalog_find(c, model);
+    return row && place_below(row->file, path, n);
+}
+
+/* The time of a file's last use, in its own record: mapping it leaves none where the file
+ * system is mounted without. The time of its change stays, for a server that runs watches that.
+ */
+static void note_use(const char *path)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+
+    (void)utimensat(AT_FDCWD, path, times, 0);
+}
+
+err download_locate(const char *model, unsigned seconds, char *path, size_t n, char *what,
+                    size_t what_bytes)
+{
+    const uint64_t until = seconds ? clock_ns() + seconds * UINT64_C(1000000000) : 0;
+    const bool hub = strncmp(model, prefix, strlen(prefix)) == 0;
+    char why[800] = "";
     err e;
 
-    if (strncmp(model, prefix, strlen(prefix)) != 0) {
+    if (!hub && is_path(model)) {
         snprintf(path, n, "%s", model);
         return ERR_OK;
     }
-    if (read_name(model, &h)) {
-        e = get_files(&h, path, n, why, sizeof why);
-    } else {
-        snprintf(why, sizeof why, "a name is hf:OWNER/REPO:FILE");
-        e = ERR_DOWNLOAD;
-    }
-    if (e != ERR_OK) snprintf(what, what_bytes, "%.1024s: %s", model, why);
+    e = hub ? locate_hub(model, until, path, n, why, sizeof why)
+            : locate_word(model, until, path, n, why, sizeof why);
+    if (e == ERR_OK)
+        note_use(path);
+    else
+        snprintf(what, what_bytes, "%.1024s: %s", model, why);
     return e;
 }

@@ -5,6 +5,7 @@
  *   cut, or 5xx       asked again from where it stands; three times without a new byte end it
  *   416               the part was whole already; else it is emptied and begun anew
  *   other bytes       than asked for, 4xx, a full disk: refused, and the part stays
+ *   no more time      the part stays, too
  *   wrong sum, length the part is removed: it cannot become right
  *
  * The lock keeps a second process from appending to the same part. The sum is taken of what
@@ -25,18 +26,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "server/progress.h"
 
-enum { SHA_BYTES = 32, TRIES = 3, CONNECT_S = 30, SILENCE_S = 60, REDIRECTS = 8 };
+enum { SHA_BYTES = FETCH_SHA_BYTES, TRIES = 3, CONNECT_S = 30, SILENCE_S = 60, REDIRECTS = 8 };
 
 typedef struct fetch {
+    const fetch_wish *wish;
     CURL *curl;
     char *part;          /* path */
     int fd;              /* of the part */
     int64_t have, total; /* bytes of it; of the whole, -1: not known */
+    bool locked;         /* the part is ours */
     bool begun;          /* this answer's body */
     int64_t from;        /* where this answer's body begins, -1: it does not say */
     int failed;          /* errno of a write */
+    bool other;          /* what the server has is not what is asked for */
     bool named;          /* the server has named a checksum: */
     unsigned char sha[SHA_BYTES];
     progress bar;
@@ -115,6 +120,15 @@ static size_t on_header(char *data, size_t one, size_t n, void *arg)
 
 /* --- bytes --- */
 
+/* Before the first byte: a file that was replaced on the hub costs no hour of downloading. */
+static bool is_another(const fetch *f)
+{
+    const fetch_wish *w = f->wish;
+
+    if (w->bytes && f->total >= 0 && (uint64_t)f->total != w->bytes) return true;
+    return w->sha && f->named && memcmp(w->sha, f->sha, SHA_BYTES) != 0;
+}
+
 /* A part of a file goes on where we stopped; a whole file begins anew. */
 static bool begin_body(fetch *f)
 {
@@ -122,6 +136,8 @@ static bool begin_body(fetch *f)
 
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
     f->begun = true;
+    f->other = is_another(f);
+    if (f->other) return false;
     if (status == 206 && f->from != f->have) return false;
     if (status != 206 && f->have) {
         if (ftruncate(f->fd, 0) != 0) return false;
@@ -173,25 +189,29 @@ static err refuse_errno(fetch *f, int code)
     return ERR_DOWNLOAD;
 }
 
-/* Appending needs no offset of ours: what is there is what we have. */
-static err open_part(fetch *f, const char *path)
+/* Appending needs no offset of ours: what is there is what we have. A process that ends without
+ * a byte removes its part: then what we hold the lock of may have lost its name. */
+static err open_part(fetch *f)
 {
-    struct stat s;
+    struct stat s, named;
 
-    if (asprintf(&f->part, "%s.part", path) < 0) {
+    if (asprintf(&f->part, "%s.part", f->wish->path) < 0) {
         f->part = NULL;
         return refuse(f, "out of memory");
     }
     f->fd = open(f->part, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (f->fd < 0 || fstat(f->fd, &s) != 0) return refuse_errno(f, errno);
-    if (flock(f->fd, LOCK_EX | LOCK_NB) != 0)
+    if (flock(f->fd, LOCK_EX | LOCK_NB) != 0 || stat(f->part, &named) != 0 ||
+        named.st_ino != s.st_ino)
         return refuse(f, "another process is downloading it");
+    f->locked = true;
     f->have = (int64_t)s.st_size;
     return ERR_OK;
 }
 
-static void set_options(fetch *f, const char *url, const char *token)
+static void set_options(fetch *f)
 {
+    const char *url = f->wish->url, *token = f->wish->token;
     const bool safe = strncasecmp(url, "https:", 6) == 0;
 
     curl_easy_setopt(f->curl, CURLOPT_URL, url);
@@ -233,6 +253,8 @@ static err refuse_status(fetch *f, long status)
 static err refuse_attempt(fetch *f, CURLcode code, long status)
 {
     if (code == CURLE_HTTP_RETURNED_ERROR) return refuse_status(f, status);
+    if (code == CURLE_WRITE_ERROR && f->other)
+        return refuse(f, "the server has another file of this name");
     if (code == CURLE_WRITE_ERROR && f->failed) return refuse_errno(f, f->failed);
     if (code == CURLE_WRITE_ERROR)
         return refuse(f, "the server sends another part of the file");
@@ -250,20 +272,39 @@ static bool is_passing(CURLcode code, long status)
            code == CURLE_HTTP2_STREAM || (code == CURLE_HTTP_RETURNED_ERROR && status >= 500);
 }
 
+/* Milliseconds until it is given up, for libcurl, to which 0 is no limit; -1: now. */
+static long time_left(const fetch *f)
+{
+    const uint64_t until = f->wish->until_ns, now = clock_ns();
+
+    if (!until) return 0;
+    return now + 1000000 < until ? (long)((until - now) / 1000000) : -1;
+}
+
+static err refuse_time(fetch *f)
+{
+    return refuse(f, f->have ? "it took too long; what has come is kept, to go on from there"
+                             : "it took too long");
+}
+
 /* One request for what is missing; *again: whether to ask once more. */
 static err attempt(fetch *f, bool *again)
 {
     char range[32];
     const int64_t had = f->have;
+    const long left = time_left(f);
     long status = 0;
     CURLcode code;
 
+    if (left < 0) return refuse_time(f);
+    curl_easy_setopt(f->curl, CURLOPT_TIMEOUT_MS, left);
     snprintf(range, sizeof range, "%lld-", (long long)f->have);
     curl_easy_setopt(f->curl, CURLOPT_RANGE, f->have ? range : NULL);
     *f->said = '\0';
     code = curl_easy_perform(f->curl);
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
     if (code == CURLE_OK) return ERR_OK;
+    if (code == CURLE_OPERATION_TIMEDOUT && left && time_left(f) < 0) return refuse_time(f);
     if (code == CURLE_HTTP_RETURNED_ERROR && status == 416 && had) {
         if (f->total == had) return ERR_OK; /* it was whole */
         *again = ftruncate(f->fd, 0) == 0;
@@ -321,44 +362,48 @@ static err discard(fetch *f, const char *what)
     return refuse(f, what);
 }
 
-/* Only a sum that the server names can be checked; without one the length has to do. */
+/* Only a sum that somebody names can be checked; without one the length has to do. */
 static err check_part(fetch *f)
 {
+    const unsigned char *want = f->wish->sha ? f->wish->sha : f->sha;
     unsigned char sha[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *sum;
     err e;
 
-    if (!f->named) return ERR_OK;
+    if (!f->named && !f->wish->sha) return ERR_OK;
     progress_clear(&f->bar);
     sum = EVP_MD_CTX_new();
     e = sum_part(f, sum, sha);
     EVP_MD_CTX_free(sum);
-    if (e != ERR_OK || memcmp(sha, f->sha, SHA_BYTES) == 0) return e;
-    return discard(f, "its checksum is not what the server names; it was removed");
+    if (e != ERR_OK || memcmp(sha, want, SHA_BYTES) == 0) return e;
+    return discard(f, f->wish->sha
+                          ? "its checksum is not the catalogue's; it was removed"
+                          : "its checksum is not what the server names; it was removed");
 }
 
-static err run(fetch *f, const char *url, const char *token, const char *path)
+static err run(fetch *f)
 {
-    TRY(open_part(f, path));
+    TRY(open_part(f));
     f->curl = curl_easy_init();
     if (!f->curl) return refuse(f, "out of memory");
-    set_options(f, url, token);
+    set_options(f);
     TRY(transfer(f));
     if (f->total >= 0 && f->have != f->total)
         return discard(f, "its length is not what the server said; it was removed");
     TRY(check_part(f));
     /* the bytes before the name, or a power cut leaves a whole name on half a file */
-    if (fsync(f->fd) != 0 || rename(f->part, path) != 0) return refuse_errno(f, errno);
+    if (fsync(f->fd) != 0 || rename(f->part, f->wish->path) != 0) return refuse_errno(f, errno);
     return ERR_OK;
 }
 
-err fetch_file(const char *url, const char *token, const char *path, char *why, size_t n)
+err fetch_file(const fetch_wish *w, char *why, size_t n)
 {
-    fetch f = {.fd = -1, .total = -1, .why = why, .n = n};
-    const err e = run(&f, url, token, path);
+    fetch f = {.wish = w, .fd = -1, .total = -1, .why = why, .n = n};
+    const err e = run(&f);
 
     progress_clear(&f.bar);
     curl_easy_cleanup(f.curl);
+    if (e != ERR_OK && f.locked && f.have == 0) unlink(f.part); /* nothing to go on from */
     if (f.fd >= 0) close(f.fd);
     free(f.part);
     return e;

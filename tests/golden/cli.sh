@@ -67,7 +67,7 @@ expect 2 'usage: xquantd COMMAND'
 expect 0 'usage: xquantd COMMAND' --help
 expect 0 'usage: xquantd COMMAND' -h
 expect 0 'xquantd 0.1.0' --version
-for command in serve complete perplexity bench calibrate plan inspect convert; do
+for command in serve complete perplexity bench calibrate plan inspect convert pull models; do
   expect 0 "usage: xquantd $command" "$command" --help
   expect 0 'xquantd 0.1.0' "$command" --version
 done
@@ -190,7 +190,7 @@ expect_json 'o.products === "exact" && o.results[1].kl < 1e-6 && o.served_floor.
 expect_json 'o.products === "served" && o.results[1].kl === o.served_floor.kl && o.workspace === "fp32"' \
   perplexity --file README.md --ctx 256 --chunks 1 --cache kv16 --products served --window exact --json
 expect 0 'workspace int8, exact products' perplexity --file README.md --ctx 256 --chunks 1 --cache kv16
-expect 0 'as served, kv16 has KL 0.0017 on the first row' perplexity --file README.md --ctx 256 --chunks 1 --cache kv32
+expect 0 'as served, kv16 has KL 0.000546 on the first row' perplexity --file models/calibration.txt --ctx 256 --chunks 1 --cache kv32
 
 # Rows begin alike, with BOS: of a text that repeats itself, one is like the other.
 printf ' the%.0s' {1..600} >"$parts/the"
@@ -303,7 +303,7 @@ fi
 # What is printed to a full disk is lost, and that is an error which names the disk.
 to_full() { "$real" "$@" >/dev/full; }
 program=to_full
-for command in serve complete perplexity bench calibrate plan inspect convert; do
+for command in serve complete perplexity bench calibrate plan inspect convert pull models; do
   expect 1 '/dev/full: output is lost: ' "$command" --help
 done
 expect 1 '/dev/full: output is lost: ' --help
