@@ -30,8 +30,8 @@ const auth = (tenant) => ({ authorization: `Bearer ${keyOf(tenant)}` });
 // --- one run ---
 
 class Run {
-    constructor(daemon, tenants, { degraded = false, mayShare = false }) {
-        Object.assign(this, { daemon, tenants, degraded, mayShare });
+    constructor(daemon, tenants, { degraded = false }) {
+        Object.assign(this, { daemon, tenants, degraded });
         this.sent = new Map(); // scope and prefix: how often it was sent
         this.busy = new Set(); // dialogues under way
         this.counts = {};
@@ -235,6 +235,15 @@ function present(run) {
     return run.tenants[at % run.tenants.length];
 }
 
+// What all of them send, one after the other: where blocks are shared, all but the first find them.
+async function askTheSame(run) {
+    for (const { tenant, questions } of run.tenants) {
+        const { asked, right } = questions.at(-1);
+
+        await run.whole(tenant, asked, [right], greedy);
+    }
+}
+
 async function client(run, requests) {
     while (run.requests < requests && run.faults.length < 20) {
         const name = pick(often);
@@ -267,6 +276,7 @@ export async function runCanaries(tenants, { requests, clients, options, ...how 
     const run = new Run(daemon, tenants, how);
 
     try {
+        await askTheSame(run);
         await Promise.all(Array.from({ length: clients }, () => client(run, requests)));
         const now = await metrics(daemon);
         const counted = (name) => series(now, `xquantd_${name}`);

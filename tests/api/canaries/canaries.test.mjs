@@ -30,7 +30,7 @@ test("where prefixes may be shared, hits in what others have sent are seen", asy
     const seen = await runCanaries(tenants, { requests: 60, clients: 4,
         options: [...MODE, ...SMALL, "--share-prefixes"] });
 
-    assert.ok(seen.faults.length > 0, "the check of hits sees nothing");
+    assert.ok(seen.faults.length >= tenants.length - 1, "the check of hits misses some");
     for (const fault of seen.faults) assert.match(fault, /a hit in what it never sent/);
 });
 
