@@ -30,10 +30,11 @@ enum { SNIFF_BYTES = 64 };
 static sniffed sniff(int fd)
 {
     char text[SNIFF_BYTES];
-    const ssize_t n = recv(fd, text, sizeof text, MSG_PEEK | MSG_DONTWAIT);
-    ssize_t from = 0, at;
+    ssize_t n, from = 0, at;
 
-    if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? WAIT : OVER;
+    do n = recv(fd, text, sizeof text, MSG_PEEK | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR); /* of bytes that have come there is no second edge */
+    if (n <= 0) return n < 0 && errno == EAGAIN ? WAIT : OVER;
     while (from < n && (text[from] == '\r' || text[from] == '\n')) from++;
     for (at = from; at < n && http_is_tchar(text[at]);) at++;
     if (at == n) return n == sizeof text ? GOOD : WAIT;

@@ -157,9 +157,18 @@ export async function stop(daemon, limit_ms) {
     return { code: null, signal: "hang" };
 }
 
-// One request on a connection of its own: {status, text, json}; status 0: the connection ended before
+// A connection that the daemon has, and that has said nothing yet: it takes them in turn.
+export async function knock(daemon) {
+    const socket = net.connect(daemon.port, "127.0.0.1").on("error", () => {});
+
+    await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
+    await ask(daemon, "GET", "/livez");
+    return socket;
+}
+
+// One request on a connection of its own, or on this one: {status, text, json}; status 0: the connection ended before
 // the answer did, -1: neither did in time.
-export function ask(daemon, method, path, body, headers = {}, limit_ms = 20000) {
+export function ask(daemon, method, path, body, headers = {}, limit_ms = 20000, socket) {
     return new Promise((resolve) => {
         const data = body === undefined ? "" : JSON.stringify(body);
         let text = "";
@@ -168,7 +177,8 @@ export function ask(daemon, method, path, body, headers = {}, limit_ms = 20000) 
             resolve({ status, text, json: parse(text) });
             request.destroy();
         };
-        const request = http.request({ agent: false, host: "127.0.0.1", port: daemon.port, method,
+        const own = socket ? { createConnection: () => socket } : {};
+        const request = http.request({ ...own, agent: false, host: "127.0.0.1", port: daemon.port, method,
             path, headers: { "content-type": "application/json",
                 "content-length": Buffer.byteLength(data), ...headers } }, (response) => {
             response.setEncoding("utf8");

@@ -15,7 +15,7 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 
-import { Faults, KINDS, ask, folder, serve, stop, within } from "./faults.mjs";
+import { Faults, KINDS, ask, folder, knock, serve, stop, within } from "./faults.mjs";
 
 const [build = "build", extent = "sample", word = ""] = process.argv.slice(2);
 const program = path.join(build, "tests/torture/xquantd");
@@ -195,6 +195,7 @@ function streamed({ text }) {
 }
 const ASKED = {
     chat: { request: chatOf({}), part: choices },
+    late: { request: chatOf({}), late: true, part: choices }, // on a connection that was there
     stream: { request: chatOf({ stream: true, n: 2, stop: ["\u0001\u0002"], logprobs: true, top_logprobs: 2,
         logit_bias: { 300: 1 } }), part: streamed },
     text: { request: (n) => ["POST", "/v1/completions", { prompt: [LETTER, "A river."], n: 2,
@@ -235,13 +236,14 @@ class Visit {
         return JSON.stringify([status, json?.choices, json?.usage]);
     }
     // B's request; the second of two where the first makes the session that the second goes on with.
-    async request({ request, again }, before = () => {}) {
+    async request({ request, again, late }, before = () => {}) {
         const number = Visit.asked++;
-        const one = () => ask(this.daemon, ...pad(request(number)), KEY, LIMIT_MS);
+        const one = (socket) => ask(this.daemon, ...pad(request(number)), KEY, LIMIT_MS, socket);
 
         if (again) await one();
+        const socket = late && await knock(this.daemon);
         before();
-        const answer = await one();
+        const answer = await one(socket);
         this.faults.disarm();
         return answer;
     }
@@ -264,11 +266,11 @@ async function visit(v, asked, right, kind, number, way) {
     const after = await within(LIMIT_MS, v.turn(), "no answer in time");
 
     if (after !== v.expected) problems.push(`A's session has changed: ${after} was ${v.expected}`);
+    const where = problems.length ? `${v.faults.where(program)}\n    ${v.daemon.log.slice(-400)}` : "";
     if (v.daemon.ended || problems.some((p) => p.includes("in time"))) {
         problems.push(...await v.end());
         await v.begin();
     }
-    const where = problems.length ? `${v.faults.where(program)}\n    ${v.daemon.log.slice(-400)}` : "";
     return { problems, where };
 }
 
@@ -287,7 +289,8 @@ async function requestPhase(name, args, list = Object.keys(ASKED)) {
         const counts = v.faults.counts;
         await sweeps(`${phase} ${what}`, counts, (kind, n, way) => visit(v, asked, right, kind, n, way));
     }
-    await sweep(`${phase}, end`, 1, async () => ({ problems: await v.end(), where: v.daemon.log.slice(-600) }));
+    const end = { problems: await v.end(), where: v.daemon.log.slice(-600) }; // whichever are wanted
+    await sweep(`${phase}, end`, 1, async () => end);
 }
 
 // --- drain ---
@@ -347,7 +350,7 @@ await lifePhase("auto", ["--model", model, "--threads", "2", "--max-kl", "10"]);
 await requestPhase("klt8", [...SMALL, "--cache", "klt8"]);
 await requestPhase("degrade", [...SMALL, ...PRESSED], ["chat"]);
 await requestPhase("xq4", [...SMALL, "--cache", "xq4", "--workspace-size", "0"], ["chat", "stream"]);
-await requestPhase("kv16", [...SMALL, "--cache", "kv16"], ["chat", "text"]);
+await requestPhase("kv16", [...SMALL, "--cache", "kv16"], ["chat", "text", "late"]);
 await drainPhase("klt8", [...SMALL, "--cache", "klt8"]);
 console.log(`${trials} trials in ${Math.round(performance.now() / 1000)} s; of ${meant} calls that were to fail ${struck} did`);
 if (struck < 0.8 * meant) {
