@@ -224,12 +224,15 @@ figures: ## draw docs/ratio-kl-* and docs/kl-against-ratio.svg from docs/perplex
 	@tests/bench/figures.sh docs/perplexity-*.json
 	@jq -rsf docs/kl-against-ratio.jq docs/perplexity-mha.json docs/peer-kl.json >docs/kl-against-ratio.svg
 
-check-image: image ## the image answers as non-root and stops on SIGTERM
-	@tests/api/image.sh $(IMAGE)
+# The model that ships stands for any: its variant is built without network.
+check-image: MODEL = seedling-32m-mha
+check-image: image ## the image, and one with a model inside, answer as non-root and stop on SIGTERM
+	@tests/api/image.sh $(IMAGE) $(MODEL)
 
-image: ## the container image, with docker or without
+image: ## the container image, with docker or without; MODEL=NAME: also one with that model inside
 	@deploy/deps.sh image
-	@IMAGE=$(IMAGE) VERSION=$(VERSION) REVISION=$(REVISION) deploy/image.sh
+	@$(if $(MODEL),$(SUB) all,:)
+	@IMAGE=$(IMAGE) VERSION=$(VERSION) REVISION=$(REVISION) MODEL=$(MODEL) PROGRAM=$(PROGRAM) deploy/image.sh
 
 deps: ## install the Debian packages that the build misses
 	@deploy/deps.sh build

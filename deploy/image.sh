@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # image.sh - builds the container image: IMAGE=name VERSION= REVISION= deploy/image.sh
 #
+# With MODEL=name of the catalogue and PROGRAM= also $IMAGE-$MODEL, which serves that model without
+# network: the program fetches it here, where there is some.
+#
 # With docker where an engine answers. Otherwise with buildah, which needs none, on a base
 # that debootstrap makes from the apt mirror this machine is set up with and that is kept in
 # the user's cache folder; apt's configuration is lent to the build and not left in the image.
@@ -14,8 +17,25 @@ cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/xquantd
 arguments=(--build-arg "VERSION=${VERSION:-}" --build-arg "REVISION=${REVISION:-}"
   --build-arg "CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)")
 
+# with_model BUILDER...: the image with $MODEL inside. Its context holds the one file, by a link
+# where it can, for a model may be larger than what is left of the disk.
+with_model() {
+  local file context licence
+  file=$("${PROGRAM:?}" pull "$MODEL")
+  licence=$("$PROGRAM" models --json | jq -r --arg name "$MODEL" '.[] | select(.name == $name).licence')
+  context=$(mktemp -d -p "$(dirname "$file")" 2>/dev/null || mktemp -d)
+  ln "$file" "$context/" 2>/dev/null || cp "$file" "$context/"
+  local status=0
+  "$@" --file deploy/model.Dockerfile --build-arg "BASE=$image" --build-arg "NAME=$MODEL" \
+    --build-arg "FILE=$(basename "$file")" --build-arg "LICENCES=$licence" \
+    --tag "$image-$MODEL" "$context" || status=$?
+  rm -rf "$context"
+  return $status
+}
+
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
   docker build "${arguments[@]}" --tag "$image" .
+  [ -z "${MODEL:-}" ] || with_model docker build
   exit
 fi
 if [ "$(id -u)" != 0 ]; then
@@ -59,3 +79,6 @@ buildah inspect --type image "$base" >/dev/null 2>&1 || make_base
 buildah bud --quiet --layers --format docker --build-arg "BASE=$base" "${arguments[@]}" \
   --volume /etc/apt:/etc/apt:ro --tag "$image" . >/dev/null
 echo "$image"
+[ -n "${MODEL:-}" ] || exit 0
+with_model buildah bud --quiet --format docker >/dev/null
+echo "$image-$MODEL"

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# image.sh - the container image answers as non-root and stops on SIGTERM: image.sh IMAGE
+# image.sh - the container image answers as non-root and stops on SIGTERM: image.sh IMAGE [MODEL]
+#
+# With MODEL also IMAGE-MODEL, which serves that one.
 #
 # With docker where an engine answers, else with buildah as deploy/image.sh. Loopback only.
 set -uo pipefail
-image=${1:?}
+image=${1:?} model=${2-}
 port=${PORT:-18480} admin=${ADMIN_PORT:-18490}
 drain_seconds=30
 passed=0 failed=0 pid='' container=''
@@ -20,13 +22,17 @@ check() { # check WHAT COMMAND...
     echo "FAIL  $what"
   fi
 }
-finish() {
-  [ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null
+remove() {
   if [ "$engine" = docker ]; then
     docker rm -f "$container" >/dev/null 2>&1
   else
     [ -n "$container" ] && buildah rm "$container" >/dev/null 2>&1
   fi
+  container=''
+}
+finish() {
+  [ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null
+  remove
   rm -f "$log"
 }
 
@@ -93,20 +99,38 @@ completes() {
     jq -r '.choices[0].message.content')
   [ -n "$text" ] && [ "$text" != null ]
 }
+# The model that is served is the one that the variable names, from the folder of the image.
+serves_model() {
+  local file
+  file=$(awk -F '\t' -v name="$model" '$1 == name {print $6}' models/catalog.tsv)
+  [ -n "$file" ] && curl -fsS "http://127.0.0.1:$port/v1/models" |
+    jq -e --arg id "${file%.gguf}" '.data[0].id == $id'
+}
 not_root() {
   [ "$engine" = docker ] || [ "$(stat -c %u "/proc/$pid")" = 10001 ]
 }
 
-check 'its user is 10001:10001' test "$(config User)" = 10001:10001
-check 'its entry point is the program' test "$(config Entrypoint)" = '["/usr/bin/xquantd"]'
-check 'its stop signal is SIGTERM' test "$(config StopSignal)" = SIGTERM
-check 'it has a health check' test "$(config 'Healthcheck.Test[0]')" = CMD
-start
-check 'it becomes healthy' healthy
-[ "$engine" = buildah ] && pid=$(descendant "$runner" xquantd | head -n 1)
-check 'it runs as the user' not_root
-check 'it answers a completion' completes
+check_image() {
+  check 'its user is 10001:10001' test "$(config User)" = 10001:10001
+  check 'its entry point is the program' test "$(config Entrypoint)" = '["/usr/bin/xquantd"]'
+  check 'its stop signal is SIGTERM' test "$(config StopSignal)" = SIGTERM
+  check 'it has a health check' test "$(config 'Healthcheck.Test[0]')" = CMD
+  start
+  check 'it becomes healthy' healthy
+  [ "$engine" = buildah ] && pid=$(descendant "$runner" xquantd | head -n 1)
+  check 'it runs as the user' not_root
+  check 'it answers a completion' completes
+}
+check_image
 check 'it stops on SIGTERM with exit code 0' stop
+if [ -n "$model" ]; then
+  remove
+  image=$image-$model
+  check_image
+  check "it serves $model" serves_model
+  check "its variable names $model" grep -qx "XQUANTD_MODEL=$model" <(config 'Env[]')
+  check 'it stops on SIGTERM with exit code 0' stop
+fi
 [ "$failed" = 0 ] || tail -n 20 "$log"
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]
