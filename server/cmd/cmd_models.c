@@ -57,6 +57,7 @@ static item describe(const catalog_row *row, const shelf *s)
         return it;
     }
     it.path[0] = '\0';
+    /* A file of another length is none of ours: serve would fetch it anew. */
     it.partial = it.model && (it.model->partial || it.model->bytes != row->bytes);
     if (it.model && !it.partial) snprintf(it.path, sizeof it.path, "%s", it.model->path);
     return it;
@@ -177,6 +178,7 @@ static int remove_model(const shelf *s, const char *name)
     const shelf_model *m = shelf_find(s, name);
     char bytes[24];
 
+    /* Nor is a path taken: rm is for what this program has put there. */
     if (!m) {
         fprintf(stderr, "xquantd: %s: nothing of that name was downloaded\n", name);
         return 1;

@@ -16,6 +16,7 @@ static int run(config *c)
         fputs("xquantd: pull needs a name: xquantd pull NAME, or hf:OWNER/REPO:FILE\n", stderr);
         return 2;
     }
+    /* A path is itself: a script need not know which of the two it was handed. */
     e = download_locate(c->argument, (unsigned)c->timeout, path, sizeof path, what,
                         sizeof what);
     if (e == ERR_OK) {

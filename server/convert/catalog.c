@@ -26,6 +26,7 @@ static bool is_name(const char *text)
     return true;
 }
 
+/* Lower case alone, as sha256sum writes it: a sum is compared by eye, too. */
 static bool read_sha(const char *text, unsigned char *sha)
 {
     if (strspn(text, "0123456789abcdef") != 2 * FETCH_SHA_BYTES || text[2 * FETCH_SHA_BYTES])
@@ -48,11 +49,20 @@ static bool read_bytes(const char *text, uint64_t *out)
     return isdigit((unsigned char)*text) && !*end && !errno && *out > 0;
 }
 
+/* The \r of a file that was edited on another system would be the end of a source. */
+static bool has_control(const char *line)
+{
+    for (; *line; line++)
+        if (((unsigned char)*line < ' ' && *line != '\t') || *line == 0x7f) return true;
+    return false;
+}
+
 /* One line, which is cut into its columns. NULL, or what is wrong. */
 static const char *read_row(const catalog *c, char *line, catalog_row *out)
 {
     char *column[COLUMNS];
 
+    if (has_control(line)) return "has a control character";
     for (int i = 0; i < COLUMNS; i++) column[i] = strsep(&line, "\t");
     if (!column[COLUMNS - 1] || line) return "wants seven columns, with a tab between two";
     *out = (catalog_row){column[0], column[1], column[2], column[5], column[6], 0, {0}};

@@ -170,6 +170,7 @@ static err run_child(package *p, char *const *argv)
     if (child == 0) become(argv, said, parent);
     status = await_child(p, child);
     if (status == 0) return ERR_OK;
+    /* A killed pip has kept nothing that the next one could go on from. */
     if (status < 0) return refuse(p, "it took too long");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return refuse(p, "python3 is not installed, whose pip would fetch it");
@@ -214,6 +215,8 @@ static bool find_wheel(const char *folder, char *out, size_t n)
 static err get_package(package *p, char *spec, int i)
 {
     char folder[PATH_BYTES + 32], members[PATH_BYTES + 32], wheel[2 * PATH_BYTES];
+    /* No dependencies, which would be gigabytes of a framework, and no cache: the file would
+     * lie on the disk twice. */
     char *get[] = {"python3",
                    "-m",
                    "pip",

@@ -49,6 +49,7 @@ static unsigned file_number(const char *path, size_t *at)
 /* The name that brings the file back; below: its path within the folder. */
 static char *name_model(const catalog *c, const char *below, const char *path)
 {
+    /* Two folders above the file are an owner and a repository: download.c makes no others. */
     const char *owner = strchr(below, '/'), *repo = owner ? strchr(owner + 1, '/') : NULL;
     char *name;
 

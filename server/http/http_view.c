@@ -41,6 +41,7 @@ uint64_t http_arrived_ns(const http_request *r)
     return r->arrived_ns;
 }
 
+/* To a handler they are one: nobody will see what it says. */
 bool http_is_gone(const http_request *r)
 {
     return r->gone || r->settled || r->starved;

@@ -72,6 +72,7 @@ TEST(a_row_that_is_wrong_is_named_by_its_line)
     CHECK(refused(row_with(5, "../a.gguf"), file));
     CHECK(refused(row_with(5, ".."), file));
     CHECK(refused(row_with(6, ""), "1: has no source"));
+    CHECK(refused(row_with(6, "hf:a/b:c\r"), "1: has a control character"));
     CHECK(refused(row_with(6, "x\ty"), "1: wants seven columns, with a tab between two"));
     CHECK(refused(strdup("\n\na\tb\n"), "3: wants seven columns, with a tab between two"));
 }
