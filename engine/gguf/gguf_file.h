@@ -48,7 +48,8 @@ err gguf_file_open(gguf_file **out, const char *path, fault *why);
 err gguf_file_open_memory(gguf_file **out, const void *data, size_t n, fault *why);
 void gguf_file_close(gguf_file *f);
 
-/* Is it still as it was when it was opened, by size and time? Memory always is. */
+/* Is it still as it was when it was opened, by size and time, as far as the file system says?
+ * Memory always is. */
 bool gguf_file_is_unchanged(const gguf_file *f);
 
 /* The value of a key. ERR_MISSING; ERR_KEYTYPE: it is a list and should not be, or the reverse.
