@@ -60,8 +60,8 @@ static void pump(http *h)
     h->pumping = true;
     for (int i = 0; i < PUMP_ROUNDS && again; i++) again = run_once(h, &ms, &waits);
     h->pumping = false;
+    if (again) http_drop_stuck(h); /* also at the end, which would wait for them */
     if (h->closing) return;
-    if (again) http_drop_stuck(h);
     if (again || waits)
         uv_timer_start(&h->timer, on_timer, again ? 1 : ms, 0);
     else

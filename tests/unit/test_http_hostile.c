@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <cjson/cJSON.h>
 
@@ -124,6 +125,29 @@ TEST(http_refuses_a_chunk_size_of_endless_zeros)
 TEST(http_refuses_a_chunk_whose_endless_line_began_after_good_ones)
 {
     check_chunk_line("3\r\nabc\r\n3;", 'y');
+}
+
+/* Its last answers go out first, so it turns the library while that has something to do; what
+ * comes to nothing always has. */
+TEST(http_closes_at_once_while_uploads_come_to_nothing)
+{
+    enum { UPLOADS = 8, LETTERS = 70000, MOST_MS = 500 };
+    static char line[LETTERS];
+    site *s = site_open();
+    client *c[UPLOADS];
+    clock_t start;
+
+    memset(line, '0', LETTERS);
+    for (int i = 0; i < UPLOADS; i++) {
+        c[i] = client_open(s);
+        client_say(c[i],
+                   "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    }
+    for (int i = 0; i < UPLOADS; i++) (void)!send(c[i]->fd, line, LETTERS, MSG_DONTWAIT);
+    start = clock();
+    site_close(s);
+    CHECK((clock() - start) / (CLOCKS_PER_SEC / 1000) < MOST_MS);
+    for (int i = 0; i < UPLOADS; i++) client_close(c[i]);
 }
 
 /* --- as many connections as there may be --- */
