@@ -21,7 +21,7 @@ Q := @
 endif
 
 # Flags. Asserts stay on in every build: they are cheap, and a wrong answer is not.
-PKGS  := libmicrohttpd libcjson libuv openblas libpcre2-8 libxxhash inih libcurl libcrypto gnutls
+PKGS  := libmicrohttpd libcjson libuv openblas libpcre2-8 libxxhash inih libcurl libcrypto gnutls libutf8proc
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 OPT   := -O2
 KIND  := $(patsubst --target=%,%,$(filter-out gcc,$(notdir $(CC))))

@@ -15,7 +15,7 @@ packages() {
   case $1 in
     build) echo gcc=gcc make=make pkg-config=pkg-config libc6-dev libmicrohttpd-dev \
       libcjson-dev libuv1-dev libopenblas-dev libpcre2-dev libxxhash-dev libinih-dev \
-      libcurl4-openssl-dev libssl-dev libgnutls28-dev ;;
+      libcurl4-openssl-dev libssl-dev libgnutls28-dev libutf8proc-dev ;;
     test) echo libcmocka-dev clang=clang clang-format=clang-format curl=curl jq=jq git=git \
       python3=python3 python3-pip=pip3 nodejs=node npm=npm ;;
     fuzz) echo libclang-rt-14-dev ;;
@@ -25,7 +25,7 @@ packages() {
     haswell) echo qemu-user=qemu-x86_64 ;;
     image) echo buildah=buildah debootstrap=debootstrap curl=curl jq=jq ;;
     runtime) echo libmicrohttpd12 libcjson1 libuv1 libopenblas0-pthread libpcre2-8-0 \
-      libxxhash0 libinih1 libcurl4 libssl3 libgnutls30 ca-certificates ;;
+      libxxhash0 libinih1 libcurl4 libssl3 libgnutls30 libutf8proc2 ca-certificates ;;
     *) echo "deps.sh: there is no group '$1'" >&2; exit 2 ;;
   esac
 }

@@ -175,7 +175,8 @@ for source in tests/unit/test_*.c tests/golden/test_*.c; do
   [ -e "$source" ] && all+=("$build/${source%.c}")
 done
 [ -e tests/kern/check_all.c ] && all+=("$build/tests/kern/check_all")
-for script in tests/golden/*.sh tests/kern/*_test.sh tests/tools/*_test.sh tests/torture/torture.sh tests/api/run.sh; do
+for script in tests/golden/*.sh tests/kern/*_test.sh tests/tools/*_test.sh tests/torture/torture.sh \
+  tests/vocabularies/vocabularies.sh tests/api/run.sh; do
   [ -e "$script" ] && all+=("$script")
 done
 for name in $slow; do

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { U32 = 4, F32 = 6, BOOL = 7, TEXT = 8, ARRAY = 9 }; /* value types */
+enum { U8 = 0, U32 = 4, F32 = 6, BOOL = 7, TEXT = 8, ARRAY = 9 }; /* value types */
 enum { ALIGN = 32, CONTROLS = 3, MERGES = 4, V = CONTROLS + 256 + MERGES };
 
 /* Bytes that grow. */
@@ -148,6 +148,14 @@ void tiny_set_numbers(tiny *m, const char *key, const uint32_t *values, size_t n
     buffer b = array_of(U32, n);
 
     put(&b, values, n * sizeof *values);
+    set(m, key, b);
+}
+
+void tiny_set_bytes(tiny *m, const char *key, const void *values, size_t n)
+{
+    buffer b = array_of(U8, n);
+
+    put(&b, values, n);
     set(m, key, b);
 }
 

@@ -54,6 +54,7 @@ void tiny_set_bool(tiny *m, const char *key, unsigned char value);
 void tiny_set_text(tiny *m, const char *key, const char *value);
 void tiny_set_texts(tiny *m, const char *key, const char *const *values, size_t n);
 void tiny_set_numbers(tiny *m, const char *key, const uint32_t *values, size_t n);
+void tiny_set_bytes(tiny *m, const char *key, const void *values, size_t n);
 void tiny_set_floats(tiny *m, const char *key, const float *values, size_t n);
 void tiny_remove(tiny *m, const char *key);
 

@@ -18,7 +18,14 @@ typedef struct gguf_text {
 } gguf_text;
 
 /* The file's value types that callers ask for, by their number. */
-enum { GGUF_TYPE_UINT32 = 4, GGUF_TYPE_INT32 = 5, GGUF_TYPE_FLOAT32 = 6, GGUF_TYPE_TEXT = 8 };
+enum {
+    GGUF_TYPE_UINT8 = 0,
+    GGUF_TYPE_INT8 = 1,
+    GGUF_TYPE_UINT32 = 4,
+    GGUF_TYPE_INT32 = 5,
+    GGUF_TYPE_FLOAT32 = 6,
+    GGUF_TYPE_TEXT = 8
+};
 
 /* A list of texts or numbers among the values: at any address, so read them by memcpy. */
 typedef struct gguf_array {

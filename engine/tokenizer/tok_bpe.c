@@ -8,6 +8,7 @@
 #include "engine/tokenizer/tok_kind.h"
 #include "engine/tokenizer/tok_merge.h"
 #include "engine/tokenizer/tok_split.h"
+#include "engine/tokenizer/tok_unicode.h"
 #include "engine/tokenizer/tok_words.h"
 #include "engine/utf8.h"
 
@@ -28,7 +29,8 @@ typedef struct bpe {
     tok_words words;
     merge *merges; /* [merges_mask + 1] hash table, by pair */
     size_t merges_mask;
-    int32_t byte_id[256];
+    int32_t byte_id[256]; /* NO_ID: nothing writes it, and text goes on without it */
+    bool lacks_bytes;
 } bpe;
 
 /* --- the alphabet --- */
@@ -85,8 +87,9 @@ static merge *merge_place(const bpe *b, int32_t left, int32_t right)
     return &b->merges[i];
 }
 
-/* "left right", both in the alphabet; they and what they make must be words. `bytes` has
- * room for what `text` spells. */
+/* "left right", both in the alphabet. A merge whose parts, or what they make, are no words is
+ * passed over, as llama.cpp does: files of vocabularies that were cut down have such. `bytes`
+ * has room for what `text` spells. */
 static err read_merge(bpe *b, gguf_text text, int32_t rank, char *bytes)
 {
     const char *space = text.n > 1 ? memchr(text.at + 1, ' ', text.n - 1) : NULL;
@@ -95,13 +98,13 @@ static err read_merge(bpe *b, gguf_text text, int32_t rank, char *bytes)
     size_t n_left, n_right;
     merge m = {.rank = rank}, *place;
 
-    if (!space) return ERR_STRING;
+    if (!space || right.n == 0) return ERR_STRING;
     if (!spell(left, bytes, &n_left) || !spell(right, bytes + n_left, &n_right))
         return ERR_STRING;
     m.left = tok_words_find(&b->words, bytes, n_left);
     m.right = tok_words_find(&b->words, bytes + n_left, n_right);
     m.id = tok_words_find(&b->words, bytes, n_left + n_right);
-    if (m.left == NO_ID || m.right == NO_ID || m.id == NO_ID) return ERR_RANGE;
+    if (m.left == NO_ID || m.right == NO_ID || m.id == NO_ID) return ERR_OK;
     place = merge_place(b, m.left, m.right);
     if (place->left == NO_ID) *place = m; /* of doubles, the first */
     return ERR_OK;
@@ -109,7 +112,7 @@ static err read_merge(bpe *b, gguf_text text, int32_t rank, char *bytes)
 
 static err read_each_merge(bpe *b, const gguf_array *list)
 {
-    /* a longer text cannot be a word and a space: the alphabet has two bytes a byte at most */
+    /* a longer text makes no word: the alphabet has two bytes a byte at most */
     const size_t limit = 2 * b->words.longest + 1;
     char *bytes = malloc(limit);
     const void *at = list->data;
@@ -118,7 +121,7 @@ static err read_each_merge(bpe *b, const gguf_array *list)
     for (uint64_t i = 0; i < list->n && e == ERR_OK; i++) {
         const gguf_text text = gguf_next_text(&at);
 
-        e = text.n <= limit ? read_merge(b, text, (int32_t)i, bytes) : ERR_STRING;
+        if (text.n <= limit) e = read_merge(b, text, (int32_t)i, bytes);
     }
     free(bytes);
     return e;
@@ -170,6 +173,7 @@ static err bpe_open(void **state, const gguf *g, const tok_vocab *v, fault *why)
     if (e == ERR_OK) e = tok_words_read(&b->words, v, word_types);
     if (e == ERR_OK) e = tok_words_bytes(&b->words, b->byte_id, why);
     if (e == ERR_OK) e = tok_blame(why, read_merges(b, g), key_merges);
+    for (int i = 0; i < 256; i++) b->lacks_bytes |= b->byte_id[i] == NO_ID;
     if (e != ERR_OK) {
         bpe_close(b);
         return e;
@@ -181,6 +185,11 @@ static err bpe_open(void **state, const gguf *g, const tok_vocab *v, fault *why)
 static bool bpe_adds_bos(const void *state)
 {
     return tok_split_adds_bos(((const bpe *)state)->split);
+}
+
+static const char *bpe_normal(const void *state)
+{
+    return tok_split_normal(((const bpe *)state)->split);
 }
 
 static bool bpe_pads(const void *state)
@@ -195,6 +204,7 @@ static bool bpe_pads(const void *state)
 typedef struct encoder {
     const bpe *b;
     tok_merge m;
+    tok_text written; /* a piece without the bytes that nothing writes */
     token_ids *to;
 } encoder;
 
@@ -209,6 +219,37 @@ static bool pair(const tok_merge *m, uint32_t left, uint32_t *rank, int32_t *id)
     return true;
 }
 
+static err merge_piece(encoder *x, gguf_text text)
+{
+    TRY(tok_words_fit(&x->b->words, text, x->to));
+    TRY(tok_merge_begin(&x->m, text.at, text.n));
+    for (size_t i = 0; i < text.n; i++)
+        tok_merge_put(&x->m, i, x->b->byte_id[(unsigned char)text.at[i]]);
+    TRY(tok_merge_all(&x->m));
+    for (uint32_t i = 0; i != TOK_MERGE_END; i = x->m.symbols[i].right)
+        TRY(token_ids_put(x->to, x->m.symbols[i].id));
+    return ERR_OK;
+}
+
+static bool is_written(const bpe *b, gguf_text text)
+{
+    for (size_t i = 0; b->lacks_bytes && i < text.n; i++)
+        if (b->byte_id[(unsigned char)text.at[i]] == NO_ID) return false;
+    return true;
+}
+
+/* What a vocabulary that lacks bytes makes of a piece: they are left out, and what stands
+ * beside them may merge, as the reference does. */
+static err encode_written(encoder *x, gguf_text text)
+{
+    x->written.n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        if (x->b->byte_id[(unsigned char)text.at[i]] != NO_ID)
+            tok_text_add(&x->written, text.at + i, 1);
+    if (x->written.failed) return ERR_NOMEM;
+    return x->written.n ? merge_piece(x, (gguf_text){x->written.at, x->written.n}) : ERR_OK;
+}
+
 /* A word that is a token as a whole needs no merges, but only where the family's own
  * tokenizer skips them too: merging may give another result. */
 static err encode_piece(void *arg, gguf_text text)
@@ -219,14 +260,14 @@ static err encode_piece(void *arg, gguf_text text)
     TRY(token_ids_go_on(x->to));
     if (tok_split_keeps_words(x->b->split)) id = tok_words_find(&x->b->words, text.at, text.n);
     if (id != NO_ID) return token_ids_put(x->to, id);
-    TRY(tok_words_fit(&x->b->words, text, x->to));
-    TRY(tok_merge_begin(&x->m, text.at, text.n));
-    for (size_t i = 0; i < text.n; i++)
-        tok_merge_put(&x->m, i, x->b->byte_id[(unsigned char)text.at[i]]);
-    TRY(tok_merge_all(&x->m));
-    for (uint32_t i = 0; i != TOK_MERGE_END; i = x->m.symbols[i].right)
-        TRY(token_ids_put(x->to, x->m.symbols[i].id));
-    return ERR_OK;
+    return is_written(x->b, text) ? merge_piece(x, text) : encode_written(x, text);
+}
+
+static err put_byte(encoder *x, char byte)
+{
+    const int32_t id = x->b->byte_id[(unsigned char)byte];
+
+    return id == NO_ID ? ERR_OK : token_ids_put(x->to, id);
 }
 
 /* Stretches of valid text through the patterns, bytes between them as they are. */
@@ -238,7 +279,7 @@ static err encode_all(encoder *x, gguf_text text)
 
         if (valid) TRY(tok_split_text(x->b->split, stretch, encode_piece, x));
         at += valid;
-        if (at < text.n) TRY(token_ids_put(x->to, x->b->byte_id[(unsigned char)text.at[at++]]));
+        if (at < text.n) TRY(put_byte(x, text.at[at++]));
     }
     return ERR_OK;
 }
@@ -248,10 +289,11 @@ static err bpe_encode(const void *state, gguf_text text, bool inside, token_ids 
 {
     const bpe *b = state;
     encoder x = {.b = b, .m = {.pair = pair, .state = b, .cancel = to->cancel}, .to = to};
-    err e = tok_words_fit(&b->words, text, to);
+    err e = is_written(b, text) ? tok_words_fit(&b->words, text, to) : ERR_OK;
 
     (void)inside;
     if (e == ERR_OK) e = encode_all(&x, text);
+    tok_text_free(&x.written);
     tok_merge_free(&x.m);
     return e;
 }
@@ -262,5 +304,6 @@ const tok_kind tok_bpe = {
     .close = bpe_close,
     .adds_bos = bpe_adds_bos,
     .pads = bpe_pads,
+    .normal = bpe_normal,
     .encode = bpe_encode,
 };

@@ -63,9 +63,8 @@ void tok_reach_close(tok_reach *r)
     free(r->longest);
 }
 
-/* The bytes of a token that begins at text[0], at most: of a level that no word has, one less
- * than its prefix. */
-static size_t reach(const tok_reach *r, const char *text, size_t n)
+/* Of a level that no word has, one less than its prefix. */
+size_t tok_reach_far(const tok_reach *r, const char *text, size_t n)
 {
     size_t far = prefix_bytes[0] - 1;
 
@@ -85,7 +84,7 @@ size_t tok_reach_least(const tok_reach *r, const char *text, size_t n, size_t en
     size_t count = 0, end = 0, far = 0;
 
     for (size_t i = 0; i < n && count < enough; i++) {
-        const size_t to = i + reach(r, text + i, n - i);
+        const size_t to = i + tok_reach_far(r, text + i, n - i);
 
         if (to > far) far = to;
         if (i < end) continue;

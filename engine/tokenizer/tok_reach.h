@@ -26,6 +26,9 @@ typedef struct tok_reach {
 err tok_reach_read(tok_reach *r, const tok_vocab *v, unsigned types, size_t size);
 void tok_reach_close(tok_reach *r);
 
+/* The bytes of a token that the n bytes at text begin with, at most. */
+size_t tok_reach_far(const tok_reach *r, const char *text, size_t n);
+
 /* At least so many tokens the n bytes at text become, whatever the order of merges; counting
  * ends at `enough`. A byte that no word has is one token. Cost: O(n), a few ns a byte. */
 size_t tok_reach_least(const tok_reach *r, const char *text, size_t n, size_t enough);

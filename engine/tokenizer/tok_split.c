@@ -18,12 +18,13 @@ enum { PATTERNS = 7 };
 typedef struct pretokenizer {
     const char *name;
     bool keeps_words, adds_bos;
+    const char *normal;                /* a step of tok_normal.def, or NULL */
     const char *pattern[PATTERNS + 1]; /* to NULL */
 } pretokenizer;
 
 static const pretokenizer pretokenizers[] = {
-#define PRETOKENIZER(name, keeps_words, adds_bos, ...) \
-    {name, keeps_words, adds_bos, {__VA_ARGS__}},
+#define PRETOKENIZER(name, keeps_words, adds_bos, normal, ...) \
+    {name, keeps_words, adds_bos, normal, {__VA_ARGS__}},
 #include "engine/tokenizer/pretokenizers.def"
 #undef PRETOKENIZER
 };
@@ -97,6 +98,11 @@ bool tok_split_keeps_words(const tok_split *s)
 bool tok_split_adds_bos(const tok_split *s)
 {
     return s->row->adds_bos;
+}
+
+const char *tok_split_normal(const tok_split *s)
+{
+    return s->row->normal;
 }
 
 typedef struct range {

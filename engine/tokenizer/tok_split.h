@@ -22,6 +22,10 @@ bool tok_split_keeps_words(const tok_split *s); /* a piece that is a token is no
 bool tok_split_adds_bos(
     const tok_split *s); /* a prompt starts with BOS, if the file is silent */
 
+/* What is done to text before it is cut, if the file is silent: a step of tok_normal.def, or
+ * NULL. */
+const char *tok_split_normal(const tok_split *s);
+
 /* Hand every piece of the n bytes at text, valid UTF-8, to `piece`, in order; the pieces
  * are the text. Stops at its first error. Errors: NOMEM, and piece's. Thread-safe. */
 err tok_split_text(const tok_split *s, gguf_text text, err (*piece)(void *arg, gguf_text text),

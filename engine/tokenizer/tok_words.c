@@ -27,18 +27,18 @@ size_t tok_table_size(size_t n)
     return size;
 }
 
-static size_t hash_bytes(const char *bytes, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+/* FNV-1a, a byte at a time. */
+static const uint64_t hash_of_none = 0xcbf29ce484222325u;
 
-    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-    return tok_scramble(h);
+static uint64_t hash_add(uint64_t hash, char byte)
+{
+    return (hash ^ (unsigned char)byte) * 0x100000001b3u;
 }
 
-/* The place of a word, or the empty one where it would be. */
-static int32_t *word_place(const tok_words *w, const char *bytes, size_t n)
+/* The place of a word with this hash, or the empty one where it would be. */
+static int32_t *hashed_place(const tok_words *w, const char *bytes, size_t n, uint64_t hash)
 {
-    size_t i = hash_bytes(bytes, n) & w->mask;
+    size_t i = tok_scramble(hash) & w->mask;
 
     for (; w->ids[i] != NO_ID; i = (i + 1) & w->mask) {
         const gguf_text *piece = &w->v->piece[w->ids[i]];
@@ -48,11 +48,38 @@ static int32_t *word_place(const tok_words *w, const char *bytes, size_t n)
     return &w->ids[i];
 }
 
+static int32_t *word_place(const tok_words *w, const char *bytes, size_t n)
+{
+    uint64_t hash = hash_of_none;
+
+    for (size_t i = 0; i < n; i++) hash = hash_add(hash, bytes[i]);
+    return hashed_place(w, bytes, n, hash);
+}
+
 /* Most candidates of a merge are no words, and longer ones than any word are not even
  * hashed. */
 int32_t tok_words_find(const tok_words *w, const char *bytes, size_t n)
 {
     return n <= w->longest ? *word_place(w, bytes, n) : NO_ID;
+}
+
+/* The hash grows with the prefix. That no word is longer than it reaches is known beforehand.
+ */
+void tok_words_prefixes(const tok_words *w, const char *text, size_t n,
+                        void (*found)(void *arg, int32_t id, size_t bytes), void *arg)
+{
+    const size_t far = tok_reach_far(&w->reach, text, n);
+    uint64_t hash = hash_of_none;
+
+    for (size_t i = 0; i < n && i < far; i++) {
+        int32_t id;
+
+        hash = hash_add(hash, text[i]);
+        if (i + 1 < n && ((unsigned char)text[i + 1] & 0xc0) == 0x80)
+            continue; /* half of one */
+        id = *hashed_place(w, text, i + 1, hash);
+        if (id != NO_ID) found(arg, id, i + 1);
+    }
 }
 
 /* Of words with the same bytes the first counts, as in the reference implementations. */
@@ -118,7 +145,5 @@ err tok_words_bytes(const tok_words *w, int32_t byte_id[256], fault *why)
         snprintf(field, sizeof field, "tokenizer.ggml.tokens: byte 0x%02x", (unsigned)i);
         return err_blame(why, ERR_MISSING, field);
     }
-    for (int i = 0; i < 256; i++)
-        if (byte_id[i] == NO_ID) byte_id[i] = byte_id['?'];
     return ERR_OK;
 }

@@ -30,12 +30,17 @@ void tok_words_close(tok_words *w);
 /* The id of n bytes, or NO_ID. */
 int32_t tok_words_find(const tok_words *w, const char *bytes, size_t n);
 
+/* Every word that the n bytes begin with, shorter ones first, to `found`: its id, and its
+ * bytes. Cost: as many steps as the longest of them has bytes, and few more. */
+void tok_words_prefixes(const tok_words *w, const char *text, size_t n,
+                        void (*found)(void *arg, int32_t id, size_t bytes), void *arg);
+
 /* ERR_TOOLONG if the text cannot become so few tokens as there is room for. Costs nothing
  * where it has fewer bytes. */
 err tok_words_fit(const tok_words *w, gguf_text text, const token_ids *to);
 
 /* What writes each byte that no word covers: the token of type BYTE, else the word of that
- * byte. Bytes that no ordinary text has may be absent and become '?'. Errors: MISSING, which
+ * byte. Bytes that no ordinary text has may be absent: NO_ID. Errors: MISSING, which
  * `why` names. */
 err tok_words_bytes(const tok_words *w, int32_t byte_id[256], fault *why);
 

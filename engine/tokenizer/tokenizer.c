@@ -15,14 +15,19 @@
 #include <string.h>
 
 #include "engine/tokenizer/tok_kind.h"
+#include "engine/tokenizer/tok_normal.h"
+#include "engine/tokenizer/tok_special.h"
+#include "engine/tokenizer/tok_swallow.h"
 
 static const char key_model[] = "tokenizer.ggml.model";
 static const char key_tokens[] = "tokenizer.ggml.tokens";
 static const char key_types[] = "tokenizer.ggml.token_type";
 static const char key_bos[] = "tokenizer.ggml.bos_token_id";
 static const char key_adds_bos[] = "tokenizer.ggml.add_bos_token";
+static const char key_marks[] = "xquantd.tokenizer.found_marked";
+static const char key_first[] = "xquantd.tokenizer.space_prefix_first";
+static const char key_single[] = TOK_SINGLE_KEY;
 static const char key_template[] = "tokenizer.chat_template";
-static const char key_architecture[] = "general.architecture";
 
 /* What ends an answer, by key; more do by name. */
 static const char *const end_keys[] = {
@@ -33,9 +38,9 @@ static const char *const end_keys[] = {
 
 static const struct {
     const char *text;
-    bool ends;
+    bool ends, always;
 } markers[] = {
-#define MARKER(text, ends) {text, ends},
+#define MARKER(text, ends, always) {text, ends, always},
 #include "engine/tokenizer/markers.def"
 #undef MARKER
 };
@@ -51,16 +56,18 @@ struct tokenizer {
     tok_vocab v; /* views of the next two */
     gguf_text *piece;
     uint8_t *type;
-    char *bytes; /* what the pieces that the file spells otherwise lie in */
+    char *bytes;     /* what the pieces that the file spells otherwise lie in */
+    gguf_text *text; /* as they are found in text; NULL once the special tokens are read */
     size_t longest;
-    int32_t *special; /* [n_special] by bytes, then by id */
-    size_t n_special;
-    bool user_tokens;        /* some are user-defined: found in plain text, too */
-    bool special_first[256]; /* does one begin with this byte? */
+    tok_specials special;
+    bool user_tokens;   /* some are user-defined: found in plain text, too */
+    tok_normal *normal; /* or NULL: text stays as it is */
     int32_t bos;
     int32_t end[END_KEYS + MARKERS]; /* or TOKENIZER_NONE */
     bool adds_bos;
-    bool swallows;           /* control tokens take the white space that follows them */
+    bool pads_first;  /* where the kind pads: only what begins a row of ids */
+    bool pads_single; /* and only what has no space in front */
+    tok_swallow swallows;
     gguf_text chat_template; /* of the file; empty if it has none */
 };
 
@@ -108,11 +115,6 @@ static err read_types(tokenizer *t, const gguf *g)
     return ERR_OK;
 }
 
-static bool is_special(uint8_t type)
-{
-    return type == TOK_UNKNOWN || type == TOK_CONTROL || type == TOK_USER;
-}
-
 /* No sscanf: it would take "0x+A" and a sign. */
 static int hex_digit(char c)
 {
@@ -132,13 +134,36 @@ static bool spell_byte(gguf_text raw, char *out)
     return true;
 }
 
+/* A special token is found as the file has it. Where the kind marks spaces, marks in it stand
+ * for spaces in what is written. One that has spaces itself is only found, and no merge makes
+ * it, for the text that is merged has marks; unless the file says that it is found with marks,
+ * as tokenizer.json has it, and is a word like others. Returns the bytes of `out` used. */
+static size_t read_special(tokenizer *t, size_t i, gguf_text raw, bool found_marked, char *out)
+{
+    const bool user = t->type[i] == TOK_USER && t->kind->marks;
+    const bool spaces = user && raw.n && memchr(raw.at, ' ', raw.n);
+    size_t n;
+
+    t->text[i] = t->piece[i] = raw;
+    if (!user) return 0;
+    if (spaces && !found_marked) t->type[i] = TOK_FOUND;
+    if (spaces && found_marked) {
+        n = tok_mark(raw.at, raw.n, out);
+        t->text[i] = (gguf_text){out, n};
+        return n;
+    }
+    n = tok_unmark(raw.at, raw.n, out);
+    if (n == raw.n) return 0;
+    t->piece[i] = (gguf_text){out, n};
+    return n;
+}
+
 /* Spell id i, written `raw` in the file, to `out`. Returns the bytes of `out` used. */
 static size_t read_piece(tokenizer *t, size_t i, gguf_text raw, char *out)
 {
     size_t n = 1;
 
     t->piece[i] = raw;
-    if (is_special(t->type[i]) && !(t->type[i] == TOK_USER && t->kind->spells_user)) return 0;
     if (!(t->type[i] == TOK_BYTE && spell_byte(raw, out)) && !t->kind->spell(raw, out, &n)) {
         t->type[i] = TOK_UNDEFINED;
         return 0;
@@ -147,67 +172,63 @@ static size_t read_piece(tokenizer *t, size_t i, gguf_text raw, char *out)
     return n;
 }
 
-/* A token is never longer than it is spelled, so the bytes of the list, with its lengths,
- * are room enough for all. */
-static err read_tokens(tokenizer *t, const gguf *g, gguf_array *list)
+/* Left alone where the file is silent. */
+static err read_flag(const gguf *g, const char *key, bool *flag)
 {
+    const err e = gguf_get_bool(g, key, flag);
+
+    return e == ERR_MISSING ? ERR_OK : e;
+}
+
+/* A token is never longer than it is spelled, so the bytes of the list, with its lengths,
+ * are room enough for all; spaces that are marked take three. */
+static err read_tokens(tokenizer *t, const gguf *g, bool found_marked, gguf_array *list)
+{
+    size_t bytes;
+
     TRY(gguf_get_array(g, key_tokens, list));
     if (list->type != GGUF_TYPE_TEXT) return ERR_KEYTYPE;
     if (list->n == 0 || list->n > INT32_MAX) return ERR_TOOMANY;
     t->v.n = (size_t)list->n;
     t->v.piece = t->piece = calloc(t->v.n, sizeof *t->piece);
     t->v.type = t->type = malloc(t->v.n);
-    t->bytes = malloc((size_t)((const char *)list->end - (const char *)list->data));
-    return t->piece && t->type && t->bytes ? ERR_OK : ERR_NOMEM;
+    t->text = calloc(t->v.n, sizeof *t->text);
+    bytes = (size_t)((const char *)list->end - (const char *)list->data);
+    t->bytes = malloc(found_marked ? 3 * bytes : bytes);
+    return t->piece && t->type && t->text && t->bytes ? ERR_OK : ERR_NOMEM;
 }
 
 /* The longest piece is what a stop string or an answer's text must leave room for. */
 static err read_pieces(tokenizer *t, const gguf *g, fault *why)
 {
+    bool found_marked = false;
     gguf_array list;
     const void *at;
     size_t used = 0;
 
-    TRY(tok_blame(why, read_tokens(t, g, &list), key_tokens));
+    TRY(tok_blame(why, read_flag(g, key_marks, &found_marked), key_marks));
+    TRY(tok_blame(why, read_tokens(t, g, found_marked, &list), key_tokens));
     TRY(tok_blame(why, read_types(t, g), key_types));
     at = list.data;
     for (size_t i = 0; i < t->v.n; i++) {
-        used += read_piece(t, i, gguf_next_text(&at), t->bytes + used);
+        const gguf_text raw = gguf_next_text(&at);
+        char *out = t->bytes + used;
+
+        used += tok_special_is(t->type[i]) ? read_special(t, i, raw, found_marked, out)
+                                           : read_piece(t, i, raw, out);
         if (t->piece[i].n > t->longest) t->longest = t->piece[i].n;
     }
     return ERR_OK;
 }
 
-/* By id last, so that of two tokens with the same bytes the lower comes first, as the search
- * expects. */
-static int by_bytes(const void *a, const void *b, void *arg)
-{
-    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
-    const gguf_text *p = &((const tokenizer *)arg)->piece[i];
-    const gguf_text *q = &((const tokenizer *)arg)->piece[j];
-    const int order = memcmp(p->at, q->at, p->n < q->n ? p->n : q->n);
-
-    if (order) return order;
-    if (p->n != q->n) return p->n < q->n ? -1 : 1;
-    return (i > j) - (i < j);
-}
-
-/* Sorted by bytes, those with a common beginning are neighbours: a search narrows one range,
- * byte by byte, and needs no tree. */
+/* The texts are copied into the list, so they need not stay. */
 static err read_specials(tokenizer *t)
 {
-    size_t n = 0;
+    const err e = tok_special_read(&t->special, &t->v, t->text);
 
-    for (size_t i = 0; i < t->v.n; i++) n += is_special(t->type[i]);
-    t->special = malloc((n ? n : 1) * sizeof *t->special);
-    if (!t->special) return ERR_NOMEM;
-    for (size_t i = 0; i < t->v.n; i++) {
-        if (!is_special(t->type[i]) || t->piece[i].n == 0) continue;
-        t->special[t->n_special++] = (int32_t)i;
-        t->special_first[(unsigned char)t->piece[i].at[0]] = true;
-    }
-    qsort_r(t->special, t->n_special, sizeof *t->special, by_bytes, t);
-    return ERR_OK;
+    free(t->text);
+    t->text = NULL;
+    return e;
 }
 
 /* An id outside the vocabulary would be read as one later, so it is refused here. */
@@ -230,7 +251,8 @@ static err read_id(const tokenizer *t, const gguf *g, const char *key, int32_t *
  * user-defined: those are found in text that a user wrote. */
 static void make_control(tokenizer *t, int32_t id)
 {
-    if (id != TOKENIZER_NONE && t->type[id] == TOK_USER) t->type[id] = TOK_CONTROL;
+    if (id != TOKENIZER_NONE && (t->type[id] == TOK_USER || t->type[id] == TOK_FOUND))
+        t->type[id] = TOK_CONTROL;
 }
 
 /* Every end that is known counts: files often name only one as EOS, and a model that ends
@@ -244,13 +266,15 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
         make_control(t, t->end[i]);
     }
     for (int i = 0; i < MARKERS; i++) {
-        const int32_t id = tokenizer_find(t, markers[i].text);
+        int32_t id = tokenizer_find(t, markers[i].text);
 
+        if (id != TOKENIZER_NONE && !markers[i].always && t->bos != TOKENIZER_NONE &&
+            t->type[id] != TOK_CONTROL)
+            id = TOKENIZER_NONE;
         t->end[END_KEYS + i] = markers[i].ends ? id : TOKENIZER_NONE;
         make_control(t, id);
     }
-    for (size_t i = 0; i < t->n_special; i++)
-        t->user_tokens |= t->type[t->special[i]] == TOK_USER;
+    t->user_tokens = tok_special_in_text(&t->special);
     return ERR_OK;
 }
 
@@ -265,20 +289,6 @@ static err read_adds_bos(tokenizer *t, const gguf *g)
         return e;
     t->adds_bos = t->adds_bos && t->bos != TOKENIZER_NONE;
     return ERR_OK;
-}
-
-static bool is_text(gguf_text text, const char *expected)
-{
-    return text.n == strlen(expected) && memcmp(text.at, expected, text.n) == 0;
-}
-
-/* Phi-3's added tokens do so, which its files do not say. */
-static void read_swallows(tokenizer *t, const gguf *g)
-{
-    gguf_text name;
-
-    t->swallows = gguf_get_text(g, key_architecture, &name) == ERR_OK &&
-                  is_text(name, "phi3") && t->kind == &tok_spm;
 }
 
 static err read_template(tokenizer *t, const gguf *g)
@@ -297,8 +307,12 @@ static err read_all(tokenizer *t, const gguf *g, fault *why)
     TRY(read_specials(t));
     TRY(read_roles(t, g, why));
     TRY(tok_blame(why, read_template(t, g), key_template));
-    read_swallows(t, g);
+    TRY(tok_blame(why, read_flag(g, key_first, &t->pads_first), key_first));
+    TRY(tok_blame(why, read_flag(g, key_single, &t->pads_single), key_single));
+    TRY(tok_swallow_read(&t->swallows, g, &t->v, t->kind == &tok_spm, why));
     TRY(t->kind->open(&t->state, g, &t->v, why));
+    TRY(tok_normal_open(&t->normal, g, t->kind->normal ? t->kind->normal(t->state) : NULL,
+                        why));
     return tok_blame(why, read_adds_bos(t, g), key_adds_bos);
 }
 
@@ -325,109 +339,94 @@ void tokenizer_free(tokenizer *t)
     free(t->piece);
     free(t->type);
     free(t->bytes);
-    free(t->special);
+    free(t->text);
+    tok_swallow_close(&t->swallows);
+    tok_special_close(&t->special);
+    tok_normal_close(t->normal);
     free(t);
 }
 
 /* --- special tokens in text --- */
 
-/* The first of special[from .. to) whose byte at `depth` is not below c; all of them are
- * longer than depth and equal before it. */
-static size_t lower_bound(const tokenizer *t, size_t from, size_t to, size_t depth, unsigned c)
-{
-    while (from < to) {
-        const size_t middle = from + (to - from) / 2;
-
-        if ((unsigned char)t->piece[t->special[middle]].at[depth] < c)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from;
-}
-
-/* The longest special token that the text begins with, or TOKENIZER_NONE. */
-static int32_t match_special(const tokenizer *t, const char *text, size_t n,
-                             tokenizer_specials how)
-{
-    int32_t best = TOKENIZER_NONE;
-    size_t from = 0, to = t->n_special;
-
-    for (size_t depth = 0; from < to; depth++) {
-        const int32_t id = t->special[from];
-
-        if (t->piece[id].n == depth) { /* shorter ones come first */
-            if (how == TOKENIZER_SPECIALS || t->type[id] == TOK_USER) best = id;
-            while (from < to && t->piece[t->special[from]].n == depth) from++;
-        }
-        if (depth == n) break;
-        from = lower_bound(t, from, to, depth, (unsigned char)text[depth]);
-        to = lower_bound(t, from, to, depth, (unsigned char)text[depth] + 1u);
-    }
-    return best;
-}
-
 /* User-defined tokens are no control tokens: they may stand in plain text. */
 int32_t tokenizer_match(const tokenizer *t, const char *text, size_t n)
 {
-    const int32_t id = n ? match_special(t, text, n, TOKENIZER_SPECIALS) : TOKENIZER_NONE;
+    const tok_special *found = tok_special_match(&t->special, text, n, true);
 
-    return id != TOKENIZER_NONE && t->type[id] == TOK_CONTROL ? id : TOKENIZER_NONE;
+    return found && t->type[found->id] == TOK_CONTROL ? found->id : TOKENIZER_NONE;
 }
 
 size_t tokenizer_swallows(const tokenizer *t, int32_t id, const char *text, size_t n)
 {
-    static const char *const never[] = {"<unk>", "<s>", "<|endoftext|>"};
-    size_t i = 0;
-
-    if (!t->swallows || t->type[id] != TOK_CONTROL) return 0;
-    for (size_t k = 0; k < sizeof never / sizeof never[0]; k++)
-        if (is_text(t->piece[id], never[k])) return 0;
-    while (i < n && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'))) i++;
-    return i;
+    return tok_swallow_right(&t->swallows, id, text, n);
 }
 
 bool tokenizer_pads(const tokenizer *t)
 {
-    return t->kind->pads(t->state);
+    return t->kind->pads(t->state) && !t->pads_first;
 }
 
 size_t tokenizer_most_ids(const tokenizer *t, size_t n)
 {
-    return tokenizer_pads(t) ? 2 * n : n;
+    const size_t most = t->normal ? tok_normal_most(t->normal, n) : n;
+
+    return t->kind->most ? t->kind->most(t->state, most) : most;
+}
+
+/* A mark is one, too. */
+static bool begins_with_space(gguf_text text)
+{
+    return text.n &&
+           (text.at[0] == ' ' || (text.n >= 3 && memcmp(text.at, "\xe2\x96\x81", 3) == 0));
 }
 
 /* A kind never sees an empty text: SentencePiece would put its space in front of nothing. */
-static err encode_text(const tokenizer *t, gguf_text text, tokenizer_specials how,
-                       token_ids *to)
+static err encode_text(const tokenizer *t, gguf_text text, bool inside, token_ids *to)
 {
     if (text.n == 0) return ERR_OK;
-    return t->kind->encode(t->state, text, how == TOKENIZER_INSIDE, to);
+    if (t->pads_single && begins_with_space(text)) inside = true;
+    return t->kind->encode(t->state, text, inside, to);
 }
 
-/* A byte that begins no special token is passed over at once: the search would find nothing.
- * Cost of the rest: the longest special token, at most, for each byte. */
+/* The text from an offset on, which gets no space in front where it goes on. What normal forms
+ * change is what stands between special tokens, as the reference has it. */
+static err encode_between(const tokenizer *t, gguf_text text, tokenizer_specials how,
+                          bool first, token_ids *to)
+{
+    const bool inside = how == TOKENIZER_INSIDE || (t->pads_first && !(first && to->n == 0));
+    tok_text normal = {0};
+    err e;
+
+    if (!t->normal) return encode_text(t, text, inside, to);
+    e = tok_normal_text(t->normal, text.at, text.n, &normal);
+    if (e == ERR_OK) e = encode_text(t, (gguf_text){normal.at, normal.n}, inside, to);
+    tok_text_free(&normal);
+    return e;
+}
+
 err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
                      token_ids *to)
 {
-    const bool search = how == TOKENIZER_SPECIALS ? t->n_special > 0 : t->user_tokens;
+    const bool controls = how == TOKENIZER_SPECIALS;
+    const bool search = controls ? t->special.n > 0 : t->user_tokens;
     size_t start = 0;
 
     for (size_t i = 0; search && i < n;) {
-        const bool maybe = t->special_first[(unsigned char)text[i]];
-        const int32_t id = maybe ? match_special(t, text + i, n - i, how) : TOKENIZER_NONE;
+        const tok_special *found = tok_special_match(&t->special, text + i, n - i, controls);
+        size_t end;
 
-        if (id == TOKENIZER_NONE) {
+        if (!found) {
             i++;
             continue;
         }
-        TRY(encode_text(t, (gguf_text){text + start, i - start}, how, to));
-        TRY(token_ids_put(to, id));
-        i += t->piece[id].n;
-        i += tokenizer_swallows(t, id, text + i, n - i);
+        end = tok_swallow_left(&t->swallows, found->id, text + start, i - start);
+        TRY(encode_between(t, (gguf_text){text + start, end}, how, start == 0, to));
+        TRY(token_ids_put(to, found->id));
+        i += found->text.n;
+        i += tokenizer_swallows(t, found->id, text + i, n - i);
         start = i;
     }
-    return encode_text(t, (gguf_text){text + start, n - start}, how, to);
+    return encode_between(t, (gguf_text){text + start, n - start}, how, start == 0, to);
 }
 
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
@@ -442,10 +441,9 @@ err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_s
 
 int32_t tokenizer_find(const tokenizer *t, const char *special)
 {
-    const size_t n = strlen(special);
-    const int32_t id = match_special(t, special, n, TOKENIZER_SPECIALS);
+    const tok_special *found = tok_special_find(&t->special, special, strlen(special));
 
-    return id != TOKENIZER_NONE && t->piece[id].n == n ? id : TOKENIZER_NONE;
+    return found ? found->id : TOKENIZER_NONE;
 }
 
 /* --- ids --- */
@@ -489,7 +487,7 @@ bool tokenizer_is_end(const tokenizer *t, int32_t id)
 
 bool tokenizer_is_special(const tokenizer *t, int32_t id)
 {
-    return id >= 0 && (size_t)id < t->v.n && is_special(t->type[id]);
+    return id >= 0 && (size_t)id < t->v.n && tok_special_is(t->type[id]);
 }
 
 gguf_text tokenizer_chat_template(const tokenizer *t)

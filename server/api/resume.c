@@ -135,7 +135,8 @@ static err join(const row *old, size_t keep, const row *fresh, place from, int32
         text = text_from(fresh, from, &bytes, &next);
         if (!text) return ERR_NOMEM;
     }
-    joined = malloc((keep + bytes + fresh->n - next + 1) * sizeof *joined);
+    joined = malloc((keep + tokenizer_most_ids(old->tokens, bytes) + fresh->n - next + 1) *
+                    sizeof *joined);
     if (!joined) e = ERR_NOMEM;
     if (e == ERR_OK && text)
         e = tokenizer_encode(old->tokens, text, bytes, TOKENIZER_INSIDE, joined + keep,

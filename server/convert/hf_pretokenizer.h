@@ -1,15 +1,13 @@
-/* hf_pretokenizer.h - how text is cut before it is merged, by what tokenizer.json says of it.
- */
+/* hf_pretokenizer.h - how tokenizer.json cuts text, as the word that GGUF has for it. */
 #ifndef SERVER_CONVERT_HF_PRETOKENIZER_H
 #define SERVER_CONVERT_HF_PRETOKENIZER_H
 
+#include "server/convert/hf_normalizer.h"
 #include "server/convert/hf_vocab.h"
 
-/* What tokenizer.ggml.pre calls it: a row of hf_pretokenizers.def. NULL: none has its steps,
- * said in a sentence. */
-const char *hf_pretokenizer_name(const hf_vocab *v, fault *why);
-
-/* Is a space put before the text? */
-bool hf_pretokenizer_adds_space(const hf_folder *f);
+/* The value of tokenizer.ggml.pre, static; checks that the steps are those of v's kind. NULL: a
+ * sentence, with the steps in it. What SentencePiece's kinds do to spaces there is added to z.
+ */
+const char *hf_pretokenizer_name(const hf_vocab *v, hf_normalizer *z, fault *why);
 
 #endif

@@ -63,43 +63,83 @@ static void write_ends(const hf_vocab *v, gguf_writer *w, size_t *ends_left)
     for (size_t i = 0; i < n; i++) gguf_write_u32(w, keys[i], (uint32_t)ends[i]);
 }
 
-/* Whether the template that finishes a prompt puts this token before it or behind. */
-static bool template_has(const hf_vocab *v, int32_t id, bool first)
+/* The pieces that finish a prompt: a list, or NULL where no processor is a template. */
+static const cJSON *find_template(const hf_vocab *v)
 {
     const cJSON *after = json_get(v->f->tokenizer, "post_processor");
     const cJSON *list = json_get(after, "processors"), *step,
                 *single = json_get(after, "single");
-    const cJSON *piece;
 
     cJSON_ArrayForEach (step, list)
         if (json_get(step, "single")) single = json_get(step, "single");
-    piece = single ? cJSON_GetArrayItem(single, first ? 0 : cJSON_GetArraySize(single) - 1)
-                   : NULL;
-    piece = json_get(json_get(piece, "SpecialToken"), "id");
-    return id != HF_NO_ID && cJSON_IsString(piece) &&
+    return cJSON_IsArray(single) ? single : NULL;
+}
+
+/* Whether it puts this token before the prompt or behind. */
+static bool template_has(const hf_vocab *v, const cJSON *list, int32_t id, bool first)
+{
+    const cJSON *piece = json_get(
+        cJSON_GetArrayItem(list, first ? 0 : cJSON_GetArraySize(list) - 1), "SpecialToken");
+
+    piece = json_get(piece, "id");
+    return cJSON_IsString(piece) &&
            hf_vocab_find(v, piece->valuestring, strlen(piece->valuestring)) == id;
 }
 
+/* Classes that build their template themselves, with BOS unless told not to. */
+static bool class_adds_bos(const hf_vocab *v)
+{
+    static const char *const classes[] = {"LlamaTokenizer",     "LlamaTokenizerFast",
+                                          "CodeLlamaTokenizer", "CodeLlamaTokenizerFast",
+                                          "GemmaTokenizer",     "GemmaTokenizerFast"};
+    const cJSON *name = json_get(v->f->tokenizer_config, "tokenizer_class");
+
+    if (!cJSON_IsString(name)) return v->kind == HF_LLAMA;
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (strcmp(name->valuestring, classes[i]) == 0) return true;
+    return false;
+}
+
+/* What the config says, else what the template does, else the family's default. */
 static bool adds(const hf_vocab *v, const char *member, int32_t id, bool first)
 {
-    const cJSON *said = json_get(v->f->tokenizer_config, member);
+    const cJSON *said = json_get(v->f->tokenizer_config, member), *list = find_template(v);
 
-    return id != HF_NO_ID &&
-           (cJSON_IsBool(said) ? cJSON_IsTrue(said) : template_has(v, id, first));
+    if (id == HF_NO_ID) return false;
+    if (cJSON_IsBool(said)) return cJSON_IsTrue(said);
+    return list ? template_has(v, list, id, first) : first && class_adds_bos(v);
+}
+
+static void write_role(gguf_writer *w, const char *key, int32_t id)
+{
+    if (id != HF_NO_ID) gguf_write_u32(w, key, (uint32_t)id);
+}
+
+/* An encoder's first token is its class, and its last separates: a model file calls the first
+ * BOS, too. */
+static void write_encoder(const hf_vocab *v, gguf_writer *w)
+{
+    const int32_t separator = find_role(v, "sep_token");
+
+    write_role(w, "tokenizer.ggml.cls_token_id", find_role(v, "cls_token"));
+    write_role(w, "tokenizer.ggml.seperator_token_id", separator); /* spelled so */
+    write_role(w, "tokenizer.ggml.mask_token_id", find_role(v, "mask_token"));
+    gguf_write_bool(w, "tokenizer.ggml.add_sep_token",
+                    adds(v, "add_sep_token", separator, false));
 }
 
 void hf_roles_write(const hf_vocab *v, gguf_writer *w, size_t *ends_left)
 {
-    const int32_t padding = find_role(v, "pad_token"), unknown = find_role(v, "unk_token");
-    int32_t bos = find_role(v, "bos_token");
+    int32_t bos = find_role(v, "bos_token"), unknown = find_role(v, "unk_token");
 
     if (bos == HF_NO_ID) bos = id_at(v, v->f->config, "bos_token_id", 0);
-    if (bos != HF_NO_ID) gguf_write_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)bos);
+    if (bos == HF_NO_ID) bos = find_role(v, "cls_token");
+    if (unknown == HF_NO_ID) unknown = v->unknown;
+    write_role(w, "tokenizer.ggml.bos_token_id", bos);
     write_ends(v, w, ends_left);
-    if (padding != HF_NO_ID)
-        gguf_write_u32(w, "tokenizer.ggml.padding_token_id", (uint32_t)padding);
-    if (unknown != HF_NO_ID)
-        gguf_write_u32(w, "tokenizer.ggml.unknown_token_id", (uint32_t)unknown);
+    write_role(w, "tokenizer.ggml.padding_token_id", find_role(v, "pad_token"));
+    write_role(w, "tokenizer.ggml.unknown_token_id", unknown);
+    if (v->kind == HF_BERT || v->kind == HF_T5) write_encoder(v, w);
     gguf_write_bool(w, "tokenizer.ggml.add_bos_token", adds(v, "add_bos_token", bos, true));
     gguf_write_bool(w, "tokenizer.ggml.add_eos_token",
                     adds(v, "add_eos_token", find_role(v, "eos_token"), false));

@@ -1,8 +1,8 @@
 /* hf_tokens.c - writes a vocabulary as keys.
  *
- * Two kinds, told apart by byte_fallback: `gpt2` keeps its merges in order, `llama` has a score
- * for each piece instead, and loaders merge what scores best. A score that is the negated rank
- * of the first merge gives the same order. */
+ * Four kinds. `gpt2` keeps its merges in order; `llama` has a score for each piece instead, and
+ * loaders merge what scores best: a score that is the negated rank of the first merge gives the
+ * same order. `t5` has the scores it came with, `bert` nothing but its pieces. */
 #include "server/convert/hf_tokens.h"
 
 #include <stdio.h>
@@ -39,16 +39,44 @@ static void write_template(const hf_folder *f, gguf_writer *w)
                         strlen(text->valuestring));
 }
 
-/* A user-defined token of SentencePiece is written with spaces, for it is found in the text. */
-static void write_user_token(gguf_writer *w, const char *text, text_builder *t)
+/* A user-defined token of SentencePiece's is written with spaces, which is what it stands for;
+ * that it is found in text by its marks is a key of ours. */
+static void add_user(text_builder *t, const char *text)
 {
-    t->n = 0;
     for (const char *mark; (mark = strstr(text, space_mark)); text = mark + 3) {
         text_add(t, text, (size_t)(mark - text));
         text_add_string(t, " ");
     }
     text_add_string(t, text);
-    gguf_write_element_text(w, t->failed ? "" : t->at, t->failed ? 0 : t->n);
+}
+
+/* WordPiece marks what goes on inside a word; a file marks what begins one. */
+static void add_piece(text_builder *t, const char *text)
+{
+    const size_t n = strlen(text);
+    const bool named = n > 1 && text[0] == '[' && text[n - 1] == ']';
+
+    if (strncmp(text, "##", 2) == 0)
+        text_add_string(t, text + 2);
+    else
+        text_addf(t, "%s%s", named ? "" : space_mark, text);
+}
+
+/* The embedding may have more rows than there are tokens; each needs a text of its own. */
+static void add_token(const hf_vocab *v, size_t id, text_builder *t)
+{
+    const bool spm = v->kind == HF_LLAMA || v->kind == HF_T5;
+
+    t->n = 0;
+    text_add_string(t, "");
+    if (!v->text[id])
+        text_addf(t, "[PAD%zu]", id);
+    else if (spm && v->type[id] == TOK_USER)
+        add_user(t, v->text[id]);
+    else if (v->kind == HF_BERT && v->type[id] == TOK_NORMAL)
+        add_piece(t, v->text[id]);
+    else
+        text_add_string(t, v->text[id]);
 }
 
 static bool write_tokens(const hf_vocab *v, gguf_writer *w, fault *why)
@@ -58,16 +86,8 @@ static bool write_tokens(const hf_vocab *v, gguf_writer *w, fault *why)
 
     gguf_write_array(w, "tokenizer.ggml.tokens", GGUF_TYPE_TEXT, v->V);
     for (size_t i = 0; i < v->V; i++) {
-        char name[32];
-
-        /* the embedding may have more rows than there are tokens; each row needs a text of its
-         * own */
-        if (!v->text[i]) snprintf(name, sizeof name, "[PAD%zu]", i);
-        if (v->text[i] && v->type[i] == TOK_USER && v->bytes_fall_back)
-            write_user_token(w, v->text[i], &t);
-        else
-            gguf_write_element_text(w, v->text[i] ? v->text[i] : name,
-                                    strlen(v->text[i] ? v->text[i] : name));
+        add_token(v, i, &t);
+        gguf_write_element_text(w, t.failed ? "" : t.at, t.failed ? 0 : t.n);
     }
     failed = t.failed;
     text_free(&t);
@@ -84,10 +104,11 @@ static void write_scores(const hf_vocab *v, gguf_writer *w)
     const float least = -(float)cJSON_GetArraySize(json_get(v->model, "merges"));
 
     gguf_write_array(w, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, v->V);
-    for (size_t i = 0; i < v->V; i++)
-        gguf_write_element(w, &(float){v->rank[i] == HF_UNRANKED ? least : -(float)v->rank[i]},
-                           sizeof(float));
-    gguf_write_bool(w, "tokenizer.ggml.add_space_prefix", hf_pretokenizer_adds_space(v->f));
+    for (size_t i = 0; i < v->V; i++) {
+        const float rank = v->rank[i] == HF_UNRANKED ? least : -(float)v->rank[i];
+
+        gguf_write_element(w, v->kind == HF_T5 ? &v->score[i] : &rank, sizeof(float));
+    }
 }
 
 /* With one space between the parts, as the file has them, whichever form the folder had. */
@@ -110,23 +131,50 @@ static void write_merges(const hf_vocab *v, gguf_writer *w, text_builder *t)
     }
 }
 
+/* Ids of added tokens that take away white space on one side. */
+static void write_swallowers(const hf_vocab *v, gguf_writer *w, const char *key,
+                             const char *member, bool always)
+{
+    const cJSON *list = json_get(v->f->tokenizer, "added_tokens"), *item;
+    uint64_t n = 0;
+
+    cJSON_ArrayForEach (item, list) n += hf_vocab_swallows(v, item, member);
+    if (n == 0 && !always) return;
+    gguf_write_array(w, key, GGUF_TYPE_UINT32, n);
+    cJSON_ArrayForEach (item, list)
+        if (hf_vocab_swallows(v, item, member))
+            gguf_write_element(w, &(uint32_t){(uint32_t)json_get(item, "id")->valuedouble},
+                               sizeof(uint32_t));
+}
+
+/* A list is written where it says something: phi3's always, for silence means others there. */
+static void write_added(const hf_vocab *v, gguf_writer *w)
+{
+    const bool spm = v->kind == HF_LLAMA;
+
+    write_swallowers(v, w, "xquantd.tokenizer.swallows_left", "lstrip", false);
+    write_swallowers(v, w, "xquantd.tokenizer.swallows_right", "rstrip", spm);
+    if (spm) gguf_write_bool(w, "xquantd.tokenizer.found_marked", true);
+}
+
 static bool write_all(const hf_vocab *v, gguf_writer *w, hf_tokens_about *about, fault *why)
 {
-    const char *kind = v->bytes_fall_back ? "llama" : "gpt2";
-    const char *pre = v->bytes_fall_back ? "default" : hf_pretokenizer_name(v, why);
+    static const char *const kinds[] = {
+        [HF_GPT2] = "gpt2", [HF_LLAMA] = "llama", [HF_T5] = "t5", [HF_BERT] = "bert"};
+    hf_normalizer z;
+    const char *pre = hf_normalizer_read(&z, v, why) ? hf_pretokenizer_name(v, &z, why) : NULL;
     text_builder t = {0};
     bool failed;
 
-    gguf_write_text(w, "tokenizer.ggml.model", kind, strlen(kind));
-    if (!pre) return false;
+    if (!pre || !hf_normalizer_allows(&z, v, why)) return false;
+    gguf_write_text(w, "tokenizer.ggml.model", kinds[v->kind], strlen(kinds[v->kind]));
     gguf_write_text(w, "tokenizer.ggml.pre", pre, strlen(pre));
-    if (!write_tokens(v, w, why)) return false;
-    if (v->bytes_fall_back)
-        write_scores(v, w);
-    else
-        write_merges(v, w, &t);
+    if (!write_tokens(v, w, why) || !hf_normalizer_write(&z, v, w, why)) return false;
+    if (v->kind == HF_LLAMA || v->kind == HF_T5) write_scores(v, w);
+    if (v->kind == HF_GPT2) write_merges(v, w, &t);
     failed = t.failed;
     text_free(&t);
+    write_added(v, w);
     hf_roles_write(v, w, &about->ends);
     write_template(v->f, w);
     return !failed || fault_refuse(why, ERR_JSON, NULL, "out of memory");

@@ -8,6 +8,7 @@
  * vocabulary itself and left out of the added tokens, where padded tables are common. */
 #include "server/convert/hf_vocab.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,10 +62,39 @@ static bool is_byte_token(const char *text)
     return strlen(text) == 6 && sscanf(text, "<0x%2X%c", &byte, &end) == 2 && end == '>';
 }
 
+static bool is_byte(const hf_vocab *v, const char *text)
+{
+    return v->kind == HF_LLAMA && is_byte_token(text);
+}
+
+/* A list of ["piece", score]; a piece's place is its number. */
+static bool read_pairs(hf_vocab *v, fault *why)
+{
+    const cJSON *list = json_get(v->model, "vocab"), *item;
+    size_t id = 0;
+
+    if (!cJSON_IsArray(list)) return hf_vocab_refuse(why, "it has no vocabulary", NULL);
+    cJSON_ArrayForEach (item, list) {
+        const cJSON *score = item->child ? item->child->next : NULL;
+
+        if (!cJSON_IsArray(item) || !cJSON_IsString(item->child) || !cJSON_IsNumber(score) ||
+            !isfinite((float)score->valuedouble))
+            return hf_vocab_refuse(why, "a piece of the vocabulary is malformed", NULL);
+        if (id >= v->V)
+            return hf_vocab_refuse(why, "past the embedding's last row is token",
+                                   item->child->valuestring);
+        v->text[id] = item->child->valuestring;
+        v->type[id] = TOK_NORMAL;
+        v->score[id++] = (float)score->valuedouble;
+    }
+    return true;
+}
+
 static bool read_vocab(hf_vocab *v, fault *why)
 {
     const cJSON *list = json_get(v->model, "vocab"), *item;
 
+    if (v->kind == HF_T5) return read_pairs(v, why);
     if (!cJSON_IsObject(list)) return hf_vocab_refuse(why, "it has no vocabulary", NULL);
     cJSON_ArrayForEach (item, list) {
         size_t id;
@@ -77,7 +107,7 @@ static bool read_vocab(hf_vocab *v, fault *why)
         if (v->text[id])
             return hf_vocab_refuse(why, "two have the number of token", item->string);
         v->text[id] = item->string;
-        v->type[id] = v->bytes_fall_back && is_byte_token(item->string) ? TOK_BYTE : TOK_NORMAL;
+        v->type[id] = is_byte(v, item->string) ? TOK_BYTE : TOK_NORMAL;
     }
     return true;
 }
@@ -116,8 +146,11 @@ static bool read_added(hf_vocab *v, size_t *beyond, fault *why)
         if (!json_get_string(item, "content", &content, why) ||
             !json_get_bool(item, "special", &special, why))
             return hf_folder_blame(why, tokenizer_json);
-        if (!content || !json_is_int(id, 0, INT32_MAX))
+        if (!content || !*content || !json_is_int(id, 0, INT32_MAX))
             return hf_vocab_refuse(why, "an added token has no id or no content", NULL);
+        if (cJSON_IsTrue(json_get(item, "single_word")))
+            return hf_vocab_refuse(why, "single_word is not supported, of added token",
+                                   content);
         if (id->valuedouble >= (double)v->V) {
             (*beyond)++;
             continue;
@@ -130,16 +163,29 @@ static bool read_added(hf_vocab *v, size_t *beyond, fault *why)
     return true;
 }
 
-/* Only SentencePiece's kind marks it: of byte-level ones no text is unknown. */
+bool hf_vocab_swallows(const hf_vocab *v, const cJSON *added, const char *flag)
+{
+    const cJSON *id = json_get(added, "id");
+
+    return cJSON_IsTrue(json_get(added, flag)) && json_is_int(id, 0, (int64_t)v->V - 1);
+}
+
+/* Of byte-level kinds no text is unknown, and WordPiece names it by its id alone. Unigram has
+ * its number. */
 static bool read_unknown(hf_vocab *v, fault *why)
 {
+    const cJSON *number = json_get(v->model, "unk_id");
     const char *unknown = NULL;
-    int32_t id;
 
     if (!json_get_string(v->model, "unk_token", &unknown, why))
         return hf_folder_blame(why, tokenizer_json);
-    id = unknown ? hf_vocab_find(v, unknown, strlen(unknown)) : HF_NO_ID;
-    if (id != HF_NO_ID && v->bytes_fall_back) v->type[id] = TOK_UNKNOWN;
+    v->unknown = unknown ? hf_vocab_find(v, unknown, strlen(unknown)) : HF_NO_ID;
+    if (v->kind == HF_T5 && json_is_int(number, 0, (int64_t)v->V - 1))
+        v->unknown = (int32_t)number->valuedouble;
+    if (v->unknown == HF_NO_ID && (v->kind == HF_T5 || v->kind == HF_BERT))
+        return hf_vocab_refuse(why, "it has no token for what is unknown", NULL);
+    if (v->unknown != HF_NO_ID && (v->kind == HF_LLAMA || v->kind == HF_T5))
+        v->type[v->unknown] = TOK_UNKNOWN;
     return true;
 }
 
@@ -213,25 +259,57 @@ static bool read_merges(hf_vocab *v, fault *why)
 
 /* --- all of it --- */
 
-/* WordPiece and Unigram have no merges, and no rank could stand for their scores. */
+/* What would cut or spell words in another way than the kind does. */
+static bool check_model(const hf_vocab *v, fault *why)
+{
+    const cJSON *drop = json_get(v->model, "dropout");
+    const cJSON *prefix = json_get(v->model, "continuing_subword_prefix");
+    const cJSON *suffix = json_get(v->model, "end_of_word_suffix");
+    const cJSON *most = json_get(v->model, "max_input_chars_per_word");
+
+    if (cJSON_IsNumber(drop) && drop->valuedouble > 0)
+        return hf_vocab_refuse(why, "dropout is not supported", NULL);
+    if (v->kind == HF_BERT ? !cJSON_IsString(prefix) || strcmp(prefix->valuestring, "##") != 0
+                           : cJSON_IsString(prefix) && *prefix->valuestring)
+        return hf_vocab_refuse(why, "continuing_subword_prefix is not supported:",
+                               cJSON_IsString(prefix) ? prefix->valuestring : NULL);
+    if (cJSON_IsString(suffix) && *suffix->valuestring)
+        return hf_vocab_refuse(why,
+                               "end_of_word_suffix is not supported:", suffix->valuestring);
+    if (v->kind == HF_BERT && most && !json_is_int(most, 100, 100))
+        return hf_vocab_refuse(why, "max_input_chars_per_word is not 100", NULL);
+    return true;
+}
+
 static bool read_kind(hf_vocab *v, fault *why)
 {
     const char *type = "BPE";
+    bool bytes = false;
 
     v->model = json_get(v->f->tokenizer, "model");
     if (!cJSON_IsObject(v->model)) return hf_vocab_refuse(why, "it has no model", NULL);
     if (!json_get_string(v->model, "type", &type, why) ||
-        !json_get_bool(v->model, "byte_fallback", &v->bytes_fall_back, why))
+        !json_get_bool(v->model, "byte_fallback", &bytes, why))
         return hf_folder_blame(why, tokenizer_json);
-    return strcmp(type, "BPE") == 0 ||
-           hf_vocab_refuse(why, "only tokenizers of type BPE are supported, not", type);
+    if (strcmp(type, "BPE") == 0)
+        v->kind = bytes ? HF_LLAMA : HF_GPT2;
+    else if (strcmp(type, "WordPiece") == 0)
+        v->kind = HF_BERT;
+    else if (strcmp(type, "Unigram") != 0)
+        return hf_vocab_refuse(why, "tokenizers of this type are not supported:", type);
+    else if (bytes)
+        return hf_vocab_refuse(why, "Unigram with byte_fallback is not supported", NULL);
+    else
+        v->kind = HF_T5;
+    return check_model(v, why);
 }
 
 static bool read_all(hf_vocab *v, size_t *beyond, fault *why)
 {
     if (!read_kind(v, why) || !read_vocab(v, why) || !read_added(v, beyond, why)) return false;
     sort_tokens(v);
-    return read_unknown(v, why) && read_merges(v, why);
+    if (!read_unknown(v, why)) return false;
+    return v->kind == HF_T5 || v->kind == HF_BERT || read_merges(v, why);
 }
 
 bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, fault *why)
@@ -242,8 +320,10 @@ bool hf_vocab_open(hf_vocab *v, const hf_folder *f, size_t V, size_t *beyond, fa
                     .text = calloc(V, sizeof *v->text),
                     .type = calloc(V, sizeof *v->type),
                     .rank = malloc(V * sizeof *v->rank),
+                    .score = calloc(V, sizeof *v->score),
+                    .unknown = HF_NO_ID,
                     .order = malloc(V * sizeof *v->order)};
-    if (!v->text || !v->type || !v->rank || !v->order)
+    if (!v->text || !v->type || !v->rank || !v->score || !v->order)
         return fault_refuse(why, ERR_JSON, NULL, "out of memory");
     memset(v->rank, 0xff, V * sizeof *v->rank); /* HF_UNRANKED, -1 */
     return read_all(v, beyond, why);
@@ -254,5 +334,6 @@ void hf_vocab_close(hf_vocab *v)
     free(v->text);
     free(v->type);
     free(v->rank);
+    free(v->score);
     free(v->order);
 }

@@ -23,18 +23,21 @@ static void read_all(const gguf *g)
     (void)last;
 }
 
-/* What a vocabulary encodes, it spells again, but for spaces that it puts before text and
- * takes from behind control tokens. */
+/* What a vocabulary encodes, it spells again, but for spaces that it puts before text and takes
+ * from behind control tokens, for bytes that it lacks, and for what normal forms make longer.
+ */
 static void round_trip(const tokenizer *t, tokenizer_specials how)
 {
     static const char text[] = "he said: 'hello world' 123\n\xff <|im_end|>";
-    const bool spaces = tokenizer_pads(t) || how == TOKENIZER_SPECIALS;
-    int32_t ids[2 * sizeof text];
-    size_t n, bytes = 0;
+    const size_t most = tokenizer_most_ids(t, sizeof text);
+    int32_t *ids = malloc((most + 1) * sizeof *ids);
+    size_t n = 0, bytes = 0;
 
-    if (tokenizer_encode(t, text, sizeof text, how, ids, &n) != ERR_OK) return;
+    if (ids && tokenizer_encode(t, text, sizeof text, how, ids, &n) != ERR_OK) n = 0;
+    if (n > most) abort();
     for (size_t i = 0; i < n; i++) bytes += tokenizer_piece(t, ids[i], true).n;
-    if (bytes != sizeof text && !spaces) abort();
+    if (bytes > sizeof text && most == sizeof text && how != TOKENIZER_SPECIALS) abort();
+    free(ids);
 }
 
 static void open_files(const gguf_image *files, size_t n)

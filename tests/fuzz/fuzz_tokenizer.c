@@ -1,6 +1,7 @@
 /* fuzz_tokenizer.c - any bytes as text: encoded, and decoded to the same bytes. Bits of the
  * first byte say whether special tokens are recognised, of which kind the vocabulary is, and
- * whether the text goes on inside another. */
+ * whether the text goes on inside another. Kinds that change text first do not give it back; of
+ * them the ids are looked at. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,21 +12,56 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { SPECIALS = 1, SPM = 2, INSIDE = 4 };
+enum { SPECIALS = 1, SPM = 2, INSIDE = 4, KIND = 8 /* and above */ };
 
-/* The embedded model's vocabulary and a small one of SentencePiece's kind, for the life of
- * the process. */
-static gguf *file[2];
-static tokenizer *vocabulary[2];
-static unsigned char *small;
+/* The embedded model's vocabulary and small ones of the other kinds, for the life of the
+ * process.
+ */
+enum kind { EMBEDDED, CHARACTERS, UNIGRAM, WORDPIECE, MERGED, NORMAL, KINDS };
+static gguf *file[KINDS];
+static tokenizer *vocabulary[KINDS];
+static unsigned char *small[KINDS];
 
 static void close_vocabularies(void)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < KINDS; i++) {
         tokenizer_free(vocabulary[i]);
         gguf_close(file[i]);
+        free(small[i]);
     }
-    free(small);
+}
+
+static void open_small(enum kind kind, tiny *m)
+{
+    size_t n;
+
+    small[kind] = tiny_write(m, &n, NULL, NULL);
+    tiny_free(m);
+    if (gguf_open_memory(&file[kind], small[kind], n, NULL) != ERR_OK) abort();
+}
+
+/* As another kind. */
+static tiny *become(tiny *m, const char *model)
+{
+    static const char *const merges[] = {"a e", "a a", SPM_MARK " a", "a \xc3\xa9"};
+
+    tiny_set_text(m, "tokenizer.ggml.model", model);
+    tiny_set_texts(m, "tokenizer.ggml.merges", merges, sizeof merges / sizeof merges[0]);
+    tiny_set_u32(m, "tokenizer.ggml.unknown_token_id", SPM_UNKNOWN);
+    tiny_set_bool(m, "tokenizer.ggml.remove_extra_whitespaces", 1);
+    return m;
+}
+
+/* Byte pairs behind all that may be done to text. */
+static tiny *normalizing(void)
+{
+    static const char *const steps[] = {"strip_left",  "nfkc",      "replace", "a",
+                                        "bb",          "lowercase", "prepend", "_",
+                                        "strip_right", "nfc"};
+    tiny *m = tiny_new();
+
+    tiny_set_texts(m, "xquantd.tokenizer.normalizer", steps, sizeof steps / sizeof steps[0]);
+    return m;
 }
 
 static void open_vocabularies(void)
@@ -42,14 +78,16 @@ static void open_vocabularies(void)
         {"a\xc3\xa9", 4, SPM_NORMAL},
         {"[INST]", 0, SPM_CONTROL},
     };
-    tiny *m = tiny_spm(words, sizeof words / sizeof words[0]);
-    size_t n;
+    const size_t n = sizeof words / sizeof words[0];
 
-    small = tiny_write(m, &n, NULL, NULL);
-    tiny_free(m);
-    if (gguf_open(&file[0], "models/seedling-32m-mha-q8_0.gguf", NULL) != ERR_OK) abort();
-    if (gguf_open_memory(&file[1], small, n, NULL) != ERR_OK) abort();
-    for (int i = 0; i < 2; i++)
+    if (gguf_open(&file[EMBEDDED], "models/seedling-32m-mha-q8_0.gguf", NULL) != ERR_OK)
+        abort();
+    open_small(CHARACTERS, tiny_spm(words, n));
+    open_small(UNIGRAM, become(tiny_spm(words, n), "t5"));
+    open_small(WORDPIECE, become(tiny_spm(words, n), "bert"));
+    open_small(MERGED, become(tiny_spm(words, n), "gemma4"));
+    open_small(NORMAL, normalizing());
+    for (int i = 0; i < KINDS; i++)
         if (tokenizer_new(&vocabulary[i], file[i], NULL) != ERR_OK) abort();
     atexit(close_vocabularies);
 }
@@ -86,7 +124,7 @@ static size_t unmark(const char *text, size_t n, char *out)
 static void check(const tokenizer *t, const int32_t *ids, size_t count, const char *text,
                   size_t n)
 {
-    const bool spm = t == vocabulary[1];
+    const bool spm = t != vocabulary[EMBEDDED];
     char *expected = malloc(n + 1);
     const size_t length = spm ? unmark(text, n, expected) : n;
     size_t at = 0;
@@ -125,20 +163,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                                    : bits & INSIDE ? TOKENIZER_INSIDE
                                                    : TOKENIZER_PLAIN;
     const char *text = (const char *)data + 1;
+    static const enum kind kinds[] = {EMBEDDED, UNIGRAM, WORDPIECE, MERGED, NORMAL};
+    enum kind kind;
     const tokenizer *t;
     int32_t *ids;
     size_t count, most;
 
     if (n == 0) return 0;
     if (!vocabulary[0]) open_vocabularies();
-    t = vocabulary[bits & SPM ? 1 : 0];
+    kind = bits & SPM ? CHARACTERS : kinds[bits / KIND % (sizeof kinds / sizeof kinds[0])];
+    t = vocabulary[kind];
     n--;
-    most = how == TOKENIZER_INSIDE ? n : tokenizer_most_ids(t, n);
+    most = tokenizer_most_ids(t, n);
+    if (how == TOKENIZER_INSIDE && kind <= CHARACTERS) most = n;
     ids = malloc((most + 1) * sizeof *ids);
     if (tokenizer_encode(t, text, n, how, ids, &count) != ERR_OK || count > most) abort();
     for (size_t i = 0; how != TOKENIZER_SPECIALS && i < count; i++)
-        if (tokenizer_piece(t, ids[i], true).n && !tokenizer_piece(t, ids[i], false).n) abort();
-    check(t, ids, count, text, n);
+        if (ids[i] != SPM_UNKNOWN && tokenizer_piece(t, ids[i], true).n &&
+            !tokenizer_piece(t, ids[i], false).n)
+            abort();
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= tokenizer_size(t)) abort();
+    if (kind <= CHARACTERS || kind == MERGED) check(t, ids, count, text, n);
     check_characters(text, n);
     check_room(t, text, n, how, count);
     free(ids);

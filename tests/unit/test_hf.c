@@ -462,7 +462,8 @@ TEST(hf_sentencepiece_vocabulary_has_scores_by_rank)
         "{\"id\":7,\"content\":\"\xe2\x96\x81\xe2\x96\x81\",\"special\":false},"
         "{\"id\":12,\"content\":\"<far>\",\"special\":true}],"
         "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\","
-        "\"prepend\":\"\xe2\x96\x81\"}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\","
+        "\"prepend\":\"\xe2\x96\x81\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},"
+        "\"content\":\"\xe2\x96\x81\"}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\","
         "\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<0x0A>\":1,\"a\":2,\"b\":3,\"ab\":4,"
         "\"aba\":5},\"merges\":[\"a b\",\"ab a\"]}}";
     folder in;

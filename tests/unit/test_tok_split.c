@@ -9,7 +9,7 @@
 #include "tests/test.h"
 
 static const char *const rows[] = {
-#define PRETOKENIZER(name, keeps_words, adds_bos, ...) name,
+#define PRETOKENIZER(name, keeps_words, adds_bos, normal, ...) name,
 #include "engine/tokenizer/pretokenizers.def"
 #undef PRETOKENIZER
 };
