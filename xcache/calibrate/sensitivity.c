@@ -1,14 +1,19 @@
 /* sensitivity.c - a context in front of another one, whose sealed blocks are noisy in one
  * layer.
  *
- *    forward --> noisy: tile of layer l, block sealed? yes: its own, made before from x_l
- *                       all else is passed on         no: kv32's
+ *    |<-------- front -------->|<- tail ->|       |    a row: the tail is what is compared,
+ *      read once, exactly,       read once             behind a front as long as its turn is
+ *      and kept                  for a layer
+ *
+ *    forward --> noisy: tile of layer l, of the front? yes: its own, made before from x_l
+ *                       all else is passed on          no: kv32's
  *
  * What layer l gets as its input is exact whatever is done to its own keys, so its noisy tiles
  * can be made from the recorded inputs before anything runs: raw keys and values, noise, then
  * norms and angles, as a codec does. */
 #include "xcache/calibrate/sensitivity.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +24,10 @@
 #include "xcache/codec/remat.h"
 #include "xcache/sink_table.h"
 
-enum { BLOCK = CACHE_BLOCK_TOKENS };
+enum { BLOCK = CACHE_BLOCK_TOKENS, TAIL = BLOCK - 1 };
+
+/* Rows of text that are read: nats are a few positions' affair, so it takes a thousand. */
+enum { ROWS = 8 };
 
 static const double noise_share = .003; /* of the power of what is coded: 25 dB below */
 
@@ -71,23 +79,24 @@ static const context_ops noisy_ops = {.append = append, .tile = tile, .release =
 typedef struct probe {
     const reader_model *r;
     inputs *x;
-    const int32_t *ids;
-    size_t tokens, blocks;
+    const int32_t *row; /* [tokens] ids of the row at work */
+    size_t first;       /* its first token in x */
+    size_t most, front; /* tokens of whole blocks: of a row, and of those before the tail */
     projection projection;
     forward *forward;
     cache *cache;
-    float *exact, *coded; /* logits [tokens,V], [BLOCK,V] */
-    float *rows;          /* [BLOCK,D] */
-    float *raw;           /* [BLOCK,E] */
-    float *temp;          /* of products */
-    double *shape;        /* [C,C] */
+    float *exact, *coded; /* logits [TAIL,V] */
+    float *unit;          /* [blocks,2G,BLOCK,C] of N(0,1): the same noise in every layer */
+    float *shape;         /* [2G,C,C] */
+    double *vectors;      /* [C,C] */
     double *values;       /* [C] */
+    float *temp;          /* [slots] temp_floats */
     noisy noisy;
 } probe;
 
 /* --- noise --- */
 
-/* Two of N(0,1) from a hash of a counter: the same on every machine, in any order. */
+/* One of N(0,1) from a hash of a counter: the same on every machine, in any order. */
 static double draw(uint64_t *state)
 {
     double u[2];
@@ -102,152 +111,153 @@ static double draw(uint64_t *state)
     return sqrt(-2 * log(u[0])) * cos(6.283185307179586 * u[1]);
 }
 
-/* shape = form^(-1/2) of a head, so that noise is as large in every direction of the form. */
-static err find_shape(probe *p, const double *form, size_t C)
+/* shape [C,C] = form^(-1/2) of a head, so that noise is as large in every direction of the
+ * form.
+ */
+static err find_shape(const probe *p, const double *form, size_t C, float *shape)
 {
-    double *v = p->shape + C * C;
+    double *v = p->vectors;
 
     memcpy(v, form, C * C * sizeof *v);
     TRY(dense_eigen(v, C, p->values));
-    for (size_t i = 0; i < C; i++)
-        p->values[i] = 1 / sqrt(fmax(p->values[i], 1e-6 * p->values[0]));
-    memset(p->shape, 0, C * C * sizeof *v);
-    for (size_t e = 0; e < C; e++)
+    memset(shape, 0, C * C * sizeof *shape);
+    for (size_t e = 0; e < C; e++) {
+        const double size = 1 / sqrt(fmax(p->values[e], 1e-6 * p->values[0]));
+
         for (size_t i = 0; i < C; i++)
             for (size_t j = 0; j < C; j++)
-                p->shape[i * C + j] += p->values[e] * v[e * C + i] * v[e * C + j];
+                shape[i * C + j] += (float)(size * v[e * C + i] * v[e * C + j]);
+    }
     return ERR_OK;
 }
 
-/* Add noise of `size` to a head of rows y [BLOCK,E]. */
-static void add_noise(const probe *p, size_t C, size_t E, double size, uint64_t seed, float *y)
-{
-    double g[512];
-
-    for (size_t t = 0; t < BLOCK; t++, y += E) {
-        for (size_t c = 0; c < C; c++) g[c] = size * draw(&seed);
-        for (size_t c = 0; c < C; c++) {
-            double sum = 0;
-
-            for (size_t i = 0; i < C; i++) sum += p->shape[c * C + i] * g[i];
-            y[c] += (float)sum;
-        }
-    }
-}
-
-/* Noise for all heads of a block's raw keys or values. */
-static err disturb(probe *p, const sensitivity_layer *of_layer, size_t b, int values, float *y)
+/* Of all heads, for noise with its share of the layer's power. */
+static err find_shapes(const probe *p, const sensitivity_layer *of_layer)
 {
     const model *m = p->r->m;
-    /* y^T form y of this noise is its size squared times 2E, on average */
+    const size_t square = m->C * m->C;
+    /* y^T form y of a unit of it is 2E, on average */
     const double size = sqrt(noise_share * of_layer->power / (2 * (double)m->E));
 
-    for (size_t g = 0; g < m->G; g++) {
-        const size_t head = (size_t)values * m->G + g;
+    for (size_t h = 0; h < 2 * m->G; h++) {
+        float *shape = p->shape + h * square;
 
-        TRY(find_shape(p, of_layer->form + head * m->C * m->C, m->C));
-        add_noise(p, m->C, m->E, size, (uint64_t)(b * 2 * m->G + head) << 32, y + g * m->C);
+        TRY(find_shape(p, of_layer->form + h * square, m->C, shape));
+        for (size_t i = 0; i < square; i++) shape[i] *= (float)size;
     }
     return ERR_OK;
 }
 
-/* The first tokens of a context stay exact in every mode: put raw rows back. */
-static void keep_sinks(size_t b, size_t E, const float *exact, float *y)
-{
-    if (b == 0) memcpy(y, exact, SINK_TOKENS * E * sizeof *y);
-}
-
-/* Noisy tiles of layer l, block b. */
-static err make_tile(probe *p, size_t l, const sensitivity_layer *of_layer, size_t b)
+/* y [BLOCK,E] += noise, head by head; but the first tokens of a context stay exact in every
+ * mode. */
+static void disturb(const probe *p, size_t b, int values, float *y)
 {
     const model *m = p->r->m;
-    float *v = p->noisy.v + b * BLOCK * m->E;
-    float kept[2][SINK_TOKENS * 4096];
-    const size_t sinks = SINK_TOKENS * m->E * sizeof(float);
-    const remat_turned to = {m->layers[l].rope, KV_FLOAT, p->noisy.k + b * BLOCK * m->E, BLOCK,
-                             0};
+    const size_t G = m->G, C = m->C, from = b ? 0 : SINK_TOKENS;
 
-    inputs_read(p->x, l, b * BLOCK, BLOCK, p->rows);
-    projection_run(&p->projection, l, p->rows, BLOCK, p->temp, p->raw, v);
-    memcpy(kept[0], p->raw, sinks);
-    memcpy(kept[1], v, sinks);
-    TRY(disturb(p, of_layer, b, 0, p->raw));
-    TRY(disturb(p, of_layer, b, 1, v));
-    keep_sinks(b, m->E, kept[0], p->raw);
-    keep_sinks(b, m->E, kept[1], v);
-    model_finish_kv(m, p->r->kern, l, p->raw, v, BLOCK);
-    remat_turn(m, p->r->kern, p->raw, BLOCK, b * BLOCK, &to);
-    return ERR_OK;
+    for (size_t g = 0; g < G; g++) {
+        const size_t head = (size_t)values * G + g;
+        const float *unit = p->unit + ((b * 2 * G + head) * BLOCK + from) * C;
+
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(BLOCK - from), (int)C,
+                    (int)C, 1.0f, unit, (int)C, p->shape + head * C * C, (int)C, 1.0f,
+                    y + from * m->E + g * C, (int)m->E);
+    }
+}
+
+/* Scratch of a slot: inputs, raw keys, and what products need. */
+static size_t temp_floats(const model *m)
+{
+    return BLOCK * (m->D + m->E) + remat_code_floats(BLOCK, m->D);
+}
+
+/* Noisy tiles of the layer, block b. */
+static void make_tile(void *arg, int b, int slot)
+{
+    const probe *p = arg;
+    const model *m = p->r->m;
+    const size_t l = (size_t)p->noisy.layer, at = (size_t)b * BLOCK;
+    float *x = p->temp + (size_t)slot * temp_floats(m), *raw = x + BLOCK * m->D;
+    float *v = p->noisy.v + at * m->E;
+    const remat_turned to = {m->layers[l].rope, KV_FLOAT, p->noisy.k + at * m->E, BLOCK, 0};
+
+    inputs_read(p->x, l, p->first + at, BLOCK, x);
+    projection_run(&p->projection, l, x, BLOCK, raw + BLOCK * m->E, raw, v);
+    disturb(p, (size_t)b, 0, raw);
+    disturb(p, (size_t)b, 1, v);
+    model_finish_kv(m, p->r->kern, l, raw, v, BLOCK);
+    remat_turn(m, p->r->kern, raw, BLOCK, at, &to);
 }
 
 /* --- reading --- */
 
-static double compare(const probe *p, size_t pos)
+/* Nats, summed over the tail. */
+static double compare(const probe *p, const int32_t *next)
 {
     const size_t V = p->r->m->V;
     double sum = 0;
 
-    for (size_t t = 0; t < BLOCK; t++)
-        sum += divergence_of(p->exact + (pos + t) * V, p->coded + t * V, V, p->ids[pos + t]).kl;
+    for (size_t t = 0; t < TAIL; t++) {
+        const float *exact = p->exact + t * V, *coded = p->coded + t * V;
+
+        sum += divergence_of(exact, coded, V, next[t]).kl;
+    }
     return sum;
 }
 
-/* One block, its logits to `logits` [BLOCK,V]. */
-static void step(probe *p, context *c, context *inner, size_t pos, float *logits)
+/* T tokens from pos on, their logits to `logits` [T,V]; NULL: nobody wants them. */
+static void step(probe *p, context *c, context *inner, size_t pos, size_t T, float *logits)
 {
     const forward_chunk chunk = {.context = c,
-                                 .ids = p->ids + pos,
-                                 .T = BLOCK,
+                                 .ids = p->row + pos,
+                                 .T = T,
                                  .pos = pos,
-                                 .wanted = BLOCK,
+                                 .wanted = logits ? T : 0,
                                  .logits = logits};
 
-    cache_push(inner, p->ids + pos, BLOCK);
+    cache_push(inner, p->row + pos, T);
     forward_step(p->forward, &chunk, 1);
     cache_commit(inner);
 }
 
-/* The text without noise, for all layers. */
-static err read_exact(probe *p)
+/* The row up to its last block, once: what comes later finds its blocks. */
+static err read_front(probe *p)
 {
     context *c;
 
-    TRY(cache_begin(p->cache, &(cache_request){.tokens = p->tokens}, &c));
-    for (size_t pos = 0; pos < p->tokens; pos += BLOCK)
-        step(p, c, c, pos, p->exact + pos * p->r->m->V);
+    TRY(cache_begin(p->cache, &(cache_request){.tokens = p->most}, &c));
+    for (size_t pos = 0; pos < p->front; pos += BLOCK) step(p, c, c, pos, BLOCK, NULL);
     cache_end(c);
     return ERR_OK;
 }
 
-/* The text with it: nats a position, of those that read something noisy. */
-static err read_noisy(probe *p, double *kl)
+/* The tail behind the front, with or without the noise of one layer. It does not fill its
+ * block, so nothing of it is kept. */
+static err read_tail(probe *p, bool with_noise, float *logits)
 {
-    noisy *n = &p->noisy;
-    /* a scope of its own: blocks of the same tokens without this noise are others */
-    const cache_request alone = {
-        .tokens = p->tokens, .scope = &n->layer, .scope_bytes = sizeof n->layer};
+    const cache_request found = {.ids = p->row, .n_ids = p->front + TAIL, .tokens = p->most};
+    context *c;
 
-    TRY(cache_begin(p->cache, &alone, &n->inner));
-    *kl = 0;
-    for (size_t pos = 0; pos < p->tokens; pos += BLOCK) {
-        n->sealed = pos / BLOCK;
-        step(p, &n->base, n->inner, pos, p->coded);
-        if (pos) *kl += compare(p, pos);
-    }
-    *kl /= (double)(p->tokens - BLOCK);
-    cache_end(n->inner);
+    TRY(cache_begin(p->cache, &found, &c));
+    p->noisy.inner = c;
+    step(p, with_noise ? &p->noisy.base : c, c, p->front, TAIL, logits);
+    cache_end(c);
     return ERR_OK;
 }
 
-static err measure(probe *p, size_t l, const sensitivity_layer *of_layer, double *out)
+/* One row: nats of each layer to sum [L]. */
+static err measure_row(probe *p, const sensitivity_layer *layers, double *sum)
 {
-    double kl = 0;
-
-    p->noisy.layer = (int)l;
-    for (size_t b = 0; b + 1 < p->blocks; b++) TRY(make_tile(p, l, of_layer, b));
-    TRY(read_noisy(p, &kl));
-    /* a layer that seems to move nothing is not free: it may on another text */
-    *out = fmax(kl, 1e-9) / (noise_share * of_layer->power);
+    p->noisy.sealed = p->front / BLOCK;
+    TRY(read_front(p));
+    TRY(read_tail(p, false, p->exact));
+    for (size_t l = 1; l < p->r->m->L; l++) {
+        p->noisy.layer = (int)l;
+        TRY(find_shapes(p, &layers[l]));
+        p->r->team->run(p->r->team, make_tile, p, (int)p->noisy.sealed);
+        TRY(read_tail(p, true, p->coded));
+        sum[l] += compare(p, p->row + p->front + 1);
+    }
     return ERR_OK;
 }
 
@@ -256,34 +266,42 @@ static err measure(probe *p, size_t l, const sensitivity_layer *of_layer, double
 static err open_cache(probe *p)
 {
     static const reader_mode exact = {"kv32", NULL};
-    const reader_room room = {.contexts = 1, .tokens = p->tokens, .page_format = KV_FLOAT};
+    const reader_room room = {.contexts = 1, .tokens = p->most, .page_format = KV_FLOAT};
 
     TRY(reader_open_cache(p->r, &exact, &room, &p->cache));
     return forward_open(&p->forward, p->r->m, p->r->kern, p->r->team, BLOCK, BLOCK);
 }
 
+static err take_memory(probe *p)
+{
+    const model *m = p->r->m;
+    const size_t square = m->C * m->C, slots = (size_t)p->r->team->slots;
+
+    p->exact = malloc(2 * TAIL * m->V * sizeof(float));
+    p->unit = malloc(4 * p->most * m->E * sizeof(float));
+    p->shape = malloc(2 * m->G * square * sizeof(float));
+    p->vectors = malloc((square + m->C) * sizeof(double));
+    p->temp = malloc(slots * temp_floats(m) * sizeof(float));
+    return p->exact && p->unit && p->shape && p->vectors && p->temp ? ERR_OK : ERR_NOMEM;
+}
+
 static err open_probe(probe *p)
 {
     const model *m = p->r->m;
-    const size_t tile = p->blocks * BLOCK * m->E;
+    const size_t numbers = 2 * p->most * m->E;
+    uint64_t state = 1;
 
-    if (m->C > 512 || m->E > 4096) return ERR_MODEMODEL;
     TRY(projection_open(&p->projection, m, p->r->kern));
-    p->exact = malloc((p->tokens + BLOCK) * m->V * sizeof(float));
-    p->rows = malloc((BLOCK * (m->D + m->E) + 2 * tile + remat_code_floats(BLOCK, m->D)) *
-                     sizeof(float));
-    p->shape = malloc((2 * m->C * m->C + m->C) * sizeof(double));
-    if (!p->exact || !p->rows || !p->shape) return ERR_NOMEM;
-    p->coded = p->exact + p->tokens * m->V;
-    p->raw = p->rows + BLOCK * m->D;
+    TRY(take_memory(p));
+    p->coded = p->exact + TAIL * m->V;
+    p->values = p->vectors + m->C * m->C;
+    for (size_t i = 0; i < numbers; i++) p->unit[i] = (float)draw(&state);
     p->noisy = (noisy){.base = {.ops = &noisy_ops, .block_tokens = BLOCK},
                        .B = BLOCK,
                        .E = m->E,
                        .C = m->C,
-                       .k = p->raw + BLOCK * m->E};
-    p->noisy.v = p->noisy.k + tile;
-    p->temp = p->noisy.v + tile;
-    p->values = p->shape + 2 * m->C * m->C;
+                       .k = p->unit + numbers};
+    p->noisy.v = p->noisy.k + p->most * m->E;
     return open_cache(p);
 }
 
@@ -293,26 +311,44 @@ static void close_probe(probe *p)
     forward_close(p->forward);
     cache_close(p->cache);
     free(p->exact);
-    free(p->rows);
+    free(p->unit);
     free(p->shape);
+    free(p->vectors);
+    free(p->temp);
+}
+
+/* Blocks in front of the tail of a row: of the rows together every depth, as the forms are of
+ * queries at every depth. Attention of a layer that looks at everything thins out with it, and
+ * so does what noise does there: tails at the end alone had a fourth for layers 3 to 10 of
+ * SmolLM2 against the others. */
+static size_t find_front(size_t blocks, size_t row, size_t rows)
+{
+    const size_t front = (2 * row + 1) * blocks / (2 * rows);
+
+    return front < 1 ? 1 : front < blocks ? front : blocks - 1;
 }
 
 err sensitivity_find(const reader_model *r, inputs *x, const int32_t *ids,
                      const sensitivity_layer *layers, double *out, const stage *p)
 {
-    const size_t most = x->row_tokens < SENSITIVITY_TOKENS ? x->row_tokens : SENSITIVITY_TOKENS;
-    probe at = {.r = r, .x = x, .ids = ids, .blocks = most / BLOCK};
-    const size_t L = r->m->L;
+    const size_t L = r->m->L, rows = x->rows < ROWS ? x->rows : ROWS;
+    const double positions = (double)(rows * TAIL);
+    probe at = {.r = r, .x = x, .most = x->row_tokens / BLOCK * BLOCK};
     err e;
 
-    at.tokens = at.blocks * BLOCK;
-    out[0] = 0;
-    e = at.blocks < 2 ? ERR_EMPTY : open_probe(&at);
-    if (e == ERR_OK) e = read_exact(&at);
-    for (size_t l = 1; l < L && e == ERR_OK; l++) {
-        e = measure(&at, l, &layers[l], &out[l]);
-        stage_tell(p, (double)l / (double)(L - 1));
+    for (size_t l = 0; l < L; l++) out[l] = 0;
+    if (at.most < 2 * BLOCK) return ERR_EMPTY;
+    e = open_probe(&at);
+    for (size_t row = 0; row < rows && e == ERR_OK; row++) {
+        at.first = row * x->row_tokens;
+        at.row = ids + at.first;
+        at.front = find_front(at.most / BLOCK, row, rows) * BLOCK;
+        e = measure_row(&at, layers, out);
+        stage_tell(p, (double)(row + 1) / (double)rows);
     }
     close_probe(&at);
+    /* a layer that seems to move nothing is not free: it may on another text */
+    for (size_t l = 1; l < L; l++)
+        out[l] = fmax(out[l] / positions, 1e-9) / (noise_share * layers[l].power);
     return e;
 }

@@ -19,10 +19,9 @@ typedef struct sensitivity_layer {
     double power;       /* of what is coded, in the form */
 } sensitivity_layer;
 
-/* Fill out [L] from the first SENSITIVITY_TOKENS of `ids`, which are the first row of x. Layer
- * 0 gets 0: it is never coded. ERR_NOMEM, ERR_SYSTEM. Cost: L passes over those tokens; memory:
- * their logits. */
-enum { SENSITIVITY_TOKENS = 384 };
+/* Fill out [L] from the first few rows of x, whose ids are given: from a block of each,
+ * behind noise in all before it. Layer 0 gets 0: it is never coded. ERR_EMPTY: rows are shorter
+ * than two blocks; ERR_NOMEM, ERR_SYSTEM. Cost: L passes over those blocks. */
 err sensitivity_find(const reader_model *r, inputs *x, const int32_t *ids,
                      const sensitivity_layer *layers, double *out, const stage *p);
 
