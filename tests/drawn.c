@@ -53,6 +53,7 @@ static void *draw_layer(const plan_about *a, size_t n, uint32_t *state)
     if (!bytes) must(ERR_NOMEM);
     l = plan_lay_out(bytes, a, n);
     draw_floats(l.c, D, state);
+    for (size_t i = 0; i < D; i++) l.diagonal[i] = 0.125f * (float)draw(state);
     draw_floats(l.salience, D + 1, state);
     *l.floor = 0.25f;
     for (size_t i = 0; i < n; i++) l.sigma[i] = 4 / (float)(i + 1);

@@ -240,7 +240,7 @@ static double flop_cl(const model *m, const reader_mode *mode)
 static double flop_klt(const model *m, const reader_mode *mode)
 {
     const plan_predictor r = plan_read_about(mode->plan).predictor;
-    const size_t p = r.kind == PLAN_FULL ? m->D : 2 * r.rank;
+    const size_t p = r.kind == PLAN_NONE ? 0 : m->D; /* factors are multiplied out */
     const double step = rate_step(mode->plan, CACHE_BLOCK_TOKENS, codec_ratio(mode->name));
     size_t stored = 0;
 

@@ -22,6 +22,7 @@ static void read_matrix(const plan_matrix *m, size_t D)
     volatile float sum = 0;
 
     for (size_t r = 0; r < m->rows; r++) must(isfinite(m->scale[r]));
+    for (size_t i = 0; i < m->rows * plan_groups(D); i++) sum += (float)m->share[i];
     for (size_t i = 0; i < m->rows * D; i++) sum += (float)m->code[i];
     (void)sum;
 }
@@ -30,7 +31,8 @@ static void read_layer(const plan_layer *l, const plan_about *a)
 {
     volatile float sum = 0;
 
-    for (size_t i = 0; i < a->D; i++) must(isfinite(l->c[i]) && isfinite(l->salience[i]));
+    for (size_t i = 0; i < a->D; i++)
+        must(isfinite(l->c[i]) && isfinite(l->diagonal[i]) && isfinite(l->salience[i]));
     must(isfinite(l->salience[a->D]) && l->n <= a->D);
     must(isfinite(*l->floor) && *l->floor >= 0);
     for (size_t i = 0; i < l->n; i++)

@@ -53,6 +53,8 @@ static plan_layer draw_layer(void *bytes, const plan_about *a, double down, doub
     uint32_t state = 3;
 
     CHECK(w != NULL);
+    for (size_t i = 0; i < width && l.down.rows; i++)
+        l.diagonal[i] = (float)(.3 * draw(&state));
     for (size_t i = 0; i < l.down.rows * width; i++) w[i] = down * draw(&state);
     plan_pack(width, w, &l.down);
     for (size_t i = 0; i < l.up.rows * width; i++) w[i] = up * draw(&state);
@@ -61,17 +63,23 @@ static plan_layer draw_layer(void *bytes, const plan_about *a, double down, doub
     return l;
 }
 
+static double value(const plan_matrix *m, size_t width, size_t r, size_t i)
+{
+    const size_t group = r * plan_groups(width) + i / PLAN_GROUP;
+
+    return (double)m->scale[r] * m->share[group] * m->code[r * width + i];
+}
+
 /* out [width] = P x of one row, by the plan's own numbers. */
 static void predict(const plan_layer *l, size_t width, const float *x, double *out)
 {
-    for (size_t i = 0; i < width; i++) out[i] = (double)x[i];
+    for (size_t i = 0; i < width; i++) out[i] = (1 + (double)l->diagonal[i]) * (double)x[i];
     for (size_t r = 0; r < l->down.rows; r++) {
         double sum = 0;
 
-        for (size_t j = 0; j < width; j++)
-            sum += (double)l->down.scale[r] * l->down.code[r * width + j] * (double)x[j];
+        for (size_t j = 0; j < width; j++) sum += value(&l->down, width, r, j) * (double)x[j];
         for (size_t i = 0; i < width && l->up.rows; i++)
-            out[i] += (double)l->up.scale[r] * l->up.code[r * width + i] * sum;
+            out[i] += value(&l->up, width, r, i) * sum;
         if (!l->up.rows) out[r] += sum;
     }
 }

@@ -25,12 +25,13 @@ static const plan_predictor full = {PLAN_FULL, 0}, ranked = {PLAN_RANK, 16},
 static bool same_matrix(const plan_matrix *a, const plan_matrix *b)
 {
     return a->rows == b->rows && memcmp(a->scale, b->scale, a->rows * sizeof *a->scale) == 0 &&
+           memcmp(a->share, b->share, a->rows * plan_groups(D)) == 0 &&
            memcmp(a->code, b->code, a->rows * D) == 0;
 }
 
 static bool same_layer(const plan_layer *a, const plan_layer *b)
 {
-    return a->n == b->n && memcmp(a->c, b->c, (2 * D + 2 + a->n) * sizeof(float)) == 0 &&
+    return a->n == b->n && memcmp(a->c, b->c, (3 * D + 2 + a->n) * sizeof(float)) == 0 &&
            a->form.rows == 2 * E && b->form.rows == 2 * E &&
            memcmp(a->form.scale, b->form.scale, 2 * E * sizeof(float)) == 0 &&
            memcmp(a->form.half, b->form.half, 2 * E * C * sizeof(uint16_t)) == 0 &&
@@ -195,23 +196,26 @@ static double far_off(const double *a, const float *b, size_t n, double scale)
     return off;
 }
 
-/* Of each row by itself: magnitudes differ by orders. A row of zeros stays one. */
-TEST(plan_packs_a_row_to_a_half_of_its_127th)
+/* Of each group by itself: magnitudes differ by orders. A row of zeros stays one. */
+TEST(plan_packs_a_group_to_a_half_of_its_127th)
 {
     enum { ROWS = 3 };
     double rows[ROWS * D];
     float scale[ROWS], back[ROWS * D];
+    uint8_t share[ROWS * D / PLAN_GROUP];
     int8_t code[ROWS * D];
-    const plan_matrix m = {ROWS, scale, code};
+    const plan_matrix m = {ROWS, scale, share, code};
 
     for (size_t i = 0; i < D; i++) {
-        rows[i] = 1e6 * sin((double)i);
+        /* a channel that stands out takes nothing from those of the other group */
+        rows[i] = i == D - 1 ? 1e6 : 1e4 * sin((double)i);
         rows[D + i] = 1e-6 * cos((double)i);
         rows[2 * D + i] = 0;
     }
     plan_pack(D, rows, &m);
     plan_unpack(D, &m, back);
-    CHECK(far_off(rows, back, D, 1e6) < .51 / 127);
+    CHECK(far_off(rows, back, PLAN_GROUP, 1e4) < .7 / 127);
+    CHECK(far_off(rows + PLAN_GROUP, back + PLAN_GROUP, PLAN_GROUP, 1e6) < .51 / 127);
     CHECK(far_off(rows + D, back + D, D, 1e-6) < .51 / 127);
     CHECK(far_off(rows + 2 * D, back + 2 * D, D, 1) <= 0);
 }
@@ -253,6 +257,6 @@ TEST(plan_default_predictor_follows_the_width)
     CHECK(plan_default_predictor(384).kind == PLAN_FULL);
     CHECK(plan_default_predictor(512).kind == PLAN_FULL);
     CHECK(plan_default_predictor(2048).kind == PLAN_RANK);
-    CHECK(plan_default_predictor(2048).rank == 352);
-    CHECK(plan_default_predictor(576).rank == 96);
+    CHECK(plan_default_predictor(2048).rank == 576);
+    CHECK(plan_default_predictor(576).rank == 160);
 }

@@ -35,8 +35,9 @@ enum {
     AT_BITS = AT_RATES + 4 * DRAWN_STEPS,
     AT_TABLES = 448, /* frequency [40,34], bias [40] */
     AT_BIAS = AT_TABLES + 2 * PLAN_TABLES * PLAN_SYMBOLS,
-    AT_LAYER_1 = 3328, /* c [D], salience [D+1], floor, sigma [n], scales of form */
-    AT_SALIENCE = AT_LAYER_1 + 4 * D,
+    AT_LAYER_1 = 3328, /* c, diagonal [D], salience [D+1], floor, sigma [n], scales of form */
+    AT_DIAGONAL = AT_LAYER_1 + 4 * D,
+    AT_SALIENCE = AT_DIAGONAL + 4 * D,
     AT_FLOOR = AT_SALIENCE + 4 * (D + 1),
     AT_SIGMA = AT_FLOOR + 4,
     AT_SCALES = AT_SIGMA + 4 * (D / 2),
@@ -279,6 +280,8 @@ TEST(plan_layer_that_lies_is_refused_by_name)
     const size_t halves = AT_SCALES + 4 * (2 * E + D + D / 2);
     const lie lies[] = {
         {AT_LAYER_1, NAN, 'f', "numbers of layer 1"},
+        {AT_DIAGONAL - 4, INFINITY, 'f', "numbers of layer 1"},
+        {AT_DIAGONAL, NAN, 'f', "numbers of layer 1"},
         {AT_SALIENCE - 4, INFINITY, 'f', "numbers of layer 1"},
         {AT_SALIENCE, NAN, 'f', "numbers of layer 1"},
         {AT_FLOOR - 4, NAN, 'f', "numbers of layer 1"},

@@ -332,7 +332,7 @@ TEST(plans_are_named_after_model_and_an_unusual_predictor)
                 {"b.gguf", 384, {PLAN_RANK, 64}, "b.rank64.xplan"},
                 {"b.bin", 384, {PLAN_NONE, 0}, "b.bin.none.xplan"},
                 {"b.gguf", 2048, {PLAN_FULL, 0}, "b.full.xplan"},
-                {"b.gguf", 2048, {PLAN_RANK, 352}, "b.xplan"}};
+                {"b.gguf", 2048, {PLAN_RANK, 576}, "b.xplan"}};
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *name = plans_beside(rows[i].model, rows[i].D, rows[i].r);
@@ -363,7 +363,7 @@ TEST(plans_predictors_are_read_and_written_in_the_same_words)
         CHECK(plans_parse_predictor(words[i], 64, &r));
         CHECK(strcmp(plans_predictor_name(r, text), words[i]) == 0);
     }
-    CHECK(plans_parse_predictor("", 2048, &r) && r.kind == PLAN_RANK && r.rank == 352);
+    CHECK(plans_parse_predictor("", 2048, &r) && r.kind == PLAN_RANK && r.rank == 576);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         CHECK(!plans_parse_predictor(wrong[i], 64, &r));
 }

@@ -261,12 +261,14 @@ TEST(whiten_refuses_what_is_not_positive_definite)
 static void round_rows(const double *rows, float *out)
 {
     float scale[D];
+    uint8_t *share = malloc(D * plan_groups(D));
     int8_t *code = malloc(D * D);
-    const plan_matrix m = {D, scale, code};
+    const plan_matrix m = {D, scale, share, code};
 
-    CHECK(code != NULL);
+    CHECK(share && code);
     plan_pack(D, rows, &m);
     plan_unpack(D, &m, out);
+    free(share);
     free(code);
 }
 

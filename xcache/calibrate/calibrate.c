@@ -32,7 +32,7 @@ static const double design_ratio = 12;
 static const double apart = 0.5, finer = 4.5;
 
 static const float measured_ratios[] = {5, 7.5f, 10, 12, 14, 16, 20, 24, 30, 40};
-enum { MEASURED = sizeof measured_ratios / sizeof measured_ratios[0] };
+enum { MEASURED = sizeof measured_ratios / sizeof measured_ratios[0], BESIDE = 5 };
 
 struct calibration {
     reader_model r;
@@ -151,24 +151,24 @@ static err try_steps(making *w, double design, const stage *p)
 
 /* --- measuring --- */
 
-/* All measured ratios on one kind of text, through pages of int8 as they are served. */
-static err measure_text(const calibration *c, const plan *made, plan_text kind,
-                        plan_measured *list, const stage *p)
+/* The n ratios of a list on one kind of text, through pages of int8 as they are served. */
+static err measure_some(const calibration *c, const plan *made, plan_text kind,
+                        plan_measured *list, size_t n, const stage *p)
 {
     const reader_room room = {.tokens = c->held[kind].row_tokens, .page_format = KV_INT8};
-    reader_mode modes[MEASURED];
-    char names[MEASURED][16];
+    reader_mode modes[BESIDE];
+    char names[BESIDE][16];
     comparison *beside = NULL;
     const char *at;
     err e;
 
-    for (size_t i = 0; i < MEASURED; i++) {
-        snprintf(names[i], sizeof names[i], "klt%g", (double)measured_ratios[i]);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(names[i], sizeof names[i], "klt%g", (double)list[i].ratio);
         modes[i] = (reader_mode){names[i], made};
     }
-    TRY(comparison_open(&beside, &c->r, modes, MEASURED, &room, &at));
+    TRY(comparison_open(&beside, &c->r, modes, n, &room, &at));
     e = comparison_read(beside, &c->held[kind], p);
-    for (size_t i = 0; i < MEASURED && e == ERR_OK; i++) {
+    for (size_t i = 0; i < n && e == ERR_OK; i++) {
         const divergence mean = comparison_mean(beside, i + 1);
 
         list[i].kl[kind] = (float)mean.kl;
@@ -177,6 +177,19 @@ static err measure_text(const calibration *c, const plan *made, plan_text kind,
     }
     comparison_close(beside);
     return e;
+}
+
+/* All ratios. A few at a time, for each has a cache and factors of its own. */
+static err measure_text(const calibration *c, const plan *made, plan_text kind,
+                        plan_measured *list, const stage *p)
+{
+    for (size_t i = 0; i < MEASURED; i += BESIDE) {
+        const size_t n = MEASURED - i < BESIDE ? MEASURED - i : BESIDE;
+        const stage part = stage_part(p, (double)i / MEASURED, (double)n / MEASURED);
+
+        TRY(measure_some(c, made, kind, list + i, n, &part));
+    }
+    return ERR_OK;
 }
 
 static err measure(const calibration *c, plan *made, const stage *p)
@@ -220,6 +233,7 @@ static err make_plan(making *w, const stage *p, plan **out)
     parts.n = w->draft.n;
     parts.layers = w->draft.layers;
     TRY(plan_make(&made, &parts));
+    loop_rest(w->c->loop); /* caches that measure take its place */
     e = measure(w->c, made, &rest);
     if (e != ERR_OK) {
         plan_close(made);

@@ -30,6 +30,8 @@ static int tiles_of(size_t P)
 void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda,
              double *w, double *work, const int *lwork, int *iwork, const int *liwork,
              int *info, size_t jobz_length, size_t uplo_length);
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info,
+             size_t uplo_length);
 void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, const int *lda,
             double *b, const int *ldb, int *info, size_t uplo_length);
 
@@ -145,6 +147,17 @@ err dense_eigen(double *a, size_t n, double *values)
     free(iwork);
     free(work);
     return !work || !iwork ? ERR_NOMEM : info ? ERR_SYSTEM : ERR_OK;
+}
+
+err dense_factor(double *a, size_t n)
+{
+    const int N = (int)n;
+    int info = 0;
+
+    /* their lower L of a = L L^T, column by column, is R = L^T row by row */
+    dpotrf_("L", &N, a, &N, &info, 1);
+    for (size_t i = 1; i < n; i++) memset(a + i * n, 0, i * sizeof *a);
+    return info ? ERR_SYSTEM : ERR_OK;
 }
 
 err dense_solve(double *a, size_t n, double *b, size_t m)

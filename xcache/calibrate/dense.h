@@ -30,6 +30,10 @@ void dense_multiply(team *t, const double *a, size_t M, size_t K, const double *
  * ERR_NOMEM, ERR_SYSTEM (no convergence). LAPACK: dsyevd. */
 err dense_eigen(double *a, size_t n, double *values);
 
+/* a [n,n] symmetric and positive definite to R^T R, R upper triangular: R in the upper
+ * triangle, zeros below. ERR_SYSTEM: it is not. LAPACK: dpotrf. */
+err dense_factor(double *a, size_t n);
+
 /* Solve a x = b^T for m right sides, b [m,n] in, x^T out; a [n,n] symmetric and positive
  * definite, overwritten. ERR_SYSTEM: it is not. LAPACK: dposv. */
 err dense_solve(double *a, size_t n, double *b, size_t m);

@@ -26,6 +26,7 @@ void draft_close(draft *d)
 static void copy_matrix(size_t D, const plan_matrix *from, const plan_matrix *to)
 {
     memcpy(to->scale, from->scale, from->rows * sizeof *to->scale);
+    memcpy(to->share, from->share, from->rows * plan_groups(D));
     memcpy(to->code, from->code, from->rows * D * sizeof *to->code);
 }
 
@@ -41,6 +42,7 @@ err draft_add(draft *d, size_t l, const plan_layer *base, size_t n, plan_layer *
     *out = plan_lay_out(bytes, a, n);
     /* n moves everything behind sigma: so part by part */
     memcpy(out->c, base->c, a->D * sizeof *out->c);
+    memcpy(out->diagonal, base->diagonal, a->D * sizeof *out->diagonal);
     memcpy(out->salience, base->salience, (a->D + 1) * sizeof *out->salience);
     *out->floor = *base->floor;
     memcpy(out->form.scale, base->form.scale, out->form.rows * sizeof *out->form.scale);

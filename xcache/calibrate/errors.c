@@ -9,9 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xcache/calibrate/dense.h"
 #include "xcache/calibrate/influence.h"
 #include "xcache/calibrate/salience.h"
 #include "xcache/calibrate/sensitivity.h"
+
+/* Layers that a prediction is made for besides its own, and what they count. */
+enum { AHEAD = 3 };
+static const double ahead_share = .5;
 
 /* What everything here works on. */
 typedef struct work {
@@ -59,6 +64,20 @@ static void lay_out_influence(const work *w, influence *list, float *weights)
                               .value = weights + (2 * l + 1) * N};
 }
 
+/* Neighbours are much alike, and what one text says of each is not exact: in logarithms a layer
+ * counts half, its neighbours a quarter. */
+static void smooth(double *x, size_t L)
+{
+    double before = x[1];
+
+    for (size_t l = 1; l < L; l++) {
+        const double here = x[l], next = l + 1 < L ? x[l + 1] : here;
+
+        x[l] = sqrt(here * sqrt(before * next));
+        before = here;
+    }
+}
+
 /* Forms get their base and then, by what noise in them does, one unit in all layers. */
 static err scale_forms(const work *w, influence *list, const stage *p)
 {
@@ -72,6 +91,7 @@ static err scale_forms(const work *w, influence *list, const stage *p)
         layers[l] = (sensitivity_layer){list[l].form, list[l].power};
     }
     if (e == ERR_OK) e = sensitivity_find(w->r, w->text, w->ids, layers, factor, p);
+    if (e == ERR_OK) smooth(factor, s->L);
     /* half the second derivative is what KL is of a small error */
     for (size_t l = 0; l < s->L && e == ERR_OK; l++)
         for (size_t i = 0; i < form_numbers(s); i++) list[l].form[i] *= 2 * factor[l];
@@ -150,6 +170,27 @@ static err find_metrics(const work *w)
     w->s->scale = 0.5 * log2(fmax(sum / (double)m->L, 1e-30));
     free(weights);
     return e;
+}
+
+/* out += share A^2 / tr A^2 of a layer. */
+static void add_weight(const errors *s, team *t, size_t l, double share, double *temp,
+                       double *out)
+{
+    const size_t D = s->D;
+    const double *a = errors_metric(s, l).a;
+    double trace = 0;
+
+    dense_multiply(t, a, D, D, a, D, false, temp);
+    for (size_t i = 0; i < D; i++) trace += temp[i * D + i];
+    for (size_t i = 0; i < D * D; i++) out[i] += share / trace * temp[i];
+}
+
+void errors_weight(const errors *s, team *t, size_t l, double *temp, double *out)
+{
+    memset(out, 0, s->D * s->D * sizeof *out);
+    add_weight(s, t, l, 1, temp, out);
+    for (size_t next = l + 1; next < s->L && next <= l + AHEAD; next++)
+        add_weight(s, t, next, ahead_share, temp, out);
 }
 
 /* --- opening --- */

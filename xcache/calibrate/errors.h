@@ -32,4 +32,8 @@ metric errors_metric(const errors *s, size_t l);
 double *errors_form(const errors *s, size_t l);    /* [2E,C] */
 float *errors_salience(const errors *s, size_t l); /* [D+1] */
 
+/* out [D,D] = what errors in x_l weigh for the layer itself and, at half of it each, for the
+ * next three, which are predicted from it: A^2 / tr A^2 of each. temp [D,D]. */
+void errors_weight(const errors *s, team *t, size_t l, double *temp, double *out);
+
 #endif

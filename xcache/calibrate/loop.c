@@ -68,14 +68,31 @@ static void *take(loop *k, size_t n, size_t size, bool *ok)
     return p;
 }
 
+/* Tokens by width, three times: gigabytes of a wide model. */
+static err take_text(loop *k)
+{
+    const size_t floats = k->inputs.N * width(k);
+
+    if (!k->x) k->x = malloc(floats * sizeof *k->x);
+    if (!k->state) k->state = malloc(floats * sizeof *k->state);
+    if (!k->left) k->left = malloc(floats * sizeof *k->left);
+    return k->x && k->state && k->left ? ERR_OK : ERR_NOMEM;
+}
+
+void loop_rest(loop *k)
+{
+    free(k->x);
+    free(k->state);
+    free(k->left);
+    k->x = k->state = k->left = NULL;
+}
+
 static err take_memory(loop *k)
 {
-    const size_t D = width(k), N = k->inputs.N, slots = (size_t)k->r.team->slots;
-    bool ok = true;
+    const size_t D = width(k), slots = (size_t)k->r.team->slots;
+    bool ok = take_text(k) == ERR_OK;
 
-    k->x = take(k, N * D, sizeof *k->x, &ok);
-    k->state = take(k, N * D, sizeof *k->state, &ok);
-    k->left = take(k, N * D, sizeof *k->left, &ok);
+    k->bytes += 3 * k->inputs.N * D * sizeof(float);
     k->temp = take(k, slots * klt_temp_floats(BLOCK, D), sizeof *k->temp, &ok);
     k->counts = take(k, slots, sizeof *k->counts, &ok);
     k->spectrum.vectors = take(k, D * D, sizeof *k->spectrum.vectors, &ok);
@@ -90,9 +107,7 @@ void loop_close(loop *k)
     if (!k) return;
     inputs_close(&k->inputs);
     errors_close(&k->errors);
-    free(k->x);
-    free(k->state);
-    free(k->left);
+    loop_rest(k);
     free(k->temp);
     free(k->counts);
     free(k->spectrum.vectors);
@@ -220,6 +235,7 @@ static err begin_layer(loop *k, draft *d, size_t l, plan_layer *out)
 
     if (!bytes) return ERR_NOMEM;
     empty = plan_lay_out(bytes, &d->about, 0);
+    memset(empty.diagonal, 0, m->D * sizeof *empty.diagonal);
     memcpy(empty.salience, errors_salience(&k->errors, l), (m->D + 1) * sizeof(float));
     *empty.floor = (float)k->errors.floors[l];
     plan_pack_form(m->C, errors_form(&k->errors, l), &empty.form);
@@ -233,9 +249,11 @@ static err find_layer(loop *k, size_t l, const klt_coder *coder, plan_layer *bas
 {
     const metric m = errors_metric(&k->errors, l);
     const double *mean = k->algebra.values;
+    double *weight = k->algebra.spare[3];
     const plan_kind kind = base->up.rows ? PLAN_RANK : base->down.rows ? PLAN_FULL : PLAN_NONE;
 
-    TRY(predictor_fit(&k->algebra, &m, kind, k->state, k->x, k->N, base));
+    if (kind == PLAN_RANK) errors_weight(&k->errors, k->r.team, l, k->algebra.spare[4], weight);
+    TRY(predictor_fit(&k->algebra, weight, kind, k->state, k->x, k->N, base));
     TRY(run_blocks(k, project_block, l, base, coder, false));
     TRY(spectrum_find(&k->algebra, &m, k->left, k->N, &k->spectrum));
     /* the mean of what is left moves into c: components are of a zero mean, as a dead zone
@@ -317,6 +335,7 @@ err loop_run(loop *k, draft *d, double log2_step, double spare, bool half, censu
     const size_t L = k->r.m->L;
     const klt_coder coder = coder_at(k, log2_step);
 
+    TRY(take_text(k));
     k->learned = half ? (k->most + 1) / 2 : k->most;
     k->N = k->learned * k->inputs.row_tokens;
     read_learned(k, 0, k->state); /* x^_0 = x_0 */
@@ -336,6 +355,7 @@ err loop_try(loop *k, const draft *d, double log2_step, census *by_layer, const 
     const size_t L = k->r.m->L;
     const klt_coder coder = coder_at(k, log2_step);
 
+    TRY(take_text(k));
     read_tried(k, 0, k->state);
     forget_counts(k);
     by_layer[0] = (census){0};

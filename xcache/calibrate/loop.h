@@ -39,6 +39,10 @@ err loop_run(loop *k, draft *d, double log2_step, double spare, bool half, censu
  * do not learn from: on their own text they would promise too much. ERR_NOMEM. */
 err loop_try(loop *k, const draft *d, double log2_step, census *by_layer, const stage *p);
 
+/* Give back the memory of the text at work, most of what there is; the next run takes it again.
+ * loop_bytes goes on to count it. */
+void loop_rest(loop *k);
+
 /* The biases [PLAN_TABLES] that runs and trials reconstruct with from now on; copied. */
 void loop_set_bias(loop *k, const float *bias);
 

@@ -1,8 +1,7 @@
 /* klt.c - predict, code and decode a block of one layer.
  *
  *               state [B,D]        temp: first [B,D]       second [B,D]          third
- *    project    x^ of l-1          down x^                 its int8 codes
- *               + up (down x^)
+ *    project    x^ of l-1          (P - I) x^              its int8 codes
  *    transform  + c = x'           x - x'
  *                                  u turned [n,B] <------  u = F (x - x') [B,n]
  *    quantize     |                                                              q [n,B]
@@ -17,6 +16,7 @@
 #include "xcache/codec/klt.h"
 
 #include <assert.h>
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,71 +73,54 @@ size_t klt_count(const plan_layer *l, double step)
 
 /* --- factors --- */
 
-/* c, salience, up, f, b, and the classes in whole floats behind them. */
+/* c, diagonal, salience, f, b, and the classes in whole floats behind them. */
 static size_t count_floats(const klt_layer *l)
 {
-    return l->D * (2 + l->up_rows + 2 * l->n) + 1 + (l->n + 1) / 2;
+    return l->D * (3 + 2 * l->n) + 1 + (l->n + 1) / 2;
 }
 
 static klt_layer describe(size_t D, const plan_layer *p, double step)
 {
-    return (klt_layer){
-        .D = D, .n = klt_count(p, step), .down_rows = p->down.rows, .up_rows = p->up.rows};
+    return (klt_layer){.D = D, .n = klt_count(p, step), .predicts = p->down.rows > 0};
 }
 
-/* The tensor that `down` is packed from; no data yet. */
-static gguf_tensor describe_down(const klt_layer *l)
+/* The tensor that P - I is packed from; no data yet. */
+static gguf_tensor describe_change(const klt_layer *l)
 {
     /* int8 rows come in whole groups; a width that is none keeps floats */
     const bool whole = l->D % KERN_GROUP == 0;
     gguf_tensor t = {
-        .type = whole ? GGUF_Q8_0 : GGUF_F32, .n_dims = 2, .dim = {l->D, l->down_rows, 1, 1}};
+        .type = whole ? GGUF_Q8_0 : GGUF_F32, .n_dims = 2, .dim = {l->D, l->D, 1, 1}};
     size_t elements = 1, bytes = 0;
 
     (void)gguf_type_name(t.type, &elements, &bytes);
-    t.bytes = l->down_rows * (l->D / elements) * bytes;
+    t.bytes = l->D * (l->D / elements) * bytes;
     return t;
 }
 
-/* Pack P - I, or its first factor, from floats [down_rows,D]. */
-/* P - I and not P: x^ itself is added as it is, so eight bits are spent on what the prediction
- * changes. */
-static err pack_down(klt_layer *l, const float *from)
+/* Pack P - I, but for its diagonal, from floats [D,D]: x^ itself is added as it is, and eight
+ * bits are spent on what the others of its channels change. */
+static err pack_change(klt_layer *l, const float *from)
 {
-    gguf_tensor t = describe_down(l);
+    gguf_tensor t = describe_change(l);
     uint8_t *rows = malloc(t.bytes);
     err e = rows ? ERR_OK : ERR_NOMEM;
 
-    for (size_t i = 0; rows && i < l->down_rows; i++)
-        quantize_row(t.type, from + i * l->D, l->D, rows + t.bytes / l->down_rows * i);
+    for (size_t i = 0; rows && i < l->D; i++)
+        quantize_row(t.type, from + i * l->D, l->D, rows + t.bytes / l->D * i);
     t.data = rows;
-    if (e == ERR_OK) e = matrix_open(&l->down, &t);
+    if (e == ERR_OK) e = matrix_open(&l->change, &t);
     free(rows);
     return e;
-}
-
-/* Rows of the first of two factors become 1 at most, whatever units it was found in, so that
- * half scales hold them; what they lose the second has. */
-static void level_down(klt_layer *l, float *down)
-{
-    for (size_t i = 0; i < l->up_rows; i++) {
-        float *row = down + i * l->D, top = 0;
-
-        for (size_t j = 0; j < l->D; j++) top = fmaxf(top, fabsf(row[j]));
-        /* a row of zeros keeps its unit */
-        if (!(top > 0)) continue;
-        for (size_t j = 0; j < l->D; j++) row[j] /= top;
-        for (size_t j = 0; j < l->D; j++) l->up[j * l->up_rows + i] *= top;
-    }
 }
 
 /* Lay the floats out. */
 static void lay_out(klt_layer *l)
 {
     l->c = l->memory;
-    l->salience = l->c + l->D;
-    l->up = l->salience + l->D + 1;
-    l->f = l->up + l->up_rows * l->D;
+    l->diagonal = l->c + l->D;
+    l->salience = l->diagonal + l->D;
+    l->f = l->salience + l->D + 1;
     l->b = l->f + l->n * l->D;
     l->row = (int16_t *)(void *)(l->b + l->n * l->D);
 }
@@ -158,6 +141,7 @@ static void read_weights(const model *m, size_t at, float *w)
 /* Scratch of opening a layer. */
 typedef struct work {
     float *rows;   /* [most,D] a factor as a plan has it */
+    float *change; /* [D,D] P - I */
     float *turned; /* [n,D] B^T */
     float *w;      /* [2E,D] */
     float *form;   /* [2E,C] */
@@ -193,34 +177,49 @@ static void find_rows(klt_layer *l, const plan_layer *p, double step)
                               nearbyint(CLASS_OCTAVE * log2((double)p->sigma[i] / step)));
 }
 
+/* P - I of a plan, its two factors multiplied out: one int8 product takes less time than two
+ * of which the second one is of floats, at the ranks that plans have. */
+static void find_change(const plan_layer *p, size_t D, const work *t)
+{
+    float *up = t->rows + p->down.rows * D;
+
+    if (!p->up.rows) {
+        plan_unpack(D, &p->down, t->change);
+        return;
+    }
+    plan_unpack(D, &p->down, t->rows);
+    plan_unpack(D, &p->up, up);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)D, (int)D, (int)p->up.rows, 1.0f,
+                up, (int)D, t->rows, (int)D, 0.0f, t->change, (int)D);
+}
+
 static err fill(klt_layer *l, const kern *k, const model *m, size_t at, const plan_layer *p,
                 double step, const work *t)
 {
     lay_out(l);
     memcpy(l->c, p->c, l->D * sizeof *l->c);
+    memcpy(l->diagonal, p->diagonal, l->D * sizeof *l->diagonal);
     memcpy(l->salience, p->salience, (l->D + 1) * sizeof *l->salience);
     find_rows(l, p, step);
-    plan_unpack(l->D, &p->up, t->rows);
-    turn(k, l->D, l->up_rows, t->rows, l->up);
     TRY(make_basis(l, k, m, at, p, t));
-    if (!l->down_rows) return ERR_OK;
-    plan_unpack(l->D, &p->down, t->rows);
-    level_down(l, t->rows);
-    return pack_down(l, t->rows);
+    if (!l->predicts) return ERR_OK;
+    find_change(p, l->D, t);
+    return pack_change(l, t->change);
 }
 
 /* One allocation, doubles first. NULL: out of memory. */
-static double *open_work(work *t, const model *m, const klt_layer *l)
+static double *open_work(work *t, const model *m, const plan_layer *p, const klt_layer *l)
 {
-    const size_t D = m->D, E2 = 2 * m->E;
-    const size_t most = l->down_rows > l->n ? l->down_rows : l->n; /* up has no more */
+    const size_t D = m->D, E2 = 2 * m->E, factors = p->down.rows + p->up.rows;
+    const size_t most = factors > l->n ? factors : l->n;
     double *all = malloc((D * D + l->n * D) * sizeof *all +
-                         ((most + l->n + E2) * D + E2 * m->C) * sizeof(float));
+                         ((D + most + l->n + E2) * D + E2 * m->C) * sizeof(float));
 
     if (!all) return NULL;
     t->r = all;
     t->temp = t->r + D * D;
-    t->rows = (float *)(void *)(t->temp + l->n * D);
+    t->change = (float *)(void *)(t->temp + l->n * D);
+    t->rows = t->change + D * D;
     t->turned = t->rows + most * D;
     t->w = t->turned + l->n * D;
     t->form = t->w + E2 * D;
@@ -232,7 +231,7 @@ err klt_open(klt_layer *out, const kern *k, const model *m, size_t at, const pla
 {
     klt_layer l = describe(m->D, p, step);
     work t;
-    double *scratch = open_work(&t, m, &l);
+    double *scratch = open_work(&t, m, p, &l);
     err e = ERR_NOMEM;
 
     l.memory = malloc(count_floats(&l) * sizeof *l.memory);
@@ -248,7 +247,7 @@ err klt_open(klt_layer *out, const kern *k, const model *m, size_t at, const pla
 
 void klt_close(klt_layer *l)
 {
-    if (l->down_rows) matrix_close(&l->down);
+    if (l->predicts) matrix_close(&l->change);
     free(l->memory);
     l->memory = NULL;
 }
@@ -256,9 +255,9 @@ void klt_close(klt_layer *l)
 size_t klt_bytes(size_t D, const plan_layer *p, double step)
 {
     const klt_layer l = describe(D, p, step);
-    const gguf_tensor down = describe_down(&l);
+    const gguf_tensor change = describe_change(&l);
 
-    return count_floats(&l) * sizeof(float) + (l.down_rows ? matrix_bytes(&down) : 0);
+    return count_floats(&l) * sizeof(float) + (l.predicts ? matrix_bytes(&change) : 0);
 }
 
 /* --- a block --- */
@@ -287,17 +286,16 @@ kern_classes klt_classes(const klt_layer *l, const klt_block *b)
 void klt_project(const klt_layer *l, const klt_block *b)
 {
     const kern *k = b->coder->kern;
-    const size_t n = b->rows * l->D;
-    matrix_input in = {.x = b->state, .T = b->rows, .D = l->D};
+    const size_t D = l->D, n = b->rows * D;
+    matrix_input in = {.x = b->state, .T = b->rows, .D = D};
 
-    if (!l->down_rows) return;
+    if (!l->predicts) return;
     /* its activations are x^, coded as forward codes a layer input */
-    if (matrix_wants_int8(&l->down)) in = remat_code(k, b->state, b->rows, l->D, b->temp + n);
-    remat_multiply_packed(k, &in, &l->down, b->temp);
-    if (l->up_rows)
-        remat_multiply(b->temp, b->rows, l->up_rows, l->up, l->D, b->state, 1);
-    else
-        for (size_t i = 0; i < n; i++) b->state[i] += b->temp[i];
+    if (matrix_wants_int8(&l->change)) in = remat_code(k, b->state, b->rows, D, b->temp + n);
+    remat_multiply_packed(k, &in, &l->change, b->temp);
+    for (size_t t = 0; t < n; t += D)
+        for (size_t j = 0; j < D; j++)
+            b->state[t + j] += l->diagonal[j] * b->state[t + j] + b->temp[t + j];
 }
 
 static void add_offset(const klt_layer *l, const klt_block *b)

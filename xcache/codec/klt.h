@@ -31,15 +31,15 @@
 enum { KLT_ROWS = 512 }; /* tokens of the longest block */
 
 typedef struct klt_layer {
-    size_t D, n;               /* components that count at this step */
-    size_t down_rows, up_rows; /* as in plan_layer */
-    matrix down;               /* [down_rows,D] for int8 products, if D is whole groups */
-    float *memory;             /* all of the below, one allocation */
-    float *c;                  /* [D] */
-    float *salience;           /* [D+1] */
-    float *up;                 /* [D,up_rows] */
-    float *f, *b;              /* [n,D], [D,n] */
-    int16_t *row;              /* [n] class of a component, W = M = 0 */
+    size_t D, n;     /* components that count at this step */
+    bool predicts;   /* false: P = I */
+    matrix change;   /* [D,D] P - I - diagonal for int8 products, if D is whole groups */
+    float *memory;   /* all of the below, one allocation */
+    float *c;        /* [D] */
+    float *diagonal; /* [D] of P - I */
+    float *salience; /* [D+1] */
+    float *f, *b;    /* [n,D], [D,n] */
+    int16_t *row;    /* [n] class of a component, W = M = 0 */
 } klt_layer;
 
 /* What the layers of a mode share. */

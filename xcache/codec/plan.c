@@ -1,10 +1,15 @@
 /* plan.c - checks and reads plan files.
  *
  *    0          header, 128 bytes       magic, version, checksum; file_bytes, model, L, D, E,
- * C, predictor, rank, steps, measured, kl_tokens, zeros 128        counts u32 [L] components n
- * of each layer; of layer 0 none next line  measured, rates, tables next line  layer 1: floats
- * c [D], salience [D+1], floor, sigma [n], scales of form [2E], down [d], up [r], Q [n] halves
- * form [2E,C] int8                    down [d,D], up [r,D], Q [n,D] next line  layer 2, ... L-1
+ *                                       C, predictor, rank, steps, measured, kl_tokens, zeros
+ *    128        counts u32 [L]          components n of each layer; of layer 0 none
+ *    next line  measured, rates, tables
+ *    next line  layer 1: floats         c [D], diagonal [D], salience [D+1], floor, sigma [n],
+ *                                       scales of form [2E], down [d], up [r], Q [n]
+ *                        halves         form [2E,C]
+ *                        bytes          shares of down, up, Q, a byte a group of 32 columns
+ *                        int8           down [d,D], up [r,D], Q [n,D]
+ *    next line  layer 2, ... L-1
  *
  * Lines are of 64 bytes; r is the rank or 0, d is D (full), r (rank) or 0 (none). Where a layer
  * begins follows from the counts before it, so there are no offsets that could point anywhere.
@@ -38,10 +43,10 @@ _Static_assert((int)PLAN_SYMBOLS == (int)RANS_SYMBOLS, "of as many symbols");
 
 plan_predictor plan_default_predictor(size_t D)
 {
-    /* docs/ablations.md: a full one has a fifth less KL than rank 64; from some width on D x D
-     * bytes a layer would outweigh that */
+    /* docs/quality.md: beside a diagonal, this rank has a tenth to a sixth more KL than a full
+     * predictor, and 5/9 of its bytes. In narrow models those are few. */
     if (D <= 512) return (plan_predictor){PLAN_FULL, 0};
-    return (plan_predictor){PLAN_RANK, (D / 6 + 31) / 32 * 32};
+    return (plan_predictor){PLAN_RANK, (5 * D / 18 + 31) / 32 * 32};
 }
 
 size_t plan_code_bytes(size_t E, size_t L, size_t B, double ratio)
@@ -73,10 +78,10 @@ plan_places plan_find_places(const plan_about *a)
 size_t plan_layer_bytes(const plan_about *a, size_t n)
 {
     const size_t rows = down_rows(a->D, a->predictor) + a->predictor.rank + n;
-    const size_t floats = 2 * a->D + 2 + n + 2 * a->E + rows;
+    const size_t floats = 3 * a->D + 2 + n + 2 * a->E + rows;
 
     return plan_to_lines(floats * sizeof(float) + 2 * a->E * a->C * sizeof(uint16_t) +
-                         rows * a->D);
+                         rows * (plan_groups(a->D) + a->D));
 }
 
 plan_layer plan_lay_out(void *bytes, const plan_about *a, size_t n)
@@ -85,9 +90,11 @@ plan_layer plan_lay_out(void *bytes, const plan_about *a, size_t n)
     plan_matrix *const list[] = {&l.down, &l.up, &l.q};
     const size_t rows[] = {down_rows(a->D, a->predictor), a->predictor.rank, n};
     float *scale;
+    uint8_t *share;
     int8_t *code;
 
-    l.salience = l.c + a->D;
+    l.diagonal = l.c + a->D;
+    l.salience = l.diagonal + a->D;
     l.floor = l.salience + a->D + 1;
     l.sigma = l.floor + 1;
     l.form = (plan_form){.rows = 2 * a->E, .scale = l.sigma + n};
@@ -98,7 +105,12 @@ plan_layer plan_lay_out(void *bytes, const plan_about *a, size_t n)
         scale += rows[i];
     }
     l.form.half = (uint16_t *)(void *)scale;
-    code = (int8_t *)(l.form.half + l.form.rows * a->C);
+    share = (uint8_t *)(l.form.half + l.form.rows * a->C);
+    for (int i = 0; i < 3; i++) {
+        list[i]->share = share;
+        share += rows[i] * plan_groups(a->D);
+    }
+    code = (int8_t *)share;
     for (int i = 0; i < 3; i++) {
         list[i]->code = code;
         code += rows[i] * a->D;
@@ -181,8 +193,8 @@ static err check_layer(const plan_layer *l, const plan_about *a, size_t at, faul
 
     if (!sigmas_fall(l->sigma, l->n)) return wrong_layer(why, "sigma", at);
     if (!(*l->floor >= 0)) return wrong_layer(why, "floor", at);
-    /* c, salience and floor are neighbours, and so are all scales */
-    if (!all_finite(l->c, 2 * a->D + 2) || !all_finite(l->form.scale, l->form.rows + rows) ||
+    /* c, diagonal, salience and floor are neighbours, and so are all scales */
+    if (!all_finite(l->c, 3 * a->D + 2) || !all_finite(l->form.scale, l->form.rows + rows) ||
         !halves_finite(l->form.half, l->form.rows * a->C))
         return wrong_layer(why, "numbers", at);
     return ERR_OK;

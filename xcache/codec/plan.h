@@ -6,12 +6,13 @@
  *   measured  plan_measured [m]: how far from exact some ratios are, ratios ascending
  *   rates     float log2 of a step [s], ascending; float [s,L] bits a token at that step
  *   tables    u16 [TABLES,SYMBOLS] frequencies of the entropy coder; float [TABLES] biases
- *   layers    1 .. L-1: float c [D], salience [D+1], floor, sigma [n]; scales of form, down,
- *             up, Q; halves of form [2E,C]; int8 of down, up, Q
+ *   layers    1 .. L-1: float c [D], diagonal [D], salience [D+1], floor, sigma [n]; scales of
+ *             form, down, up, Q; halves of form [2E,C]; shares of down, up, Q; their int8
  *   Each part is padded to 64 bytes.
  *
- * A matrix is rows of int8, each with a float scale. The predictor is P = I + down (full: down
- * [D,D]), I + down then up (rank: both [N,D], up transposed), or I (none). Q is a basis of
+ * A matrix is rows of int8, each with a float scale, of which each group of 32 columns has a
+ * share. The predictor is P = I + diagonal + down (full: down [D,D]), I + diagonal + down then
+ * up (rank: both [N,D], up transposed), or I (none). Q is a basis of
  * components, kept transposed, [n,D]; what leads to components and back follows from it, the
  * model's weights, form and floor (whiten.h). The form is block diagonal, [C,C] a head.
  *
@@ -33,7 +34,7 @@
 /* The identity of a model's weights. Reads the whole file. ERR_NOMEM. */
 err plan_hash_model(const gguf *g, plan_hash *out);
 
-/* Default predictor of a model of width D: full up to 512, else rank D/6, rounded up to a
+/* Default predictor of a model of width D: full up to 512, else rank 5 D / 18, rounded up to a
  * multiple of 32. */
 plan_predictor plan_default_predictor(size_t D);
 

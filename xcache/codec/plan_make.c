@@ -12,7 +12,7 @@
 #include "xcache/codec/plan.h"
 #include "xcache/codec/plan_file.h"
 
-enum { CODE_MAX = 127 };
+enum { CODE_MAX = 127, SHARE_MAX = 255 };
 
 /* --- packing --- */
 
@@ -24,24 +24,44 @@ static double largest(const double *row, size_t n)
     return most;
 }
 
+/* One group, n values: codes of up to 127, in units of `unit` times the share that is returned.
+ */
+static uint8_t pack_group(const double *x, size_t n, double unit, int8_t *code)
+{
+    /* up, so that no code has to be cut; a group far below the row's largest gets one unit */
+    const double share = unit > 0 ? ceil(largest(x, n) / (unit * CODE_MAX) - 1e-9) : 0;
+
+    for (size_t i = 0; i < n; i++)
+        code[i] = (int8_t)(share > 0 ? nearbyint(x[i] / (unit * share)) : 0);
+    return (uint8_t)share;
+}
+
 void plan_pack(size_t D, const double *rows, const plan_matrix *out)
 {
-    for (size_t r = 0; r < out->rows; r++, rows += D) {
-        const double most = largest(rows, D);
+    const size_t groups = plan_groups(D);
 
-        /* a scale a row: rows are components, whose magnitudes differ by orders */
-        out->scale[r] = (float)(most / CODE_MAX);
-        for (size_t i = 0; i < D; i++)
-            out->code[r * D + i] = (int8_t)(most > 0 ? nearbyint(rows[i] / most * CODE_MAX)
-                                                     : 0);
+    for (size_t r = 0; r < out->rows; r++, rows += D) {
+        /* a scale a row: rows are components, whose magnitudes differ by orders; and shares of
+         * it, for channels of real models differ by as much */
+        const double unit = largest(rows, D) / (CODE_MAX * (double)SHARE_MAX);
+
+        out->scale[r] = (float)unit;
+        for (size_t g = 0; g < groups; g++) {
+            const size_t at = g * PLAN_GROUP, n = D - at < PLAN_GROUP ? D - at : PLAN_GROUP;
+
+            out->share[r * groups + g] = pack_group(rows + at, n, unit, out->code + r * D + at);
+        }
     }
 }
 
 void plan_unpack(size_t D, const plan_matrix *m, float *rows)
 {
+    const size_t groups = plan_groups(D);
+
     for (size_t r = 0; r < m->rows; r++)
         for (size_t i = 0; i < D; i++)
-            rows[r * D + i] = m->scale[r] * (float)m->code[r * D + i];
+            rows[r * D + i] = m->scale[r] * (float)(m->share[r * groups + i / PLAN_GROUP] *
+                                                    m->code[r * D + i]);
 }
 
 void plan_pack_form(size_t C, const double *rows, const plan_form *out)

@@ -39,12 +39,21 @@ typedef struct plan_about {
     size_t kl_tokens; /* positions measured, of each kind */
 } plan_about;
 
-/* Rows of int8, each times its scale. */
+/* Rows of int8: of value (r, i) are code (r, i), times the share of its group of 32 columns,
+ * times the row's scale. */
 typedef struct plan_matrix {
-    size_t rows; /* [rows,D] */
-    float *scale;
-    int8_t *code;
+    size_t rows;    /* [rows,D] */
+    float *scale;   /* [rows] */
+    uint8_t *share; /* [rows,plan_groups(D)] */
+    int8_t *code;   /* [rows,D] */
 } plan_matrix;
+
+enum { PLAN_GROUP = 32 };
+
+static inline size_t plan_groups(size_t D)
+{
+    return (D + PLAN_GROUP - 1) / PLAN_GROUP;
+}
 
 /* The metric's form: a block [C,C] for each head of K, then of V. */
 typedef struct plan_form {
@@ -57,6 +66,7 @@ typedef struct plan_form {
 typedef struct plan_layer {
     size_t n;        /* components stored */
     float *c;        /* [D] */
+    float *diagonal; /* [D] of P - I, what down and up leave to it */
     float *salience; /* [D+1] log2 of a token's salience is this times [x, 1] */
     float *floor;    /* [1] what a direction weighs that neither K nor V sees, 0 or more */
     float *sigma;    /* [n] deviation of a component, falling */
