@@ -12,6 +12,7 @@ build=${1:-build}
 shift
 cache=${XQUANTD_VOCABULARIES:-${XDG_CACHE_HOME:-$HOME/.cache}/xquantd-vocabularies}
 export XQUANTD_VOCABULARIES=$cache
+site=$cache/site-1
 
 skip() {
   echo "skipped: $*"
@@ -19,18 +20,17 @@ skip() {
   exit 0
 }
 
-# The reference, in a virtual environment of its own; scikit-build-core for a source package.
+# The reference, in a folder of its own: a virtual environment would take one more package of
+# Debian's. scikit-build-core is for a source package.
 prepare() {
-  local venv=$cache/venv-1
-  [ -e "$venv/ready" ] && return
-  rm -rf "$venv"
-  python3 -m venv "$venv" &&
-    timeout 120 "$venv/bin/python" -m pip install -q --disable-pip-version-check --retries 1 \
-      tokenizers==0.22.2 sentencepiece==0.2.3 scikit-build-core pathspec && touch "$venv/ready"
+  [ -e "$site/ready" ] && return
+  rm -rf "$site"
+  timeout 120 python3 -m pip install -q --disable-pip-version-check --retries 1 --target "$site" \
+    tokenizers==0.22.2 sentencepiece==0.2.3 scikit-build-core pathspec && touch "$site/ready"
 }
 
 command -v npm >/dev/null || skip 'npm is not installed'
 mkdir -p "$cache" 2>/dev/null || skip "$cache cannot be written"
 prepare >"$cache/prepare.log" 2>&1 ||
   skip "the packages tokenizers and sentencepiece cannot be had: $(tail -n 1 "$cache/prepare.log")"
-exec "$cache/venv-1/bin/python" tests/vocabularies/check.py "$build" "${@:-small}"
+PYTHONPATH=$site exec python3 tests/vocabularies/check.py "$build" "${@:-small}"
