@@ -13,6 +13,7 @@
  * norms and angles, as a codec does. */
 #include "xcache/calibrate/sensitivity.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ typedef struct noisy {
     context base;
     context *inner;
     int layer;
-    size_t sealed, B, E, C; /* blocks that are noisy */
+    size_t sealed, B, E, C; /* of the front: blocks, all noisy; what a tile needs */
     float *k, *v;           /* [blocks,E*B], [blocks,B,E] */
 } noisy;
 
@@ -220,7 +221,7 @@ static void step(probe *p, context *c, context *inner, size_t pos, size_t T, flo
     cache_commit(inner);
 }
 
-/* The row up to its last block, once: what comes later finds its blocks. */
+/* The row up to its tail, once: what comes later finds its blocks. */
 static err read_front(probe *p)
 {
     context *c;
@@ -239,6 +240,8 @@ static err read_tail(probe *p, bool with_noise, float *logits)
     context *c;
 
     TRY(cache_begin(p->cache, &found, &c));
+    /* nothing else is in this cache that could have evicted the front */
+    assert(cache_context_tokens(c) == p->front);
     p->noisy.inner = c;
     step(p, with_noise ? &p->noisy.base : c, c, p->front, TAIL, logits);
     cache_end(c);
