@@ -160,6 +160,7 @@ static bool has_no_cut(const tok_words *w)
     return true;
 }
 
+/* Files without the key are older than it, and were made to be padded. */
 static err read_pads(spm *s, const gguf *g)
 {
     const err e = gguf_get_bool(g, key_pads, &s->pads);

@@ -26,6 +26,7 @@ bool hf_vocab_refuse(fault *why, const char *what, const char *of)
 
 /* --- tokens --- */
 
+/* Of equal texts the lower id comes first: which one is found is not qsort's affair. */
 static int by_text(const void *a, const void *b, void *arg)
 {
     const hf_vocab *v = arg;
@@ -42,6 +43,7 @@ int32_t hf_vocab_find(const hf_vocab *v, const char *text, size_t n)
     while (from < to) {
         const size_t middle = from + (to - from) / 2;
         const char *there = v->text[v->order[middle]];
+        /* text is a part of a merge, not a string that ends */
         const int order = strncmp(there, text, n);
 
         if (order == 0 && there[n] == '\0') return v->order[middle];
@@ -90,6 +92,7 @@ static bool read_pairs(hf_vocab *v, fault *why)
     return true;
 }
 
+/* Numbers come in any order, and some may be missing: rows that pad the embedding. */
 static bool read_vocab(hf_vocab *v, fault *why)
 {
     const cJSON *list = json_get(v->model, "vocab"), *item;
@@ -198,6 +201,8 @@ static void sort_tokens(hf_vocab *v)
 
 /* --- merges --- */
 
+/* Older files write a merge as one text, and a space that begins it belongs to its left part;
+ * newer ones as a pair, whose parts may hold spaces. */
 bool hf_vocab_read_merge(const cJSON *item, const char **left, size_t *n, const char **right)
 {
     if (cJSON_IsString(item)) {
@@ -291,6 +296,7 @@ static bool read_kind(hf_vocab *v, fault *why)
     if (!json_get_string(v->model, "type", &type, why) ||
         !json_get_bool(v->model, "byte_fallback", &bytes, why))
         return hf_folder_blame(why, tokenizer_json);
+    /* words that are text, with bytes for what is no word, or words that are bytes */
     if (strcmp(type, "BPE") == 0)
         v->kind = bytes ? HF_LLAMA : HF_GPT2;
     else if (strcmp(type, "WordPiece") == 0)
