@@ -78,6 +78,7 @@ static bool in_spans(int32_t c)
     while (from < to) {
         const size_t middle = from + (to - from) / 2;
 
+        /* ends in the first span that does not end before c */
         if (c > inert_spans[middle].last)
             from = middle + 1;
         else
@@ -86,6 +87,8 @@ static bool in_spans(int32_t c)
     return from < sizeof inert_spans / sizeof inert_spans[0] && c >= inert_spans[from].first;
 }
 
+/* Each form's first character that may change, and what is known above it: most text is passed
+ * through without a look into utf8proc's tables. */
 static bool is_inert(tok_form form, int32_t c)
 {
     switch (form) {

@@ -101,6 +101,8 @@ static bool read_replace(hf_normalizer *z, const hf_vocab *v, const cJSON *step,
            add(z, content->valuestring, why);
 }
 
+/* A table of what is written instead of what, compiled by sentencepiece: GGUF has a key for it,
+ * and its readers apply it to the text as it comes. */
 static bool read_rules(hf_normalizer *z, const hf_vocab *v, const cJSON *step, fault *why)
 {
     const cJSON *rules = json_get(step, "precompiled_charsmap");
@@ -124,6 +126,7 @@ static bool read_bert(hf_normalizer *z, const hf_vocab *v, const cJSON *step, fa
         return refuse(why, "BertNormalizer without clean_text or handle_chinese_chars");
     z->bert = true;
     z->lowers = !cJSON_IsFalse(json_get(step, "lowercase"));
+    /* null: accents go where capitals go */
     z->strips = cJSON_IsBool(strips) ? cJSON_IsTrue(strips) : z->lowers;
     return true;
 }
