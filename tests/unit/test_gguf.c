@@ -9,6 +9,7 @@
 #include "engine/gguf/gguf.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/utf8.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 #include "tests/tiny.h"
 
@@ -407,29 +408,30 @@ TEST(gguf_every_tensor_type_has_a_name_and_a_block)
     CHECK(!gguf_type_name(4, NULL, NULL) && !gguf_type_name(UINT32_MAX, NULL, NULL));
 }
 
-/* The bytes of m as a file, whose name is made in `path`. */
-static void write_tiny(char *path, tiny *m)
+/* The bytes of m as a file of that folder; its path to `path`. */
+static void write_tiny(const folder *f, tiny *m, char path[FOLDER_PATH])
 {
     image i = image_of(m);
-    const int fd = mkstemp(path);
 
-    CHECK(fd >= 0 && write(fd, i.bytes, i.n) == (ssize_t)i.n && close(fd) == 0);
+    folder_write(f, "tiny.gguf", i.bytes, i.n);
+    folder_path(f, "tiny.gguf", path);
     free(i.bytes);
 }
 
 TEST(gguf_file_that_changes_after_it_was_opened_is_noticed)
 {
-    char path[] = "/tmp/xquantd-gguf-XXXXXX";
+    const folder f = folder_make();
+    char path[FOLDER_PATH];
     gguf *g = NULL;
     fault why;
 
-    write_tiny(path, tiny_new());
+    write_tiny(&f, tiny_new(), path);
     CHECK(gguf_open(&g, path, &why) == ERR_OK);
     CHECK(gguf_check_unchanged(g, &why) == ERR_OK);
     CHECK(truncate(path, (off_t)gguf_file_bytes(g) - 1) == 0);
     CHECK(gguf_check_unchanged(g, &why) == ERR_CHANGED);
     gguf_close(g);
-    CHECK(unlink(path) == 0);
+    folder_remove(&f);
 }
 
 /* The descriptor that a file is open as: there is one. */
@@ -446,19 +448,20 @@ static int find_descriptor(const char *path)
 
 TEST(gguf_file_of_which_nothing_can_be_told_has_not_changed)
 {
-    char path[] = "/tmp/xquantd-gguf-XXXXXX";
+    const folder f = folder_make();
+    char path[FOLDER_PATH];
     gguf *g = NULL;
     fault why;
     int fd;
 
-    write_tiny(path, tiny_new());
+    write_tiny(&f, tiny_new(), path);
     CHECK(gguf_open(&g, path, &why) == ERR_OK);
     fd = find_descriptor(path);
     CHECK(fd >= 0 && close(fd) == 0); /* fstat fails from here on */
     CHECK(gguf_check_unchanged(g, &why) == ERR_OK);
     CHECK(open("/dev/null", O_RDONLY) == fd); /* for gguf_close to close */
     gguf_close(g);
-    CHECK(unlink(path) == 0);
+    folder_remove(&f);
 }
 
 TEST(gguf_pages_that_were_dropped_are_read_again)

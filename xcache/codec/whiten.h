@@ -3,10 +3,11 @@
  *   M = W^T form W + floor I = R^T R        R upper triangular (Cholesky), W = [Wk; Wv]
  *   F = Q^T R,   B = R^-1 Q                 F B = Q^T Q = I
  *
- * A plan stores Q and not F or B: its columns are of one length and no direction of x stands
- * out in them, so int8 rounds all of them alike in the metric, by 40 dB below. B itself has
- * entries a thousand times larger in directions that K and V hardly see, next to which those
- * that they do see would be rounded away. Double precision, one thread. */
+ * A plan stores Q and not F or B: its columns are of one length, so int8 rounds all of them
+ * alike in the metric, by 40 dB below and more; channels of x that stand out have a share of
+ * the scale of their own (plan.h). B itself has entries a thousand times larger in directions
+ * that K and V hardly see, next to which those that they do see would be rounded away. Double
+ * precision, one thread. */
 #ifndef XCACHE_CODEC_WHITEN_H
 #define XCACHE_CODEC_WHITEN_H
 
