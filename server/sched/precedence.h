@@ -2,7 +2,7 @@
  *
  *   share of a tenant   least .... least + margin | more
  *   its runs            take part in every step   | are behind: they stand back, but for one
- * step | in BEHIND_EVERY, which is everybody's
+ *                                               | step in BEHIND_EVERY, which is everybody's
  *
  * Whoever is alone, or among equals, is never behind. One thread, the scheduler's. */
 #ifndef SERVER_SCHED_PRECEDENCE_H

@@ -93,6 +93,33 @@ TEST(precedence_interrupts_for_the_lighter_and_not_twice)
     CHECK(precedence_interrupts(&s.p, s.runs + 1, 1, LIGHT, 0));
 }
 
+/* Who has been here alone has had two seconds; a crowd that comes has had one less. */
+TEST(precedence_counts_a_crowd_before_it_has_had_anything)
+{
+    enum { MANY = 6 };
+    generation of[MANY];
+    run all[MANY], *runs[MANY];
+    precedence p = {0};
+
+    for (int i = 0; i < MANY; i++) {
+        of[i] = (generation){.in.tenant = i ? HEAVY : LIGHT};
+        all[i] = (run){.generation = &of[i]};
+        runs[i] = &all[i];
+    }
+    share_charge(&p.share, LIGHT, 2, 0);
+    share_charge(&p.share, HEAVY, 1, 0);
+    precedence_begin(&p, runs, 2, 0); /* one of each: by what they have had */
+    CHECK(all[0].behind && !all[1].behind);
+    precedence_begin(&p, runs, 3, 0);
+    CHECK(!all[0].behind && !all[1].behind);
+    precedence_begin(&p, runs, MANY, 0);
+    CHECK(!all[0].behind && all[1].behind && all[MANY - 1].behind);
+    CHECK(precedence_interrupts(&p, runs + 1, MANY - 1, LIGHT, 0));
+    share_charge(&p.share, LIGHT, 3, 0); /* but what it has not had comes to it */
+    precedence_begin(&p, runs, MANY, 0);
+    CHECK(all[0].behind && !all[1].behind);
+}
+
 /* --- in a batch --- */
 
 enum { ANSWER = 12, CROWD = 6 };
