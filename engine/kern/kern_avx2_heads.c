@@ -57,6 +57,29 @@ void kern_mix_avx2(float *y, const float *x, size_t n, float keep, float take)
     kern_mix_ref(y + i, x + i, n - i, keep, take);
 }
 
+void kern_scale_avx2(float *y, const float *by, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(by + i)));
+    kern_scale_ref(y + i, by + i, n - i);
+}
+
+void kern_klt_predict_avx2(float *x, const float *slope, const float *change, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m256 a = _mm256_loadu_ps(x + i);
+        const __m256 product = _mm256_mul_ps(a, _mm256_loadu_ps(slope + i));
+
+        _mm256_storeu_ps(x + i,
+                         _mm256_add_ps(a, _mm256_add_ps(product, _mm256_loadu_ps(change + i))));
+    }
+    kern_klt_predict_ref(x + i, slope + i, change + i, n - i);
+}
+
 /* Unpack, shuffle, swap lanes: three rounds of 8 instructions, none of which waits for
  * memory. */
 INLINE void transpose8(const float *x, size_t stride, float *y, size_t y_stride)

@@ -54,6 +54,27 @@ void kern_mix_neon(float *y, const float *x, size_t n, float keep, float take)
     kern_mix_ref(y + i, x + i, n - i, keep, take);
 }
 
+void kern_scale_neon(float *y, const float *by, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) vst1q_f32(y + i, vmulq_f32(vld1q_f32(y + i), vld1q_f32(by + i)));
+    kern_scale_ref(y + i, by + i, n - i);
+}
+
+void kern_klt_predict_neon(float *x, const float *slope, const float *change, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        const float32x4_t a = vld1q_f32(x + i);
+        const float32x4_t product = vmulq_f32(a, vld1q_f32(slope + i));
+
+        vst1q_f32(x + i, vaddq_f32(a, vaddq_f32(product, vld1q_f32(change + i))));
+    }
+    kern_klt_predict_ref(x + i, slope + i, change + i, n - i);
+}
+
 /* Two rounds of zips; there is no wider one to save. */
 INLINE void transpose4(const float *x, size_t stride, float *y, size_t y_stride)
 {

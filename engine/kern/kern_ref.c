@@ -249,6 +249,18 @@ void kern_mix_ref(float *y, const float *x, size_t n, float keep, float take)
     for (size_t i = 0; i < n; i++) y[i] = y[i] * keep + x[i] * take;
 }
 
+/* y = y * by. */
+void kern_scale_ref(float *y, const float *by, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] *= by[i];
+}
+
+/* x = x + (x * slope + change): a product, then two sums. */
+void kern_klt_predict_ref(float *x, const float *slope, const float *change, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = x[i] + (x[i] * slope[i] + change[i]);
+}
+
 /* y[c, j] = x[j, c], j = 0 .. n-1: moves, no arithmetic. */
 void kern_transpose_ref(const float *x, size_t stride, size_t n, size_t width, float *y,
                         size_t y_stride)

@@ -133,6 +133,43 @@ bool check_mix(const kern *k)
     return same;
 }
 
+bool check_scale(const kern *k)
+{
+    float by[MAX_N];
+    bool same = true;
+
+    check_floats(by, MAX_N, 21);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 22);
+        check_floats(p.b, MAX_N, 22);
+        kern_scale_ref(p.a, by, n);
+        k->scale(p.b, by, n);
+        same = pair_same("scale", &p);
+    }
+    return same;
+}
+
+bool check_klt_predict(const kern *k)
+{
+    float slope[MAX_N], change[MAX_N];
+    bool same = true;
+
+    check_floats(slope, MAX_N, 18);
+    check_floats(change, MAX_N, 19);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 20);
+        check_floats(p.b, MAX_N, 20);
+        kern_klt_predict_ref(p.a, slope, change, n);
+        k->klt_predict(p.b, slope, change, n);
+        same = pair_same("klt_predict", &p);
+    }
+    return same;
+}
+
 bool check_silu_mul(const kern *k)
 {
     float gate[MAX_N], up[MAX_N];

@@ -1,39 +1,32 @@
 /* klt.c - predict, code and decode a block of one layer.
  *
  *               state [B,D]        temp: first [B,D]       second [B,D]          third
- *    project    x^ of l-1          (P - I) x^              its int8 codes
- *    transform  + c = x'           x - x'
- *                                  u turned [n,B] <------  u = F (x - x') [B,n]
+ *    project    x^ of l-1          (P - I) x^  <---------  down x^ [B,r]         int8 codes
+ *    transform  + c = x'           x - x'                                        its int8 codes
+ *                                  u turned [n,B] <------  u = F (x - x') [B,N]
  *    quantize     |                                                              q [n,B]
  *    pack         |                                                              and scratch
- *    add          |                levels [n,B] --------->  turned [B,n]
- *               x' + B levels
+ *    add          |                levels [n,B] --------->  turned [B,N]         its int8 codes
+ *               x' + y             y = B levels [B,D]
  *
  * Decode is project, + c, unpack, add: the encoder's first and last steps, by the same calls.
- * Whatever rounds in them, int8 products too, rounds alike on both sides, and the next
- * difference is taken to it. Components are turned to rows because the class of a symbol
- * follows from its component and its token, and the coder's lanes are tokens. */
+ * Whatever rounds in them, int8 products too, rounds alike on both sides. Components are turned
+ * to rows because a symbol's class follows from its component and its token, and the coder's
+ * lanes are tokens.
+ */
 #include "xcache/codec/klt.h"
 
 #include <assert.h>
-#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model/quantize.h"
 #include "xcache/codec/remat.h"
-#include "xcache/codec/whiten.h"
-
-/* A component counts if its deviation is above this share of the step: one below it would be
- * all zeros but for a few tokens that are worth much. docs/quality.md */
-static const double least_sigma = 0.25;
 
 enum {
-    OCTAVE = 16,       /* of a multiplier M */
-    CLASS_OCTAVE = 4,  /* classes of one octave */
-    CLASS_OF_ONE = 24, /* of sigma equal to the step */
-    MOST_WEIGHT = 5,   /* half octaves either way */
+    OCTAVE = 16, /* of a multiplier M */
+    CLASS_OCTAVE = KLT_CLASS_OCTAVE,
+    MOST_WEIGHT = 5, /* half octaves either way */
     FINEST = 63,
     COARSEST = -64, /* M as a byte */
     NOTHING = 255   /* the byte of a layer without codes */
@@ -63,209 +56,17 @@ size_t klt_coder_bytes(void)
     return rans_model_bytes();
 }
 
-size_t klt_count(const plan_layer *l, double step)
-{
-    size_t n = 0;
-
-    while (n < l->n && (double)l->sigma[n] > least_sigma * step) n++;
-    return n;
-}
-
-/* --- factors --- */
-
-/* c, diagonal, salience, f, b, and the classes in whole floats behind them. */
-static size_t count_floats(const klt_layer *l)
-{
-    return l->D * (3 + 2 * l->n) + 1 + (l->n + 1) / 2;
-}
-
-static klt_layer describe(size_t D, const plan_layer *p, double step)
-{
-    return (klt_layer){.D = D, .n = klt_count(p, step), .predicts = p->down.rows > 0};
-}
-
-/* The tensor that P - I is packed from; no data yet. */
-static gguf_tensor describe_change(const klt_layer *l)
-{
-    /* int8 rows come in whole groups; a width that is none keeps floats */
-    const bool whole = l->D % KERN_GROUP == 0;
-    gguf_tensor t = {
-        .type = whole ? GGUF_Q8_0 : GGUF_F32, .n_dims = 2, .dim = {l->D, l->D, 1, 1}};
-    size_t elements = 1, bytes = 0;
-
-    (void)gguf_type_name(t.type, &elements, &bytes);
-    t.bytes = l->D * (l->D / elements) * bytes;
-    return t;
-}
-
-/* Pack P - I, but for its diagonal, from floats [D,D]: x^ itself is added as it is, and eight
- * bits are spent on what the others of its channels change. */
-static err pack_change(klt_layer *l, const float *from)
-{
-    gguf_tensor t = describe_change(l);
-    uint8_t *rows = malloc(t.bytes);
-    err e = rows ? ERR_OK : ERR_NOMEM;
-
-    for (size_t i = 0; rows && i < l->D; i++)
-        quantize_row(t.type, from + i * l->D, l->D, rows + t.bytes / l->D * i);
-    t.data = rows;
-    if (e == ERR_OK) e = matrix_open(&l->change, &t);
-    free(rows);
-    return e;
-}
-
-/* Lay the floats out. */
-static void lay_out(klt_layer *l)
-{
-    l->c = l->memory;
-    l->diagonal = l->c + l->D;
-    l->salience = l->diagonal + l->D;
-    l->f = l->salience + l->D + 1;
-    l->b = l->f + l->n * l->D;
-    l->row = (int16_t *)(void *)(l->b + l->n * l->D);
-}
-
-/* Rows [rows,D] of a matrix as columns [D,rows]. */
-static void turn(const kern *k, size_t D, size_t rows, const float *from, float *to)
-{
-    k->transpose(from, D, rows, D, to, rows);
-}
-
-/* Wk and Wv as they are in the file, [2E,D]: the plan knows the weights by their hash. */
-static void read_weights(const model *m, size_t at, float *w)
-{
-    model_read_kv(m->layers[at].k_file, w);
-    model_read_kv(m->layers[at].v_file, w + m->E * m->D);
-}
-
-/* Scratch of opening a layer. */
-typedef struct work {
-    float *rows;   /* [most,D] a factor as a plan has it */
-    float *change; /* [D,D] P - I */
-    float *turned; /* [n,D] B^T */
-    float *w;      /* [2E,D] */
-    float *form;   /* [2E,C] */
-    double *r;     /* [D,D] */
-    double *temp;  /* [n,D] */
-} work;
-
-/* F and B from the basis: what they see of x is what keys and values see, exactly, however the
- * basis is rounded. */
-static err make_basis(klt_layer *l, const kern *k, const model *m, size_t at,
-                      const plan_layer *p, const work *t)
-{
-    const whiten_form form = {m->D, m->E, m->C, t->w, t->form, (double)*p->floor};
-    plan_matrix q = p->q;
-
-    if (!l->n) return ERR_OK;
-    /* sigma falls, so those that count are the first */
-    q.rows = l->n;
-    plan_unpack(l->D, &q, t->rows);
-    read_weights(m, at, t->w);
-    plan_unpack_form(k, m->C, &p->form, t->form);
-    TRY(whiten_find(&form, t->r));
-    whiten_expand(t->r, l->D, t->rows, l->n, t->temp, l->f, t->turned);
-    turn(k, l->D, l->n, t->turned, l->b);
-    return ERR_OK;
-}
-
-/* Class of each component at W = M = 0. */
-static void find_rows(klt_layer *l, const plan_layer *p, double step)
-{
-    for (size_t i = 0; i < l->n; i++)
-        l->row[i] = (int16_t)(CLASS_OF_ONE +
-                              nearbyint(CLASS_OCTAVE * log2((double)p->sigma[i] / step)));
-}
-
-/* P - I of a plan, its two factors multiplied out: one int8 product takes less time than two
- * of which the second one is of floats, at the ranks that plans have. */
-static void find_change(const plan_layer *p, size_t D, const work *t)
-{
-    float *up = t->rows + p->down.rows * D;
-
-    if (!p->up.rows) {
-        plan_unpack(D, &p->down, t->change);
-        return;
-    }
-    plan_unpack(D, &p->down, t->rows);
-    plan_unpack(D, &p->up, up);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)D, (int)D, (int)p->up.rows, 1.0f,
-                up, (int)D, t->rows, (int)D, 0.0f, t->change, (int)D);
-}
-
-static err fill(klt_layer *l, const kern *k, const model *m, size_t at, const plan_layer *p,
-                double step, const work *t)
-{
-    lay_out(l);
-    memcpy(l->c, p->c, l->D * sizeof *l->c);
-    memcpy(l->diagonal, p->diagonal, l->D * sizeof *l->diagonal);
-    memcpy(l->salience, p->salience, (l->D + 1) * sizeof *l->salience);
-    find_rows(l, p, step);
-    TRY(make_basis(l, k, m, at, p, t));
-    if (!l->predicts) return ERR_OK;
-    find_change(p, l->D, t);
-    return pack_change(l, t->change);
-}
-
-/* One allocation, doubles first. NULL: out of memory. */
-static double *open_work(work *t, const model *m, const plan_layer *p, const klt_layer *l)
-{
-    const size_t D = m->D, E2 = 2 * m->E, factors = p->down.rows + p->up.rows;
-    const size_t most = factors > l->n ? factors : l->n;
-    double *all = malloc((D * D + l->n * D) * sizeof *all +
-                         ((D + most + l->n + E2) * D + E2 * m->C) * sizeof(float));
-
-    if (!all) return NULL;
-    t->r = all;
-    t->temp = t->r + D * D;
-    t->change = (float *)(void *)(t->temp + l->n * D);
-    t->rows = t->change + D * D;
-    t->turned = t->rows + most * D;
-    t->w = t->turned + l->n * D;
-    t->form = t->w + E2 * D;
-    return all;
-}
-
-err klt_open(klt_layer *out, const kern *k, const model *m, size_t at, const plan_layer *p,
-             double step)
-{
-    klt_layer l = describe(m->D, p, step);
-    work t;
-    double *scratch = open_work(&t, m, p, &l);
-    err e = ERR_NOMEM;
-
-    l.memory = malloc(count_floats(&l) * sizeof *l.memory);
-    if (scratch && l.memory) e = fill(&l, k, m, at, p, step, &t);
-    free(scratch);
-    if (e != ERR_OK) {
-        klt_close(&l);
-        return e;
-    }
-    *out = l;
-    return ERR_OK;
-}
-
-void klt_close(klt_layer *l)
-{
-    if (l->predicts) matrix_close(&l->change);
-    free(l->memory);
-    l->memory = NULL;
-}
-
-size_t klt_bytes(size_t D, const plan_layer *p, double step)
-{
-    const klt_layer l = describe(D, p, step);
-    const gguf_tensor change = describe_change(&l);
-
-    return count_floats(&l) * sizeof(float) + (l.predicts ? matrix_bytes(&change) : 0);
-}
-
 /* --- a block --- */
 
 /* first, second, and q. */
 size_t klt_temp_floats(size_t rows, size_t D)
 {
     return 2 * rows * D + (rows * D + 1) / 2;
+}
+
+static float *third(const klt_layer *l, const klt_block *b)
+{
+    return b->temp + 2 * b->rows * l->D;
 }
 
 const float *klt_components(const klt_block *b)
@@ -275,7 +76,7 @@ const float *klt_components(const klt_block *b)
 
 int16_t *klt_codes(const klt_layer *l, const klt_block *b)
 {
-    return (int16_t *)(void *)(b->temp + 2 * b->rows * l->D);
+    return (int16_t *)(void *)third(l, b);
 }
 
 kern_classes klt_classes(const klt_layer *l, const klt_block *b)
@@ -283,25 +84,38 @@ kern_classes klt_classes(const klt_layer *l, const klt_block *b)
     return (kern_classes){l->row, b->column, l->n, b->rows};
 }
 
-void klt_project(const klt_layer *l, const klt_block *b)
+/* y [B,rows] = x [B,cols] times a factor, codes of x in the third part of temp. */
+static void multiply(const klt_block *b, const matrix *m, const float *x, float *codes,
+                     float *y)
 {
     const kern *k = b->coder->kern;
+    matrix_input in = {.x = x, .T = b->rows, .D = m->cols};
+
+    /* activations are coded as forward codes a layer input */
+    if (matrix_wants_int8(m)) in = remat_code(k, x, b->rows, m->cols, codes);
+    remat_multiply_packed(k, &in, m, y);
+}
+
+void klt_project(const klt_layer *l, const klt_block *b)
+{
     const size_t D = l->D, n = b->rows * D;
-    matrix_input in = {.x = b->state, .T = b->rows, .D = D};
+    float *first = b->temp, *second = b->temp + n;
+    const float *in = b->state;
 
     if (!l->predicts) return;
-    /* its activations are x^, coded as forward codes a layer input */
-    if (matrix_wants_int8(&l->change)) in = remat_code(k, b->state, b->rows, D, b->temp + n);
-    remat_multiply_packed(k, &in, &l->change, b->temp);
+    if (l->rank) {
+        multiply(b, &l->down, in, third(l, b), second);
+        in = second;
+    }
+    multiply(b, &l->change, in, third(l, b), first);
     for (size_t t = 0; t < n; t += D)
-        for (size_t j = 0; j < D; j++)
-            b->state[t + j] += l->diagonal[j] * b->state[t + j] + b->temp[t + j];
+        b->coder->kern->klt_predict(b->state + t, l->diagonal, first + t, D);
 }
 
 static void add_offset(const klt_layer *l, const klt_block *b)
 {
     for (size_t t = 0; t < b->rows; t++)
-        for (size_t i = 0; i < l->D; i++) b->state[t * l->D + i] += l->c[i];
+        b->coder->kern->mix(b->state + t * l->D, l->c, l->D, 1, 1);
 }
 
 /* W of each token, from its exact input; kept rows get the coarsest, where zeros cost least. */
@@ -342,15 +156,18 @@ static void set_steps(klt_block *b, int multiplier)
 
 void klt_transform(const klt_layer *l, klt_block *b, const float *x)
 {
-    float *first = b->temp, *second = b->temp + b->rows * l->D;
+    const kern *k = b->coder->kern;
+    const size_t n = b->rows * l->D;
+    float *first = b->temp, *second = b->temp + n;
 
     assert(b->rows <= KLT_ROWS);
     add_offset(l, b);
     weigh(l, b, x);
-    for (size_t i = 0; i < b->rows * l->D; i++) first[i] = x[i] - b->state[i];
     if (!l->n) return;
-    remat_multiply(first, b->rows, l->D, l->f, l->n, second, 0);
-    b->coder->kern->transpose(second, l->n, b->rows, l->n, first, b->rows);
+    memcpy(first, x, n * sizeof *first);
+    k->mix(first, b->state, n, 1, -1);
+    multiply(b, &l->f, first, third(l, b), second);
+    k->transpose(second, l->n, b->rows, l->n, first, b->rows);
 }
 
 void klt_quantize(const klt_layer *l, klt_block *b, int multiplier)
@@ -363,13 +180,16 @@ void klt_add(const klt_layer *l, klt_block *b)
 {
     const kern *k = b->coder->kern;
     const kern_classes classes = klt_classes(l, b);
-    float *turned = b->temp, *levels = b->temp + b->rows * l->D;
+    float *first = b->temp, *second = b->temp + b->rows * l->D;
 
     /* a layer may store no component at all: its prediction is all there is */
     if (!l->n) return;
-    k->klt_dequantize(&classes, klt_codes(l, b), b->coder->bias, b->step, turned);
-    k->transpose(turned, b->rows, l->n, b->rows, levels, l->n);
-    remat_multiply(levels, b->rows, l->n, l->b, l->D, b->state, 1);
+    k->klt_dequantize(&classes, klt_codes(l, b), b->coder->bias, b->step, first);
+    k->transpose(first, b->rows, l->n, b->rows, second, l->N);
+    for (size_t t = 0; t < b->rows; t++)
+        memset(second + t * l->N + l->n, 0, (l->N - l->n) * sizeof *second);
+    multiply(b, &l->b, second, third(l, b), first);
+    k->mix(b->state, first, b->rows * l->D, 1, 1);
 }
 
 /* --- bytes --- */
@@ -442,12 +262,12 @@ static size_t pack(const klt_layer *l, klt_block *b, int multiplier)
 
 size_t klt_encode(const klt_layer *l, klt_block *b, const float *x, int multiplier)
 {
+    const int m = multiplier > FINEST ? FINEST : multiplier < COARSEST ? COARSEST : multiplier;
     size_t bytes;
 
     klt_project(l, b);
     klt_transform(l, b, x);
-    multiplier = multiplier > FINEST ? FINEST : multiplier < COARSEST ? COARSEST : multiplier;
-    bytes = l->n ? pack(l, b, multiplier) : 0;
+    bytes = l->n ? pack(l, b, m) : 0;
     if (bytes) {
         klt_add(l, b);
         return bytes;

@@ -10,8 +10,8 @@
  * bytes: M + 64, or 255 alone where nothing is coded and x^ = x'; W + 5 of two tokens a byte;
  * then the entropy coder's stream (rans.h), whose classes follow from sigma, W and M.
  *
- * Products are those of remat.h, whole blocks only. What P adds to x^_(l-1) is a product of
- * x^_(l-1) and P - I in eight bits: the loop is closed over that too. Source:
+ * Products are those of remat.h, whole blocks only, with P - I, F and B in eight bits, and what
+ * they multiply too: the loop is closed over what that rounds. Source:
  * arXiv:2508.10395 for the layer inputs; reverse water-filling in the metric of attention for
  * the rest (design notes in docs/quality.md). */
 #ifndef XCACHE_CODEC_KLT_H
@@ -28,17 +28,23 @@
 #include "xcache/codec/plan.h"
 #include "xcache/codec/rans.h"
 
-enum { KLT_ROWS = 512 }; /* tokens of the longest block */
+enum {
+    KLT_ROWS = 512,      /* tokens of the longest block */
+    KLT_CLASS_OCTAVE = 4 /* classes of one octave of sigma / step */
+};
 
 typedef struct klt_layer {
     size_t D, n;     /* components that count at this step */
+    size_t N;        /* n, in whole groups if D is, as rows of B are for int8 products */
+    size_t rank;     /* of the prediction in two factors; 0: it is one */
     bool predicts;   /* false: P = I */
-    matrix change;   /* [D,D] P - I - diagonal for int8 products, if D is whole groups */
+    matrix down;     /* [rank,D], if rank */
+    matrix change;   /* [D,rank or D]: with down, P - I - diagonal */
+    matrix f, b;     /* [n,D] and [D,N], if n */
     float *memory;   /* all of the below, one allocation */
     float *c;        /* [D] */
     float *diagonal; /* [D] of P - I */
     float *salience; /* [D+1] */
-    float *f, *b;    /* [n,D], [D,n] */
     int16_t *row;    /* [n] class of a component, W = M = 0 */
 } klt_layer;
 
@@ -93,7 +99,7 @@ bool klt_read_multiplier(const uint8_t *code, int *multiplier);
 
 /* The parts of klt_encode, for calibration, which finds the rest of a layer between them:
  * state = P state; state += c and the components of x against it, which calibration may look
- * at; then q; then what q adds to the state. */
+ * at; then q; then what q adds to the state, after which q is gone. */
 void klt_project(const klt_layer *l, const klt_block *b);
 void klt_transform(const klt_layer *l, klt_block *b, const float *x);
 void klt_quantize(const klt_layer *l, klt_block *b, int multiplier);
