@@ -47,7 +47,7 @@ static char *name_model(const config *c, const char *path)
     return name;
 }
 
-kv_format runtime_page_format(const config *c)
+kv_format runtime_page_format(const config *c, const model *m)
 {
     static const struct {
         const char *word;
@@ -55,6 +55,7 @@ kv_format runtime_page_format(const config *c)
     } formats[] = {{"int8", KV_INT8}, {"fp16", KV_HALF}, {"fp32", KV_FLOAT}};
     size_t i = 0;
 
+    if (strcmp(c->workspace_format, "auto") == 0) return cache_choose_page_format(m);
     /* the option's words are these, so the loop ends */
     while (strcmp(formats[i].word, c->workspace_format) != 0) i++;
     return formats[i].format;
@@ -139,18 +140,18 @@ static err open_plan(runtime *r, const config *c, fault *why)
 }
 
 /* The same for the measurement and for the opening, or the sum would be of another cache. */
-static cache_options read_cache_options(const runtime *r, const config *c, size_t ctx)
+static cache_options read_cache_options(const runtime *r, const config *c, const model *m)
 {
     return (cache_options){.mode = r->mode,
                            .plan = r->plan,
                            .degraded_plan = c->degrade ? r->plan : NULL,
                            .budget_bytes = r->needs.pool,
                            .workspace_bytes = c->workspace_size,
-                           .page_format = runtime_page_format(c),
+                           .page_format = runtime_page_format(c, m),
                            .max_running = (int)r->max_running,
                            .team = r->team,
                            .block_tokens = r->block_tokens,
-                           .ctx_tokens = ctx};
+                           .ctx_tokens = m->ctx};
 }
 
 /* The option that is at fault when a cache cannot be opened. */
@@ -194,7 +195,7 @@ static err measure_steps(runtime *r, const config *c, const model *m, uint64_t *
 
 static err measure_cache(runtime *r, const config *c, const model *m, uint64_t steps)
 {
-    const cache_options o = read_cache_options(r, c, m->ctx);
+    const cache_options o = read_cache_options(r, c, m);
     memory_needs *b = &r->needs;
     cache_sizes s;
     size_t each;
@@ -347,7 +348,7 @@ static err finish(runtime *r, const config *c, fault *why)
     cache_options o;
 
     TRY(open_weights(r, c, why));
-    o = read_cache_options(r, c, r->ctx_size);
+    o = read_cache_options(r, c, r->weights);
     TRY(name_cache_fault(c, cache_open(&r->cache, r->weights, &r->kern, &o), why));
     if (r->plan_rejected[0]) tell_rejected(r, c);
     TRY(leave_file(r, why));

@@ -70,7 +70,7 @@ err runtime_open_measured(runtime *r, const config *c, const char *path, char *w
  * stat: for a timer. */
 bool runtime_file_changed(const runtime *r);
 
-/* What --workspace-format says. */
-kv_format runtime_page_format(const config *c);
+/* What --workspace-format says, of a model. */
+kv_format runtime_page_format(const config *c, const model *m);
 
 #endif

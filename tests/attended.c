@@ -110,7 +110,7 @@ static void read_row(attended *p, const attended_of *b, size_t l, size_t row)
         const float *x = p->x + t * m->D;
         double *k = p->k + t * E, *q = p->q + t * Q;
 
-        attended_apply(p, p->wk, NULL, E, x, p->raw + t * E);
+        attended_apply(p, p->wk, p->layer->k_bias, E, x, p->raw + t * E);
         attended_apply(p, p->wk, p->layer->k_bias, E, x, k);
         attended_apply(p, p->wv, p->layer->v_bias, E, x, p->v + t * E);
         attended_apply(p, p->wq, p->layer->q_bias, Q, x, q);
@@ -168,24 +168,43 @@ static double moved(const attended *p, size_t h, size_t j, const double *o)
     return all;
 }
 
+/* The part of z along a key is lost to its norm: take it out. */
+static void take_out(const double *key, double *z, size_t C)
+{
+    double along = 0, square = 0;
+
+    for (size_t c = 0; c < C; c++) {
+        along += key[c] * z[c];
+        square += key[c] * key[c];
+    }
+    for (size_t c = 0; c < C; c++) z[c] -= along / square * key[c];
+}
+
 /* What one key adds: the direction z in which an error of it moves the score. */
 static void add_key(attended *p, size_t h, size_t i, size_t j, double w, double *weight)
 {
     const model *m = p->m;
     const size_t C = m->C, g = h / (m->H / m->G);
-    const double r = p->norm[j * m->G + g];
-    double z[MOST_C], square = 0, gain = 0, *form = p->form + g * C * C;
+    const double r = p->norm[j * m->G + g], *raw = p->raw + j * m->E + g * C;
+    const double *k = p->k + j * m->E + g * C, *q = p->q + i * m->H * C + h * C;
+    double z[MOST_C], square = 0, gain = 0, s = 0, *form = p->form + g * C * C;
 
-    memcpy(z, p->q + i * m->H * C + h * C, C * sizeof *z);
+    memcpy(z, q, C * sizeof *z);
     turn(p, z, j, true);
     for (size_t c = 0; c < C; c++) {
         const double own = p->layer->k_norm ? (double)p->layer->k_norm[c] : 1;
 
         square += z[c] * z[c];
         gain += own * own / (double)C; /* a token's weight has the mean of gains */
+        s += q[c] * k[c];
         z[c] *= own * r;
     }
-    *weight += w * square * gain * r * r;
+    square *= gain;
+    if (p->layer->k_norm) {
+        square -= s * s / (double)C;
+        take_out(raw, z, C);
+    }
+    *weight += w * fmax(square, 0) * r * r;
     for (size_t a = 0; a < C; a++)
         for (size_t c = 0; c < C; c++) form[a * C + c] += w * z[a] * z[c] * STRIDE / N;
 }

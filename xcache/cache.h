@@ -54,6 +54,11 @@ typedef struct cache_options {
     unsigned key_bits; /* of block keys, for tests that want collisions; 0: all */
 } cache_options;
 
+/* What a model's pages are best made of: int8, but halves where keys have biases. Those are
+ * several times what a token adds to a key, so that eight bits leave too few for the token:
+ * docs/quality.md. Known before weights are loaded. */
+kv_format cache_choose_page_format(const model *m);
+
 /* Open the pool, the pages and the workspace. m and k are borrowed. Errors: MODE, MODEMODEL,
  * NOPLAN, PLANMODEL, DEGRADE (the mode cannot), NOROOM (the budget holds no block), NOMEM,
  * SYSTEM. The caller closes, after the last context ended. */

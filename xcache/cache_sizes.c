@@ -36,6 +36,11 @@ static uint64_t default_workspace(uint64_t budget, uint64_t one, int max_running
     return bytes > one ? bytes : one;
 }
 
+kv_format cache_choose_page_format(const model *m)
+{
+    return m->arch->has & ARCH_BIAS ? KV_HALF : KV_INT8;
+}
+
 size_t cache_count_pages(const codec_state *s, const cache_options *o, size_t blocks)
 {
     const size_t page = workspace_page_bytes(s->m, s->block_tokens, o->page_format);

@@ -35,6 +35,7 @@ void model_close(model *m)
     rope_close(&m->ropes[1]);
     free(m->layers);
     free(m->vectors);
+    free(m->scales);
     free(m);
 }
 
@@ -82,6 +83,7 @@ void model_finish_kv(const model *m, const kern *hot, size_t layer, float *k, fl
     add_bias(k, of->k_bias, T, m->E);
     add_bias(v, of->v_bias, T, m->E);
     norm_heads(m, hot, k, of->k_norm, T * m->G);
+    for (size_t t = 0; of->k_scale && t < T; t++) hot->scale(k + t * m->E, of->k_scale, m->E);
 }
 
 void model_finish_q(const model *m, const kern *hot, size_t layer, float *q, size_t T)
@@ -90,4 +92,6 @@ void model_finish_q(const model *m, const kern *hot, size_t layer, float *q, siz
 
     add_bias(q, of->q_bias, T, m->H * m->C);
     norm_heads(m, hot, q, of->q_norm, T * m->H);
+    for (size_t h = 0; of->q_scale && h < T * m->H; h++)
+        hot->scale(q + h * m->C, of->q_scale + h % m->H / (m->H / m->G) * m->C, m->C);
 }

@@ -30,6 +30,7 @@ typedef struct model_layer {
     float *attn_post, *ffn_post;        /* [D], of what comes out */
     float *q_norm, *k_norm;             /* [C], of each head, before rotary positions */
     float *q_bias, *k_bias, *v_bias;    /* [H*C] [E] [E] */
+    float *k_scale, *q_scale;           /* [E] powers of two (key_scale.h); NULL: all 1 */
     matrix q, k, v, o;                  /* [H*C,D] [E,D] [E,D] [D,H*C] */
     model_ffn ffn;                      /* where there are no experts */
     matrix router;                      /* [X,D] */
@@ -58,6 +59,7 @@ typedef struct model {
     model_layer *layers;   /* [L] */
     float *vectors;        /* what norms and biases live in */
     size_t vector_floats;  /* of them in use */
+    float *scales;         /* [L,2E] of keys and queries */
     size_t weight_bytes;   /* packed weights */
     bool int8_kv;          /* every Wk and Wv multiplies int8 activations; never with exact
                               products (model_options) */
@@ -75,7 +77,8 @@ bool model_is_mha(const model *m);
 void model_embed(const model *m, int32_t id, float *x);
 
 /* From products with Wk and Wv to keys before rotary positions, and values: biases, then the
- * norm of each key head. k, v [T,E], in place; row-pure. */
+ * norm of each key head, then the scales of its channels, which queries undo. k, v [T,E], in
+ * place; row-pure. */
 void model_finish_kv(const model *m, const kern *hot, size_t layer, float *k, float *v,
                      size_t T);
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/key_scale.h"
 #include "engine/model/model_keys.h"
 
 enum { MAX_VOCAB = 1 << 24 };
@@ -457,7 +458,8 @@ static err open_all(model *m, const gguf *g, const model_options *options, fault
             atomic_store(options->permille, (unsigned)(1000 * (o.layer + 1) / m->L));
     }
     m->weight_type = find_weight_type(g);
-    return model_open_ropes(m, rules);
+    TRY(model_open_ropes(m, rules));
+    return key_scale_open(m);
 }
 
 err model_open_with(model **out, const gguf *g, const model_options *o, fault *why)

@@ -70,7 +70,8 @@ static err open_crowd(crowd *w, const bench *b, const reader_mode *mode, size_t 
 {
     const runtime *r = b->runtime;
     const reader_model parts = {r->weights, &r->kern, r->team, r->block_tokens};
-    const reader_room room = {.contexts = n, .tokens = tokens, .page_format = KV_INT8};
+    const reader_room room = {
+        .contexts = n, .tokens = tokens, .page_format = cache_choose_page_format(r->weights)};
     const cache_request wanted = {.tokens = tokens};
 
     assert(tokens <= BENCH_CTX && b->n_ids >= BENCH_CTX);
@@ -407,7 +408,7 @@ static err count_server(const bench *b, const reader_mode *mode, bench_fill *out
                              .plan = mode->plan,
                              .budget_bytes = GIB,
                              .workspace_bytes = CACHE_AUTO_WORKSPACE,
-                             .page_format = KV_INT8,
+                             .page_format = cache_choose_page_format(r->weights),
                              .max_running = b->max_running,
                              .team = r->team,
                              .ctx_tokens = r->weights->ctx_train,

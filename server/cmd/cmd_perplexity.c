@@ -84,10 +84,14 @@ static void add_similarity(text_builder *t, const session *s)
 }
 
 /* How rebuilt keys and values were kept. */
-static const char *workspace_word(const config *c)
+static const char *workspace_word(const session *s)
 {
-    if (c->workspace_size == 0) return "off";
-    return strcmp(c->window, "served") == 0 ? c->workspace_format : "fp32";
+    static const char *const words[] = {
+        [KV_FLOAT] = "fp32", [KV_HALF] = "fp16", [KV_INT8] = "int8"};
+
+    if (s->c->workspace_size == 0) return "off";
+    if (strcmp(s->c->window, "served") != 0) return "fp32";
+    return words[runtime_page_format(s->c, s->runtime.weights)];
 }
 
 /* All that a figure depends on, so that two files of results can be compared. */
@@ -103,7 +107,7 @@ static void add_conditions(text_builder *t, const session *s)
               ",\"ctx\":%zu,\"chunks\":%zu,\"window\":\"%s\",\"block_tokens\":%zu,"
               "\"workspace\":\"%s\",\"products\":\"%s\",\"predict\":\"%s\",\"tuning\":",
               (size_t)s->c->ctx, (size_t)s->c->chunks, s->c->window, s->runtime.block_tokens,
-              workspace_word(s->c), s->c->products, plans_predictor_name(s->predictor, name));
+              workspace_word(s), s->c->products, plans_predictor_name(s->predictor, name));
     tuning_add_json(t, &s->tuning);
 }
 
@@ -143,7 +147,7 @@ static void print_conditions(const session *s)
         "%s on %s, ctx %zu, chunks %zu, workspace %s, %s products\n"
         "KL in nats and top-1 against kv32; as served, kv16 has KL %.3g on the first row\n\n",
         s->runtime.model_name, s->c->file, (size_t)s->c->ctx, (size_t)s->c->chunks,
-        workspace_word(s->c), s->c->products, s->floor);
+        workspace_word(s), s->c->products, s->floor);
 }
 
 static bool print_table(const session *s)
@@ -303,7 +307,8 @@ static evaluate_in what_to_measure(session *s)
                          .streaming = s->c->workspace_size == 0,
                          /* Without --window served, rebuilt keys stay floats: the figure is the
                           * codec's then, and not that of the pages' int8. */
-                         .page_format = served ? runtime_page_format(s->c) : KV_FLOAT,
+                         .page_format = served ? runtime_page_format(s->c, s->runtime.weights)
+                                               : KV_FLOAT,
                          .prompts = s->prompts,
                          .n_prompts = s->prompts ? PROMPTS : 0,
                          .progress = show_progress,

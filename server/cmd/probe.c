@@ -53,8 +53,9 @@ err probe_attach(const runtime *r, const char *mode, const struct plan *p, doubl
     /* as many as the model has positions for */
     const size_t most = few.ctx / r->block_tokens;
     const size_t blocks = most < PROBE_BLOCKS ? most : PROBE_BLOCKS;
-    const reader_room room = {
-        .contexts = 1, .tokens = blocks * r->block_tokens, .page_format = KV_INT8};
+    const reader_room room = {.contexts = 1,
+                              .tokens = blocks * r->block_tokens,
+                              .page_format = cache_choose_page_format(r->weights)};
     cache_stats s;
     cache *c = NULL;
     context *x = NULL;

@@ -14,7 +14,7 @@ static cache_options options_of(const runtime *r, const sizing_wish *w, const si
                            .plan = m->plan,
                            .budget_bytes = pool,
                            .workspace_bytes = CACHE_AUTO_WORKSPACE,
-                           .page_format = KV_INT8,
+                           .page_format = cache_choose_page_format(r->weights),
                            .max_running = (int)r->max_running,
                            .team = r->team,
                            .ctx_tokens = w->tokens,

@@ -151,11 +151,12 @@ static err try_steps(making *w, double design, const stage *p)
 
 /* --- measuring --- */
 
-/* The n ratios of a list on one kind of text, through pages of int8 as they are served. */
+/* The n ratios of a list on one kind of text, through pages as they are served. */
 static err measure_some(const calibration *c, const plan *made, plan_text kind,
                         plan_measured *list, size_t n, const stage *p)
 {
-    const reader_room room = {.tokens = c->held[kind].row_tokens, .page_format = KV_INT8};
+    const reader_room room = {.tokens = c->held[kind].row_tokens,
+                              .page_format = cache_choose_page_format(c->r.m)};
     reader_mode modes[BESIDE];
     char names[BESIDE][16];
     comparison *beside = NULL;

@@ -4,11 +4,14 @@
  *
  *    x [T,D] --> raw keys, values [T,E] --> k finished and turned, v        scale r_j of norms
  *    x of every 8th token --> q [n,H*C], as it is and turned
- *    head h:   p [n,T] = softmax(scale q k^T)         o = p v
+ *    head h:   s [n,T] = q k^T                        p = softmax(scale s)         o = p v
  *              d [n,T] = |Wo (v_j - o_i)|^2 = v G v + o G o - 2 v G o,   G = Wo^T Wo
  *              p = 0 in the query's own block, which is exact, and at sinks
  *              w = p^2 d scale^2    --> weights of keys: sum_i w |q_i|^2;  samples of the form
- *              p^2                  --> weights of values, and the form: sum p^2 times G */
+ *              p^2                  --> weights of values, and the form: sum p^2 times G
+ *
+ * Where heads of keys have a norm, what moves a key k along itself is lost to it: derivatives
+ * are r gain (I - k k^T / |k|^2), and attention looks at those keys most that point its way. */
 #include "xcache/calibrate/influence.h"
 
 #include <cblas.h>
@@ -37,9 +40,11 @@ typedef struct work {
     float *memory;     /* all of the below */
     float *x;          /* [T,D] */
     float *k, *v;      /* [T,E] keys turned, values */
-    float *norm;       /* [T,G] 1 / rms of raw keys; 1 where heads have no norm */
+    float *norm;       /* [T,G] 1 / rms of raw keys; unused where heads have no norm */
+    float *raw;        /* [T,E] raw keys; unused where heads have no norm */
     float *xq;         /* [n,D] */
     float *q, *turned; /* [n,H*C] before and after rotary positions */
+    float *s;          /* [n,T] q k^T; unused where heads have no norm */
     float *p, *d, *vo; /* [n,T] */
     float *o, *og;     /* [n,C] */
     float *vg, *vgv;   /* [T,C], [T] */
@@ -70,10 +75,12 @@ static size_t lay_out(work *w)
     carve(w, &at, &w->x, T * m->D);
     carve(w, &at, &w->k, T * m->E);
     carve(w, &at, &w->v, T * m->E);
-    carve(w, &at, &w->norm, T * m->G);
+    carve(w, &at, &w->norm, w->layer->k_norm ? T * m->G : 0);
+    carve(w, &at, &w->raw, w->layer->k_norm ? T * m->E : 0);
     carve(w, &at, &w->xq, n * m->D);
     carve(w, &at, &w->q, n * Q);
     carve(w, &at, &w->turned, n * Q);
+    carve(w, &at, &w->s, w->layer->k_norm ? n * T : 0);
     carve(w, &at, &w->p, n * T);
     carve(w, &at, &w->d, n * T);
     carve(w, &at, &w->vo, n * T);
@@ -133,16 +140,18 @@ static void find_gram(work *w)
 
 /* --- one row of the text --- */
 
-static void find_norms(work *w)
+/* Raw keys with their bias, and their norms: model_finish_kv overwrites them in place. */
+static void find_raw(const work *w)
 {
     const model *m = w->m;
+    const float *bias = w->layer->k_bias;
 
-    /* Of the raw keys, before model_finish_kv overwrites them in place. */
+    for (size_t i = 0; i < w->T * m->E; i++) w->raw[i] = w->k[i] + (bias ? bias[i % m->E] : 0);
     for (size_t i = 0; i < w->T * m->G; i++) {
-        float sum = 0;
+        const float *raw = w->raw + i * m->C;
+        const float square = cblas_sdot((int)m->C, raw, 1, raw, 1);
 
-        for (size_t c = 0; c < m->C; c++) sum += w->k[i * m->C + c] * w->k[i * m->C + c];
-        w->norm[i] = w->layer->k_norm ? 1 / sqrtf(sum / (float)m->C + m->eps) : 1;
+        w->norm[i] = 1 / sqrtf(square / (float)m->C + m->eps);
     }
 }
 
@@ -150,7 +159,7 @@ static void turn_keys(work *w)
 {
     const model *m = w->m;
 
-    find_norms(w);
+    if (w->layer->k_norm) find_raw(w);
     model_finish_kv(m, w->kern, w->at, w->k, w->v, w->T);
     for (size_t t = 0; t < w->T; t++)
         rope_turn(w->layer->rope, w->kern, w->k + t * m->E, m->G, m->C, t);
@@ -173,6 +182,10 @@ static void find_queries(work *w)
     memcpy(w->turned, w->q, w->n * Q * sizeof *w->q);
     for (size_t i = 0; i < w->n; i++)
         rope_turn(w->layer->rope, w->kern, w->turned + i * Q, m->H, m->C, position(i));
+    /* keys that the scales of channels have not reached yet meet queries without theirs */
+    for (size_t h = 0; w->layer->k_scale && h < w->n * m->H; h++)
+        w->kern->scale(w->q + h * m->C, w->layer->k_scale + h % m->H / (m->H / m->G) * m->C,
+                       m->C);
 }
 
 /* Scores of a query to weights, over what it sees; d takes how a score moves with q k. */
@@ -233,11 +246,18 @@ static void differentiate(const work *w, size_t h)
     }
 }
 
-/* Add gains and 1 / rms: from a key as attention sees it to the one that Wk gives. */
-static void to_raw(const work *w, float scale, float *z)
+/* From a key as attention sees it to the one that Wk gives, head g of token j: gains, 1 / rms
+ * and no part along the key. */
+static void to_raw(const work *w, size_t j, size_t g, float *z)
 {
-    for (size_t c = 0; c < w->m->C; c++)
-        z[c] *= w->layer->k_norm ? scale * w->layer->k_norm[c] : scale;
+    const size_t C = w->m->C, at = j * w->m->G + g;
+    const float *raw = w->raw + at * C;
+    float square, along;
+
+    for (size_t c = 0; c < C; c++) z[c] *= w->layer->k_norm[c] * w->norm[at];
+    square = cblas_sdot((int)C, raw, 1, raw, 1);
+    along = square > 0 ? cblas_sdot((int)C, raw, 1, z, 1) / square : 0;
+    cblas_saxpy((int)C, -along, raw, 1, z, 1);
 }
 
 /* What cosines and sines of scaled angles are larger by: those of position 0 say it. */
@@ -277,7 +297,8 @@ static size_t draw(const work *w, size_t h, size_t i, size_t filled)
             /* R_j^T R_i q is q turned by i - j, but larger by the size of two turns */
             rope_turn(w->layer->rope, w->kern, z, 1, C, pos - j);
             cblas_sscal((int)w->layer->rope->n, turning_size(w), z, 1);
-            to_raw(w, (float)sqrt(all / SAMPLES) * w->norm[j * m->G + g], z);
+            cblas_sscal((int)C, (float)sqrt(all / SAMPLES), z, 1);
+            if (w->layer->k_norm) to_raw(w, j, g, z);
         }
     }
     return filled;
@@ -304,6 +325,16 @@ static float mean_gain(const work *w)
     return sum / (float)w->m->C;
 }
 
+/* |z|^2 of to_raw for query i and key j, were the gains alike, of a `square` without it. The
+ * part along the key is q k^T as attention has it over |k|, which the norm makes sqrt(C) / r.
+ */
+static float raw_square(const work *w, size_t i, size_t j, size_t g, float square)
+{
+    const float r = w->norm[j * w->m->G + g], s = w->s[i * w->T + j];
+
+    return fmaxf(0, square - s * s / (float)w->m->C) * r * r;
+}
+
 /* What tokens weigh, and the form of values. */
 static void add_weights(const work *w, size_t h, float *key, float *value, double *form)
 {
@@ -319,9 +350,7 @@ static void add_weights(const work *w, size_t h, float *key, float *value, doubl
         const float square = turned_square(w, q) * gain;
 
         for (size_t j = 0; j < position(i); j++) {
-            const float r = w->norm[j * m->G + g];
-
-            key[j] += d[j] * square * r * r;
+            key[j] += d[j] * (w->layer->k_norm ? raw_square(w, i, j, g, square) : square);
             value[j] += p2[j] * trace;
             mass += (double)p2[j];
         }
@@ -336,6 +365,7 @@ static void add_head(work *w, size_t h, const influence *out, float *key, float 
     size_t samples = 0;
 
     product(w->n, w->T, C, w->turned + h * C, m->H * C, w->k + g * C, m->E, true, w->p);
+    if (w->layer->k_norm) memcpy(w->s, w->p, w->n * w->T * sizeof *w->s);
     for (size_t i = 0; i < w->n; i++) soften(w, i);
     differentiate(w, h);
     for (size_t i = 0; i < w->n; i++) samples = draw(w, h, i, samples);
