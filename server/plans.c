@@ -228,7 +228,8 @@ static err search_places(search *s, size_t D)
         path = join(s->where.folder[i], strlen(s->where.folder[i]),
                     name_plan(s->model_path, D, s->predictor));
         if (!path) return ERR_NOMEM;
-        if (access(path, F_OK) == 0) e = try_file(s, path);
+        errno = 0;
+        e = access(path, F_OK) == 0 ? try_file(s, path) : shortage();
         free(path);
     }
     return e;

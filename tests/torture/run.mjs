@@ -35,11 +35,12 @@ function complaints(daemon) {
     return report ? [report[0]] : [];
 }
 
-// The end of a daemon that was told to end.
+// The end of a daemon that was told to end: well, or with what was to be said of its output.
 async function endings(daemon) {
     const { code, signal } = await stop(daemon, LIMIT_MS);
+    const said = code === 1 && /output is lost: /.test(daemon.log);
 
-    return [...complaints(daemon), ...(code === 0 ? [] : [`ended with ${signal ?? code}`])];
+    return [...complaints(daemon), ...(code === 0 || said ? [] : [`ended with ${signal ?? code}`])];
 }
 
 // Errors are JSON, in OpenAI's shape.
