@@ -27,6 +27,7 @@
 #include "engine/kern/cpu.h"
 #include "engine/model/arch.h"
 #include "engine/model/model_load.h"
+#include "engine/model/sample_file.h"
 #include "engine/pages.h"
 #include "server/log.h"
 #include "server/plans.h"
@@ -277,12 +278,25 @@ static model_options read_model_options(runtime *r, const config *c)
                            .permille = &r->packed_permille};
 }
 
+/* A number that makes no sense is worth a warning, not the model. */
+static void read_sampling(runtime *r)
+{
+    char passed[64];
+
+    r->sampling = sample_usual;
+    sample_read_file(r->file, &r->sampling, passed, sizeof passed);
+    if (*passed)
+        log_line(LOG_WARN, "a default of sampling in the model's file is passed over", "key",
+                 LOG_TEXT(passed), NULL);
+}
+
 static err open_weights(runtime *r, const config *c, fault *why)
 {
     const model_options o = read_model_options(r, c);
 
     TRY(model_open_with(&r->weights, r->file, &o, why));
     r->ctx_size = r->weights->ctx;
+    read_sampling(r);
     if (tokenizer_size(r->tokens) != r->weights->V)
         return err_blame(why, ERR_SHAPE, "token_embd.weight");
     return open_forward(r, c, r->weights, &r->forward);

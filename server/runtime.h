@@ -10,6 +10,7 @@
 #include "engine/kern/kern.h"
 #include "engine/model/forward.h"
 #include "engine/model/model.h"
+#include "engine/model/sample.h"
 #include "engine/team.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/memory_report.h"
@@ -26,9 +27,10 @@ typedef struct runtime {
     model *weights;
     bool exact_products; /* weights multiply floats: --products exact */
     team *team;
-    struct plan *plan; /* of a klt mode; else NULL */
-    char mode[16];     /* of the cache: --cache, or what auto takes of a plan */
-    bool plan_missing; /* auto found none of this model */
+    struct plan *plan;      /* of a klt mode; else NULL */
+    char mode[16];          /* of the cache: --cache, or what auto takes of a plan */
+    sample_params sampling; /* where a request is silent: the file's wish, or sample_usual */
+    bool plan_missing;      /* auto found none of this model */
     char plan_rejected[PLANS_REJECTED]; /* of one that it found and did not take */
     cache *cache;
     forward *forward;

@@ -63,7 +63,7 @@ typedef struct model {
     size_t weight_bytes;   /* packed weights */
     bool int8_kv;          /* every Wk and Wv multiplies int8 activations; never with exact
                               products (model_options) */
-    const char *weight_type; /* "Q8_0": type of most bytes of the file */
+    const char *weight_type; /* "Q4_K_M", or "Q8_0": type of most bytes of the file */
 } model;
 
 /* Give back what model_open took; NULL is fine, and so is a model that is half loaded. */

@@ -411,9 +411,19 @@ err model_measure(model *out, const gguf *g, const model_options *options, fault
     return ERR_OK;
 }
 
-/* The name of the type that most bytes of the file's tensors have: files mix types. */
+/* The mix that the file says it is ("Q4_K_M"), else the name of the type that most bytes of its
+ * tensors have. */
 static const char *find_weight_type(const gguf *g)
 {
+    static const struct {
+        uint64_t id;
+        const char *name;
+    } mixes[] = {
+#define FILE_TYPE(id, name) {id, name},
+#include "engine/gguf/file_types.def"
+#undef FILE_TYPE
+    };
+    uint64_t said = 0;
     static const uint32_t types[] = {
 #define TENSOR_TYPE(name, id, elements, bytes) id,
 #include "engine/gguf/tensor_types.def"
@@ -422,6 +432,9 @@ static const char *find_weight_type(const gguf *g)
     size_t most = 0;
     uint32_t type = GGUF_F32;
 
+    if (gguf_get_u64(g, "general.file_type", &said) == ERR_OK)
+        for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)
+            if (mixes[i].id == said) return mixes[i].name;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         size_t bytes = 0;
 

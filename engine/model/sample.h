@@ -1,8 +1,9 @@
 /* sample.h - logits to the next token id.
  *
  * The rules run in this order: repetition, presence and frequency penalties, logit bias,
- * temperature, top_k, top_p, min_p, draw. One draw a token from a generator seeded once,
- * so a seed gives the same tokens whatever else the process does. */
+ * temperature, top_n_sigma, min_p, top_k, typical_p, top_p, XTC, draw; with mirostat only the
+ * temperature and it stand between bias and draw. One draw a token from a generator seeded
+ * once, two with XTC, so a seed gives the same tokens whatever else the process does. */
 #ifndef ENGINE_MODEL_SAMPLE_H
 #define ENGINE_MODEL_SAMPLE_H
 
@@ -17,10 +18,21 @@ typedef struct sample_bias {
 } sample_bias;
 
 typedef struct sample_params {
-    float temperature;        /* 0: greedy */
-    int top_k;                /* 0: all */
-    float top_p;              /* 1: all */
-    float min_p;              /* 0: all; share of the best token's probability */
+    float temperature;     /* 0: greedy */
+    int top_k;             /* 0: all */
+    float top_p;           /* 1: all */
+    float min_p;           /* 0: all; share of the best token's probability */
+    float top_n_sigma;     /* 0: all; within so many standard deviations of all logits */
+    float typical_p;       /* 0, 1: all */
+    float xtc_probability; /* 0: never; with it all but the least likely of those at or above
+                              xtc_threshold go */
+    float xtc_threshold;
+    float dynatemp_range; /* 0: none; the temperature moves so far either way with entropy */
+    float dynatemp_exponent;
+    int mirostat;             /* 0: none; version 1 or 2 */
+    float mirostat_tau;       /* bits of surprise that are aimed at */
+    float mirostat_eta;       /* how fast */
+    int repeat_last_n;        /* tokens that penalties look back at; 0: all */
     float repetition_penalty; /* 1: none; divides positive logits of tokens seen, multiplies
                                  negative ones; prompt and answer count */
     float presence_penalty;   /* 0: none; subtracted once for a token of the answer */
@@ -30,8 +42,14 @@ typedef struct sample_params {
     size_t n_bias;
 } sample_params;
 
-/* What does nothing: greedy is {.temperature = 0, .top_p = 1, .repetition_penalty = 1}. */
+/* What does nothing: the best token, without penalties. */
 extern const sample_params sample_greedy;
+
+/* What is drawn from where nobody says how: the softmax as it is. */
+extern const sample_params sample_usual;
+
+/* Set repeat_last_n as clients spell it: -1: all; 0: none, so that no penalty is left. */
+void sample_look_back(sample_params *p, int tokens);
 
 typedef struct sampler sampler;
 

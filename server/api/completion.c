@@ -234,6 +234,7 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
     c->kind = kind;
     c->server = s;
     c->env = (request_env){.tokens = s->runtime->tokens,
+                           .sampling = &s->runtime->sampling,
                            .model_name = s->runtime->model_name,
                            .ctx_size = s->runtime->ctx_size,
                            .default_max_tokens = (size_t)s->config->default_max_tokens,

@@ -61,9 +61,11 @@ typedef double field_NUM;
 typedef int64_t field_INT;
 
 /* Plain numbers are rows of a table: a new one is a line there, and nothing here. */
-static bool read_fields(sample_params *sample, const cJSON *body, fault *why)
+static bool read_fields(sample_params *sample, const request_env *env, const cJSON *body,
+                        fault *why)
 {
-    *sample = (sample_params){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    *sample = env->sampling ? *env->sampling : sample_usual;
+    if (!sample->repeat_last_n) sample->repeat_last_n = -1; /* as clients spell it */
 #define NUMBER(kind, name, member, min, max)                               \
     {                                                                      \
         field_##kind value = (field_##kind)sample->member;                 \
@@ -73,6 +75,7 @@ static bool read_fields(sample_params *sample, const cJSON *body, fault *why)
     }
 #include "server/api/fields.def"
     if (sample->top_k < 0) sample->top_k = 0; /* -1 is a peer's word for all */
+    sample_look_back(sample, sample->repeat_last_n);
     return true;
 }
 
@@ -216,7 +219,7 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     if (!read_model(body, env, why) || !read_counts(q, body, why) ||
         !request_check_members(body, kind->chat ? REQUEST_CHAT : REQUEST_TEXT, "", why) ||
-        !read_format(body, why) || !read_fields(&q->in.sample, body, why) ||
+        !read_format(body, why) || !read_fields(&q->in.sample, env, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
         !request_read_stop(&q->in, body, why) ||

@@ -23,6 +23,7 @@ enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP, REQUEST_MAX_CHOICES = 128 };
 /* What a request is read against. */
 typedef struct request_env {
     const tokenizer *tokens;
+    const sample_params *sampling; /* where the request is silent; NULL: sample_usual */
     const char *model_name;
     size_t ctx_size;           /* longest context served */
     size_t default_max_tokens; /* where neither the request nor its endpoint sets one */

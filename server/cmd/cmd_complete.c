@@ -77,12 +77,13 @@ static void fill_sampling(const config *c, generation_in *in)
 {
     in->max_tokens = (size_t)c->n_predict;
     in->top = c->logprobs > 0 ? (int)c->logprobs : -1;
-    in->sample = (sample_params){.temperature = (float)c->temp,
-                                 .top_k = (int)c->top_k,
-                                 .top_p = (float)c->top_p,
-                                 .min_p = (float)c->min_p,
-                                 .repetition_penalty = (float)c->repetition_penalty,
-                                 .seed = (uint64_t)c->seed};
+    in->sample = sample_usual;
+    in->sample.temperature = (float)c->temp;
+    in->sample.top_k = (int)c->top_k;
+    in->sample.top_p = (float)c->top_p;
+    in->sample.min_p = (float)c->min_p;
+    in->sample.repetition_penalty = (float)c->repetition_penalty;
+    in->sample.seed = (uint64_t)c->seed;
 }
 
 /* --- output --- */

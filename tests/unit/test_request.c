@@ -102,6 +102,50 @@ TEST(request_reads_every_sampling_field)
     CHECK(q.in.ignore_eos && q.return_token_ids && q.in.max_tokens == 0);
     CHECK(q.stream && q.include_usage);
     request_free(&q);
+    q = read_good(chat,
+                  "\"typical_p\":0.5,\"top_n_sigma\":1.5,\"xtc_probability\":0.25,"
+                  "\"xtc_threshold\":0.125,\"dynatemp_range\":0.5,\"dynatemp_exponent\":2,"
+                  "\"mirostat\":2,\"mirostat_tau\":3,\"mirostat_eta\":0.5,\"repeat_last_n\":64,"
+                  "\"repeat_penalty\":1.25");
+    CHECK(s->typical_p == 0.5f && s->top_n_sigma == 1.5f && s->xtc_probability == 0.25f);
+    CHECK(s->xtc_threshold == 0.125f && s->dynatemp_range == 0.5f && s->mirostat == 2);
+    CHECK(s->dynatemp_exponent == 2 && s->mirostat_tau == 3 && s->mirostat_eta == 0.5f);
+    CHECK(s->repeat_last_n == 64 && s->repetition_penalty == 1.25f);
+    request_free(&q);
+}
+
+static sample_params sample_of(const request_env *env, const char *members)
+{
+    char body[128];
+    fault why;
+    request q;
+    const int n = snprintf(body, sizeof body, "{\"prompt\":[1,2]%s}", members);
+    sample_params p;
+
+    CHECK(request_read(&q, &text->request, env, body, (size_t)n, &why));
+    p = q.in.sample;
+    request_free(&q);
+    return p;
+}
+
+TEST(request_that_is_silent_is_sampled_as_the_model_says)
+{
+    const sample_params wish = {.temperature = 0.75f,
+                                .top_p = 0.5f,
+                                .top_k = 20,
+                                .repetition_penalty = 1.5f,
+                                .repeat_last_n = 32};
+    request_env env = body_env();
+    sample_params p;
+
+    env.sampling = &wish;
+    p = sample_of(&env, ",\"top_k\":5");
+    CHECK(p.temperature == 0.75f && p.top_p == 0.5f && p.top_k == 5);
+    CHECK(p.repetition_penalty == 1.5f && p.repeat_last_n == 32);
+    p = sample_of(&env, ",\"repeat_last_n\":-1");
+    CHECK(p.repetition_penalty == 1.5f && p.repeat_last_n == 0);
+    p = sample_of(&env, ",\"repeat_last_n\":0");
+    CHECK(p.repetition_penalty == 1);
 }
 
 TEST(request_numbers_out_of_range_name_their_field)
@@ -305,7 +349,7 @@ TEST(request_what_would_change_the_answer_is_refused_by_name)
         {"continue_final_message", "true"},
         {"add_generation_prompt", "false"},
         {"skip_special_tokens", "false"},
-        {"repeat_penalty", "1.1"},
+        {"dry_multiplier", "0.8"},
         {"tool_choice", "\"required\""},
         {"function_call", "{\"name\":\"f\"}"},
         {"logits_processors", "[\"x\"]"},
@@ -331,7 +375,7 @@ TEST(request_values_that_ask_for_nothing_are_taken)
         chat, "\"grammar\":\"\",\"guided_json\":null,\"guided_choice\":[],\"min_tokens\":0,"
               "\"stop_token_ids\":[],\"include_stop_str_in_output\":false,"
               "\"truncate_prompt_tokens\":null,\"modalities\":[\"text\"],\"tools\":[],"
-              "\"tool_choice\":\"none\",\"skip_special_tokens\":true,\"repeat_penalty\":1,"
+              "\"tool_choice\":\"none\",\"skip_special_tokens\":true,\"dry_multiplier\":0,"
               "\"add_generation_prompt\":true,\"chat_template_kwargs\":{},\"prompt\":\"\","
               "\"stream_options\":{\"include_obfuscation\":true,\"new_one\":1}");
     request_free(&q);

@@ -166,3 +166,123 @@ TEST(sample_best_lists_logprobs_in_order)
     }
     CHECK(best[0].id == 1 && best[1].id == 6 && fabs(sum - 1) < 1e-6);
 }
+
+TEST(sample_penalties_look_back_so_far)
+{
+    sample_params p = sample_greedy;
+    float logits[V];
+    sampler *s = NULL;
+
+    p.repetition_penalty = 4;
+    p.repeat_last_n = 2;
+    CHECK(sampler_new(&s, V, &p) == ERR_OK);
+    sampler_see_prompt(s, 1);
+    sampler_see_answer(s, 6);
+    memcpy(logits, scores, sizeof logits);
+    CHECK(sampler_pick(s, logits) == 3);
+    sampler_see_answer(s, 3); /* the prompt's is forgotten */
+    memcpy(logits, scores, sizeof logits);
+    CHECK(sampler_pick(s, logits) == 1);
+    sampler_see_answer(s, 3);
+    sampler_see_answer(s, 3); /* again: it counts until the last one is gone */
+    sampler_see_prompt(s, 1);
+    memcpy(logits, scores, sizeof logits);
+    CHECK(sampler_pick(s, logits) == 6);
+    sampler_see_prompt(s, 0);
+    memcpy(logits, scores, sizeof logits);
+    logits[1] = -9;
+    logits[6] = -9;
+    CHECK(sampler_pick(s, logits) == 3);
+    sampler_free(s);
+    sample_look_back(&p, 0);
+    CHECK(p.repetition_penalty == 1 && p.repeat_last_n == 0);
+    p.repetition_penalty = 2;
+    sample_look_back(&p, -1);
+    CHECK(p.repetition_penalty == 2 && p.repeat_last_n == 0);
+}
+
+/* Deviation of the scores: 1.97. */
+TEST(sample_top_n_sigma_cuts_by_deviations_of_all)
+{
+    sample_params p = sample_usual;
+    int count[V];
+
+    p.temperature = 5;
+    p.top_n_sigma = 0.3f; /* 4 - .59: 1 and 6 */
+    tally(&p, 2000, count);
+    CHECK(count[1] > 0 && count[6] > 0 && count[1] + count[6] == 2000);
+    p.top_n_sigma = 0.6f; /* 4 - 1.18: 3, too */
+    tally(&p, 2000, count);
+    CHECK(count[3] > 0 && count[1] + count[6] + count[3] == 2000);
+}
+
+TEST(sample_typical_p_and_xtc_leave_the_best_out)
+{
+    sample_params p = sample_usual;
+    int count[V], often = 0;
+
+    p.typical_p = 0.2f;
+    tally(&p, 500, count);
+    CHECK(count[1] == 0);
+    p = sample_usual;
+    p.xtc_probability = 1;
+    tally(&p, 500, count); /* of .48 .29 .17 the last; all that are less likely stay */
+    CHECK(count[1] == 0 && count[6] == 0 && count[3] > 250);
+    p.xtc_probability = 0.5f;
+    tally(&p, 4000, count);
+    often = count[1] + count[6];
+    CHECK(often > 1300 && often < 1800); /* .77 of the half that is left alone */
+}
+
+/* Entropy is .52 of the largest, so that the temperature is .1 + 1.8 * .52^2 = .58. */
+TEST(sample_dynamic_temperature_follows_entropy)
+{
+    sample_params p = sample_usual;
+    int sharp = 0, fixed = 0;
+
+    p.dynatemp_exponent = 2;
+    for (int i = 0; i < 2; i++) {
+        sampler *s = NULL;
+
+        p.dynatemp_range = i ? 0.9f : 0;
+        CHECK(sampler_new(&s, V, &p) == ERR_OK);
+        for (int n = 0; n < 3000; n++) {
+            float logits[V] = {3, 0, 0, 0, 0, 0, 0, 0};
+
+            *(i ? &sharp : &fixed) += sampler_pick(s, logits) == 0;
+        }
+        sampler_free(s);
+    }
+    CHECK(fixed > 2100 && fixed < 2350); /* .741 */
+    CHECK(sharp > 2830 && sharp < 2930); /* .962 */
+}
+
+/* A long tail: surprise comes to what is aimed at. */
+static double surprise_of(int version, float tau)
+{
+    enum { MANY = 500, DRAWS = 4000 };
+    sample_params p = sample_usual;
+    float logits[MANY];
+    double bits = 0, log_sum;
+    sampler *s = NULL;
+
+    p.mirostat = version;
+    p.mirostat_tau = tau;
+    CHECK(sampler_new(&s, MANY, &p) == ERR_OK);
+    for (int i = 0; i < MANY; i++) logits[i] = -1.1f * logf((float)(i + 1));
+    log_sum = sample_log_sum(logits, MANY);
+    for (int n = 0; n < DRAWS; n++)
+        bits += (log_sum - (double)logits[sampler_pick(s, logits)]) / log(2) / DRAWS;
+    sampler_free(s);
+    return bits;
+}
+
+/* Its own measure is of what it kept, so that of all is a little more. */
+TEST(sample_mirostat_holds_the_surprise)
+{
+    for (int version = 1; version <= 2; version++) {
+        const double low = surprise_of(version, 2), high = surprise_of(version, 4);
+
+        CHECK(low > 2 && low < 4.5 && high > low + 1 && high < 6.5);
+    }
+}
