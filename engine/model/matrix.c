@@ -13,6 +13,7 @@
  *                    [8,16,4] bytes: four inputs of 16 outputs are one dpbusd; + 128, as it
  *                    wants them unsigned
  *   packed types     kern_quants.h: 2 to 6 bits a weight stay 2 to 6 bits
+ *   MXFP4, TQ1_0 ..  as BF16, F16 or F32, whichever holds them exactly (widen.def)
  *
  * A matrix that is opened exact is F32, whatever its type in the file.
  *
@@ -27,6 +28,7 @@
 #include <string.h>
 
 #include "engine/model/quant.h"
+#include "engine/model/widen.h"
 
 typedef void panel_kernel(const kern_panel *p);
 
@@ -117,6 +119,51 @@ static void read_Q8_0(const uint8_t *row, size_t D, float *out)
 #include "engine/kern/quants.def"
 #undef QUANT
 
+/* Floats of a block as a panel of a wider type has them. */
+static void put_F32(uint8_t *panel, const float *x, size_t n, size_t k, size_t o)
+{
+    for (size_t i = 0; i < n; i++) memcpy(panel + ((k + i) * KERN_PANEL + o) * 4, &x[i], 4);
+}
+
+static void put_F16(uint8_t *panel, const float *x, size_t n, size_t k, size_t o)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t half = kern_half(x[i]);
+
+        memcpy(panel + ((k + i) * KERN_PANEL + o) * 2, &half, 2);
+    }
+}
+
+/* The upper half of the bits is all of them: weights of widen.def have no others. */
+static void put_BF16(uint8_t *panel, const float *x, size_t n, size_t k, size_t o)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        uint16_t top;
+
+        memcpy(&bits, &x[i], 4);
+        top = (uint16_t)(bits >> 16);
+        memcpy(panel + ((k + i) * KERN_PANEL + o) * 2, &top, 2);
+    }
+}
+
+#define WIDEN(type, elements, bytes, as)                                                   \
+    static void pack_##type(uint8_t *panel, const uint8_t *row, size_t D, size_t o)        \
+    {                                                                                      \
+        for (size_t k = 0; k < D; k += elements, row += bytes) {                           \
+            float x[elements];                                                             \
+                                                                                           \
+            widen_##type(row, x);                                                          \
+            put_##as(panel, x, elements, k, o);                                            \
+        }                                                                                  \
+    }                                                                                      \
+    static void read_##type(const uint8_t *row, size_t D, float *out)                      \
+    {                                                                                      \
+        for (size_t k = 0; k < D; k += elements, row += bytes) widen_##type(row, out + k); \
+    }
+#include "engine/model/widen.def"
+#undef WIDEN
+
 #define QUANT_BYTES(type, D) kern_panel_bytes(quant_form(QUANT_##type), D)
 #define MATRIX(name, kernel, int8, panels, bytes)     \
     static size_t bytes_##name(size_t D)              \
@@ -138,7 +185,7 @@ static const matrix_type types[] = {
 #undef MATRIX
 };
 
-/* 14 rows, asked at load and once a row of an embedding. */
+/* Some 20 rows, asked at load and once a row of an embedding. */
 static const matrix_type *find_type(gguf_type id)
 {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)

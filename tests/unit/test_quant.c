@@ -21,6 +21,19 @@ static const gguf_type types[] = {
 
 enum { TYPES = sizeof types / sizeof types[0] };
 
+static const gguf_type widened[] = {
+#define WIDEN(type, ...) GGUF_##type,
+#include "engine/model/widen.def"
+#undef WIDEN
+};
+
+enum { WIDENED = sizeof widened / sizeof widened[0] };
+
+static gguf_type type_at(size_t i)
+{
+    return i < TYPES ? types[i] : widened[i - TYPES];
+}
+
 static const char *name_of(gguf_type type)
 {
     return gguf_type_name(type, NULL, NULL);
@@ -45,11 +58,11 @@ TEST(quant_rows_are_the_reference_implementations_bit_for_bit)
     cJSON *golden = cJSON_Parse(text);
 
     CHECK(golden != NULL);
-    for (size_t i = 0; i < TYPES; i++) {
-        const cJSON *c = cJSON_GetObjectItemCaseSensitive(golden, name_of(types[i]));
+    for (size_t i = 0; i < TYPES + WIDENED; i++) {
+        const cJSON *c = cJSON_GetObjectItemCaseSensitive(golden, name_of(type_at(i)));
         uint8_t row[1024], want[4096];
         float got[1024];
-        gguf_tensor t = {.type = types[i], .n_dims = 2, .dim = {0, 1, 1, 1}, .data = row};
+        gguf_tensor t = {.type = type_at(i), .n_dims = 2, .dim = {0, 1, 1, 1}, .data = row};
 
         CHECK(c != NULL);
         t.bytes = read_hex(cJSON_GetObjectItemCaseSensitive(c, "row"), row);
@@ -126,7 +139,8 @@ TEST(quant_products_are_those_of_the_dequantized_weights)
 }
 
 /* One accumulator an output, inputs ascending, one fmaf each: float products are those of the
- * dequantized weights to the bit, and nobody's activations are rounded. */
+ * dequantized weights to the bit, and nobody's activations are rounded. Types that are widened
+ * have no others. */
 TEST(quant_exact_products_are_float_products_of_the_dequantized_weights)
 {
     static input in;
@@ -134,13 +148,14 @@ TEST(quant_exact_products_are_float_products_of_the_dequantized_weights)
 
     kern_init(&k, cpu_flags());
     fill_input(&in, &k);
-    for (size_t i = 0; i < TYPES; i++) {
-        const gguf_tensor t = noise_tensor(types[i], COLS, ROWS, 11);
+    for (size_t i = 0; i < 2 * WIDENED + TYPES; i++) {
+        const bool exact = i < WIDENED + TYPES;
+        const gguf_tensor t = noise_tensor(type_at(exact ? i : i - WIDENED), COLS, ROWS, 11);
         const matrix_input x = {.x = in.x, .T = ROWS_OF_X, .D = COLS};
         float y[ROWS_OF_X * ROWS], w[COLS];
         matrix m;
 
-        CHECK(matrix_open_exact(&m, &t) == ERR_OK);
+        CHECK((exact ? matrix_open_exact(&m, &t) : matrix_open(&m, &t)) == ERR_OK);
         CHECK(!matrix_wants_int8(&m));
         CHECK(m.panels * m.panel_bytes == matrix_exact_bytes(&t));
         matrix_multiply(&m, &k, &x, 0, m.panels, y, ROWS);

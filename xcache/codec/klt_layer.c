@@ -1,13 +1,13 @@
 /* klt_layer.c - from a layer of a plan to the factors that a block is multiplied with.
  *
- *    plan                                              layer
- *    down, up, or one matrix    --> as they are,   --> down [r,D], change [D,r], whose product
- * is or one product     P - I - diagonal; or change [D,D] q, form, and Wk, Wv        -->
- * whitened       --> f = F [n,D]   b = B [D,N]   int8, rows in sigma of each component    -->
- * against step   --> n, and the class of each    groups of 32
+ *   plan                                     layer
+ *   down, up       --> as they are,      --> down [r,D], change [D,r]: their product is
+ *   or one matrix      or multiplied out     P - I - diagonal; or change [D,D] alone
+ *   q, form, Wk, Wv --> whitened         --> f = F [n,D], b = B [D,N]
+ *   sigma          --> against the step  --> n, and the class of each component
  *
  * What a plan keeps is made small for the file; what a layer keeps, for the products of a
- * block: all three are panels of int8, which take a quarter of the time of floats. */
+ * block: all are panels of int8, which take a quarter of the time of floats. */
 #include <assert.h>
 #include <cblas.h>
 #include <math.h>
