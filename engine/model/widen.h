@@ -1,5 +1,5 @@
-/* widen.h - one block of each type of widen.def, to floats. Source: ggml's format, whose numbers
- * tests/golden/dequantize.json keeps. */
+/* widen.h - one block of each type of widen.def, to floats. Source: ggml's format, whose
+ * numbers tests/golden/dequantize.json keeps. */
 #ifndef ENGINE_MODEL_WIDEN_H
 #define ENGINE_MODEL_WIDEN_H
 
