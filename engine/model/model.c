@@ -86,12 +86,17 @@ void model_finish_kv(const model *m, const kern *hot, size_t layer, float *k, fl
     for (size_t t = 0; of->k_scale && t < T; t++) hot->scale(k + t * m->E, of->k_scale, m->E);
 }
 
+void model_scale_queries(const model *m, const kern *hot, const float *by, float *q, size_t T)
+{
+    for (size_t h = 0; h < T * m->H; h++)
+        hot->scale(q + h * m->C, by + h % m->H / (m->H / m->G) * m->C, m->C);
+}
+
 void model_finish_q(const model *m, const kern *hot, size_t layer, float *q, size_t T)
 {
     const model_layer *of = &m->layers[layer];
 
     add_bias(q, of->q_bias, T, m->H * m->C);
     norm_heads(m, hot, q, of->q_norm, T * m->H);
-    for (size_t h = 0; of->q_scale && h < T * m->H; h++)
-        hot->scale(q + h * m->C, of->q_scale + h % m->H / (m->H / m->G) * m->C, m->C);
+    if (of->q_scale) model_scale_queries(m, hot, of->q_scale, q, T);
 }

@@ -82,7 +82,10 @@ void model_embed(const model *m, int32_t id, float *x);
 void model_finish_kv(const model *m, const kern *hot, size_t layer, float *k, float *v,
                      size_t T);
 
-/* The same for queries q [T,H*C]. */
+/* q [T,H*C] times the numbers of the key head [E] that each query head reads. */
+void model_scale_queries(const model *m, const kern *hot, const float *by, float *q, size_t T);
+
+/* The same as model_finish_kv for queries q [T,H*C]. */
 void model_finish_q(const model *m, const kern *hot, size_t layer, float *q, size_t T);
 
 /* Wk or Wv of a layer, dequantized: w [E,D]. */

@@ -183,9 +183,7 @@ static void find_queries(work *w)
     for (size_t i = 0; i < w->n; i++)
         rope_turn(w->layer->rope, w->kern, w->turned + i * Q, m->H, m->C, position(i));
     /* keys that the scales of channels have not reached yet meet queries without theirs */
-    for (size_t h = 0; w->layer->k_scale && h < w->n * m->H; h++)
-        w->kern->scale(w->q + h * m->C, w->layer->k_scale + h % m->H / (m->H / m->G) * m->C,
-                       m->C);
+    if (w->layer->k_scale) model_scale_queries(m, w->kern, w->layer->k_scale, w->q, w->n);
 }
 
 /* Scores of a query to weights, over what it sees; d takes how a score moves with q k. */

@@ -18,14 +18,12 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "xcache/codec/remat.h"
 
 enum {
-    OCTAVE = 16, /* of a multiplier M */
-    CLASS_OCTAVE = KLT_CLASS_OCTAVE,
+    OCTAVE = 16,     /* of a multiplier M */
     MOST_WEIGHT = 5, /* half octaves either way */
     FINEST = 63,
     COARSEST = -64, /* M as a byte */
@@ -142,7 +140,7 @@ static void set_steps(klt_block *b, int multiplier)
                                             1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
                                             1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
                                             1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
-    const int classes = (multiplier + 512 + 2) / CLASS_OCTAVE - 512 / CLASS_OCTAVE;
+    const int classes = (multiplier + 512 + 2) / KLT_CLASS_OCTAVE - 512 / KLT_CLASS_OCTAVE;
 
     for (size_t t = 0; t < b->rows; t++) {
         /* a table and an exact shift, not exp2f, whose last bit is the library's affair */
@@ -150,7 +148,7 @@ static void set_steps(klt_block *b, int multiplier)
 
         b->step[t] = ldexpf(b->coder->step * sixteenth[at], (-fine - at) / OCTAVE);
         b->inverse[t] = t < b->sinks ? 0 : 1 / b->step[t];
-        b->column[t] = (int8_t)(b->weight[t] * (CLASS_OCTAVE / 2) + classes);
+        b->column[t] = (int8_t)(b->weight[t] * (KLT_CLASS_OCTAVE / 2) + classes);
     }
 }
 

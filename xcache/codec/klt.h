@@ -80,7 +80,8 @@ size_t klt_coder_bytes(void); /* of memory */
 size_t klt_count(const plan_layer *l, double step);
 
 /* Layer `at` of m, n = klt_count components of p's. Of p nothing is kept: factors of the
- * prediction in eight bits where they can be, the others as floats. ERR_NOMEM. */
+ * prediction and basis in eight bits where rows come in whole groups, else floats. ERR_NOMEM.
+ */
 err klt_open(klt_layer *out, const kern *k, const model *m, size_t at, const plan_layer *p,
              double step);
 void klt_close(klt_layer *l);
