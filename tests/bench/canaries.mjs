@@ -4,8 +4,10 @@
 //
 // tests/api/canaries/canaries.mjs says what they do and what is looked at. Three servers in turn: one
 // as usual, one that rebuilds keys and values in every step, and one that degrades blocks before it
-// evicts them. Prints JSON; fails if anything of one
-// tenant was seen by another, or where there was nothing to be seen.
+// evicts them. Prints JSON; fails if anything of one tenant was seen by another, or where there was
+// nothing to be seen: too few hits, secrets, evictions,
+// answers to compare. Where blocks are degraded most answers are near and not equal, for the blocks of
+// first prompts are degraded early and read ever after; of both kinds there must be many then.
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -37,7 +39,8 @@ for (const { name, share, options, degraded, path = [] } of rounds) {
 
     good &&= !seen.faults.length && seen.end.code === 0 && seen.hits > 0.1 * seen.requests &&
         seen.told > 0.1 * seen.requests && seen.evictions > 0.1 * seen.requests &&
-        seen.equal > seen.near && (!degraded || seen.degraded > 0.02 * seen.requests);
+        seen.equal > 0.1 * seen.requests &&
+        (!degraded || (seen.near > 0.1 * seen.requests && seen.degraded > 0.02 * seen.requests));
     result[name] = { ...seen, seconds: seconds() };
 }
 console.log(JSON.stringify({ ...result, good }, null, 1));
