@@ -2,7 +2,7 @@
  *
  *   open    klt<R>: one name in three places; the first file that exists counts; else the one
  *           that ships and is of this model
- *   best    auto: the first of the same that is valid, and the ratio that its KL allows
+ *   best    auto: the first of the same that is valid, and the mode that its KL allows
  *
  * A name says which model a plan is for, its content says so again, with a hash of the tensors:
  * so a renamed plan is an error where it was asked for, and passed over where not. In the
@@ -21,7 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/model/arch.h"
 #include "server/folders.h"
 #include "xcache/codec/codec.h"
 
@@ -32,9 +31,7 @@ bool plans_parse_predictor(const char *text, size_t D, plan_predictor *out)
     char *end;
     unsigned long rank;
 
-    if (!*text) {
-        *out = plan_default_predictor(D);
-    } else if (strcmp(text, "full") == 0) {
+    if (strcmp(text, "full") == 0) {
         *out = (plan_predictor){PLAN_FULL, 0};
     } else if (strcmp(text, "none") == 0) {
         *out = (plan_predictor){PLAN_NONE, 0};
@@ -70,18 +67,15 @@ static const char *base_of(const char *path)
 }
 
 /* "model.xplan" for "models/model.gguf": its base name without the ending. */
-static char *name_plan(const char *model_path, size_t D, plan_predictor r)
+static char *name_plan(const char *model_path, const plan_predictor *r)
 {
-    const plan_predictor usual = plan_default_predictor(D);
     const char *base = base_of(model_path);
     char form[32] = "", *name; /* the default predictor goes without saying */
 
-    if (r.kind != usual.kind || r.rank != usual.rank) {
-        if (r.kind == PLAN_RANK)
-            snprintf(form, sizeof form, ".rank%zu", r.rank);
-        else
-            snprintf(form, sizeof form, ".%s", r.kind == PLAN_FULL ? "full" : "none");
-    }
+    if (r && r->kind == PLAN_RANK)
+        snprintf(form, sizeof form, ".rank%zu", r->rank);
+    else if (r)
+        snprintf(form, sizeof form, ".%s", r->kind == PLAN_FULL ? "full" : "none");
     return asprintf(&name, "%.*s%s.xplan", (int)base_length(base), base, form) < 0 ? NULL
                                                                                    : name;
 }
@@ -97,21 +91,20 @@ static char *join(const char *folder, size_t n, char *name)
     return path;
 }
 
-char *plans_beside(const char *model_path, size_t D, plan_predictor r)
+char *plans_beside(const char *model_path, const plan_predictor *r)
 {
     const char *slash = strrchr(model_path, '/');
 
-    return join(model_path, slash ? (size_t)(slash - model_path) : 0,
-                name_plan(model_path, D, r));
+    return join(model_path, slash ? (size_t)(slash - model_path) : 0, name_plan(model_path, r));
 }
 
-char *plans_cached(const char *model_path, size_t D, plan_predictor r)
+char *plans_cached(const char *model_path, const plan_predictor *r)
 {
     char *folder = folders_cache(), *path;
 
     if (!folder) return NULL;
     folders_make(folder);
-    path = join(folder, strlen(folder), name_plan(model_path, D, r));
+    path = join(folder, strlen(folder), name_plan(model_path, r));
     free(folder);
     return path;
 }
@@ -148,11 +141,8 @@ static err find_places(const char *model_path, places *out)
     return ERR_OK;
 }
 
-/* Without its width the model's default predictor is not known, and a name without one is the
- * default's anyway. */
 char *plans_named(const char *model_path)
 {
-    const plan_predictor usual = plan_default_predictor(1);
     char shipped[4400], *found = NULL;
     places p;
 
@@ -162,7 +152,7 @@ char *plans_named(const char *model_path)
         const char *folder = i < PLACES ? p.folder[i] : shipped;
 
         if (!folder) continue;
-        found = join(folder, strlen(folder), name_plan(model_path, 1, usual));
+        found = join(folder, strlen(folder), name_plan(model_path, NULL));
         if (found && access(found, F_OK) == 0) break;
         free(found);
         found = NULL;
@@ -177,7 +167,7 @@ char *plans_named(const char *model_path)
 typedef struct search {
     const char *model_path;
     const gguf *g;
-    plan_predictor predictor;
+    const plan_predictor *predictor; /* NULL: any */
     places where;
     bool strict; /* the first file that exists counts, else the first that is valid */
     plan *found;
@@ -217,7 +207,7 @@ static err try_file(search *s, const char *path)
     return s->strict ? e : ERR_OK;
 }
 
-static err search_places(search *s, size_t D)
+static err search_places(search *s)
 {
     err e = ERR_OK;
 
@@ -226,7 +216,7 @@ static err search_places(search *s, size_t D)
 
         if (!s->where.folder[i]) continue;
         path = join(s->where.folder[i], strlen(s->where.folder[i]),
-                    name_plan(s->model_path, D, s->predictor));
+                    name_plan(s->model_path, s->predictor));
         if (!path) return ERR_NOMEM;
         errno = 0;
         e = access(path, F_OK) == 0 ? try_file(s, path) : shortage();
@@ -266,7 +256,8 @@ static err look_shipped(search *s, const char *folder, const char *name)
     free(path);
     if (e != ERR_OK) return e == ERR_NOMEM ? e : shortage();
     a = plan_read_about(p);
-    if (a.predictor.kind == s->predictor.kind && a.predictor.rank == s->predictor.rank)
+    if (!s->predictor ||
+        (a.predictor.kind == s->predictor->kind && a.predictor.rank == s->predictor->rank))
         s->found = p;
     else
         plan_close(p);
@@ -285,11 +276,11 @@ static err look_old(search *s, const char *folder, const char *name)
     return ERR_OK;
 }
 
-static err search_all(search *s, size_t D)
+static err search_all(search *s)
 {
     char folder[4400];
 
-    TRY(search_places(s, D));
+    TRY(search_places(s));
     folders_find_shipped("models", folder, sizeof folder);
     if (!s->found) TRY(search_folder(s, folder, look_shipped));
     for (size_t i = 0; i < PLACES && !s->found; i++)
@@ -297,26 +288,12 @@ static err search_all(search *s, size_t D)
     return ERR_OK;
 }
 
-/* D by its key alone, for plans are looked for before the model is opened. 0: it has none, and
- * then no plan fits. */
-static size_t model_width(const gguf *g)
+static err run_search(search *s)
 {
-    arch_keys keys = {.g = g};
-    size_t D = 0;
-
-    if (arch_of(g, &keys.arch, NULL) != ERR_OK) return 0;
-    return arch_count(&keys, "embedding_length", SIZE_MAX, &D) == ERR_OK ? D : 0;
-}
-
-/* r NULL: the default. */
-static err run_search(search *s, const plan_predictor *r)
-{
-    const size_t D = model_width(s->g);
     err e;
 
-    s->predictor = r ? *r : plan_default_predictor(D);
     TRY(find_places(s->model_path, &s->where));
-    e = search_all(s, D);
+    e = search_all(s);
     free_places(&s->where);
     return e;
 }
@@ -326,13 +303,13 @@ static err run_search(search *s, const plan_predictor *r)
 err plans_open_with(const char *model_path, const char *mode, const plan_predictor *r,
                     const gguf *g, plan **out, fault *why)
 {
-    search s = {.model_path = model_path, .g = g, .strict = true};
+    search s = {.model_path = model_path, .g = g, .predictor = r, .strict = true};
     char text[sizeof why->field];
     err e;
 
     *out = NULL;
     if (codec_ratio(mode) == 0) return ERR_OK;
-    e = run_search(&s, r);
+    e = run_search(&s);
     *out = s.found;
     if (e == ERR_OK && s.found) return ERR_OK;
     if (e == ERR_OK) e = s.passed.e != ERR_OK ? s.passed.e : ERR_NOPLAN;
@@ -372,12 +349,11 @@ static void name_rejected(const plan *p, char text[PLANS_REJECTED])
 err plans_best(const char *model_path, const gguf *g, double max_kl, plans_choice *out)
 {
     search s = {.model_path = model_path, .g = g};
-    const err e = run_search(&s, NULL);
+    const err e = run_search(&s);
 
     *out = (plans_choice){.plan = s.found, .passed = s.passed};
     if (e != ERR_OK || !s.found) return e;
-    out->ratio = plan_best_ratio(s.found, max_kl);
-    if (out->ratio == 0) name_rejected(s.found, out->rejected);
+    if (!plan_best_mode(s.found, max_kl, out->mode)) name_rejected(s.found, out->rejected);
     return e;
 }
 

@@ -91,61 +91,19 @@ static err open_team(runtime *r, const config *c)
     return threads_open(&r->team, c->threads > 0 ? (int)c->threads : threads_usable_cores());
 }
 
-/* The same plan serves twice the ratio, as far as there is one. */
-static err check_degrade(const runtime *r, const config *c, fault *why)
+static err choose_mode(runtime *r, const config *c, fault *why)
 {
-    const double ratio = codec_ratio(r->mode);
-    char text[sizeof why->field];
+    const mode_model of = {r->model_path, r->file};
 
-    if (!c->degrade || (ratio > 0 && 2 * ratio <= PLAN_RATIO_MAX)) return ERR_OK;
-    snprintf(text, sizeof text, "--degrade with --cache %.40s", c->cache);
-    return err_blame(why, ERR_DEGRADE, text);
-}
-
-/* What one calibrated should not be ignored without a word. */
-static void tell_passed(const plans_choice *found)
-{
-    if (found->passed.e != ERR_OK)
-        log_line(LOG_WARN, "a plan does not count", "file", LOG_TEXT(found->passed.field),
-                 "why", LOG_TEXT(err_text(found->passed.e)), NULL);
-}
-
-/* What is left for the cache to resolve is `auto` without a ratio: by the model's heads. */
-static err choose_ratio(runtime *r, const config *c, fault *why)
-{
-    plans_choice found;
-    const err e = plans_best(r->model_path, r->file, plans_max_kl(c->max_kl), &found);
-
-    if (e == ERR_SYSTEM) return err_blame(why, e, "--cache auto: a folder of plans");
-    TRY(e);
-    tell_passed(&found);
-    r->plan_missing = !found.plan;
-    memcpy(r->plan_rejected, found.rejected, sizeof r->plan_rejected);
-    if (found.ratio > 0) {
-        snprintf(r->mode, sizeof r->mode, "klt%g", found.ratio);
-        r->plan = found.plan;
-    } else {
-        plan_close(found.plan);
-    }
-    return ERR_OK;
-}
-
-/* A plan that is missing or broken is known before minutes go into the weights. */
-static err open_plan(runtime *r, const config *c, fault *why)
-{
-    if (strcmp(c->cache, "auto") == 0)
-        TRY(choose_ratio(r, c, why));
-    else
-        TRY(plans_open(r->model_path, c->cache, r->file, &r->plan, why));
-    return check_degrade(r, c, why);
+    return mode_choice_open(&r->cache_mode, &of, c, why);
 }
 
 /* The same for the measurement and for the opening, or the sum would be of another cache. */
 static cache_options read_cache_options(const runtime *r, const config *c, const model *m)
 {
-    return (cache_options){.mode = r->mode,
-                           .plan = r->plan,
-                           .degraded_plan = c->degrade ? r->plan : NULL,
+    return (cache_options){.mode = r->cache_mode.mode,
+                           .plan = r->cache_mode.plan,
+                           .degraded_plan = c->degrade ? r->cache_mode.plan : NULL,
                            .budget_bytes = r->needs.pool,
                            .workspace_bytes = c->workspace_size,
                            .page_format = runtime_page_format(c, m),
@@ -208,7 +166,7 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     b->contexts = s.blocks / each;
     b->workspace = s.workspace_bytes;
     b->scratch = steps + s.scratch_bytes;
-    *(r->plan ? &b->plan : &b->factors) = s.weight_bytes;
+    *(r->cache_mode.plan ? &b->plan : &b->factors) = s.weight_bytes;
     return ERR_OK;
 }
 
@@ -265,7 +223,7 @@ static err begin(runtime *r, const config *c, fault *why)
     TRY(open_file(r, why));
     warn_of_context(r, c);
     TRY(open_team(r, c));
-    TRY(open_plan(r, c, why));
+    TRY(choose_mode(r, c, why));
     return measure(r, c, why);
 }
 
@@ -346,15 +304,13 @@ static err lock_memory(fault *why)
     return err_blame(why, ERR_LOCK, text);
 }
 
-/* Once the cache has resolved its mode, for that is what is served instead. */
-static void tell_rejected(const runtime *r, const config *c)
+/* For the cache alone knows what it resolved `auto` to. */
+static void tell_mode(runtime *r, const config *c)
 {
     cache_stats s;
 
     cache_read_stats(r->cache, &s);
-    log_line(LOG_WARN, "auto takes no ratio of the plan: none is known to be within --max-kl",
-             "plan", LOG_TEXT(r->plan_rejected), "max_kl", LOG_NUM(plans_max_kl(c->max_kl)),
-             "cache", LOG_TEXT(s.mode), "kl", LOG_TEXT("not measured"), NULL);
+    mode_choice_tell(&r->cache_mode, s.mode, c->max_kl);
 }
 
 static err finish(runtime *r, const config *c, fault *why)
@@ -364,7 +320,7 @@ static err finish(runtime *r, const config *c, fault *why)
     TRY(open_weights(r, c, why));
     o = read_cache_options(r, c, r->weights);
     TRY(name_cache_fault(c, cache_open(&r->cache, r->weights, &r->kern, &o), why));
-    if (r->plan_rejected[0]) tell_rejected(r, c);
+    tell_mode(r, c);
     TRY(leave_file(r, why));
     if (c->prefault) TRY(prefault(r, why));
     return c->mlock ? lock_memory(why) : ERR_OK;
@@ -411,7 +367,6 @@ static err open_measured(runtime *r, const config *c, fault *why)
 static err name_model_file(runtime *r, const config *c, const char *path)
 {
     *r = (runtime){0};
-    snprintf(r->mode, sizeof r->mode, "%s", c->cache ? c->cache : "");
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
     return r->model_path && r->model_name ? ERR_OK : ERR_NOMEM;
@@ -426,7 +381,7 @@ static err do_part(runtime *r, const config *c, err (*part)(runtime *, const con
 
     if (e == ERR_OK) return e;
     if (e == ERR_NOPLAN)
-        plans_explain(r->model_path, r->mode, what, what_bytes);
+        plans_explain(r->model_path, r->cache_mode.mode, what, what_bytes);
     else if (e == ERR_NOFIT)
         snprintf(what, what_bytes, "%s", r->memory);
     else if (why.field[0] == '-') /* an option is at fault, not the file */
@@ -483,7 +438,7 @@ void runtime_close(runtime *r)
 {
     forward_close(r->forward);
     cache_close(r->cache);
-    plan_close(r->plan);
+    mode_choice_close(&r->cache_mode);
     threads_close(r->team);
     model_close(r->weights);
     tokenizer_free(r->tokens);

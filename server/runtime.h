@@ -14,6 +14,7 @@
 #include "engine/team.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/memory_report.h"
+#include "server/mode_choice.h"
 #include "server/plans.h"
 #include "xcache/cache.h"
 #include <stdatomic.h>
@@ -27,11 +28,8 @@ typedef struct runtime {
     model *weights;
     bool exact_products; /* weights multiply floats: --products exact */
     team *team;
-    struct plan *plan;      /* of a klt mode; else NULL */
-    char mode[16];          /* of the cache: --cache, or what auto takes of a plan */
+    mode_choice cache_mode;
     sample_params sampling; /* where a request is silent: the file's wish, or sample_usual */
-    bool plan_missing;      /* auto found none of this model */
-    char plan_rejected[PLANS_REJECTED]; /* of one that it found and did not take */
     cache *cache;
     forward *forward;
     kern kern;

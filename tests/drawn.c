@@ -95,8 +95,9 @@ static void draw_layers(const plan_about *a, size_t n[MOST_LAYERS], void *layers
     }
 }
 
-plan *drawn_plan(const gguf *g, size_t layers, plan_predictor r, const plan_measured *list,
-                 size_t n)
+plan *drawn_plan_beside(const gguf *g, size_t layers, plan_predictor r,
+                        const plan_measured *list, size_t n, const plan_plain *plain,
+                        size_t plains)
 {
     static uint16_t frequency[PLAN_TABLES][PLAN_SYMBOLS];
     float bias[PLAN_TABLES], step[DRAWN_STEPS], bits[DRAWN_STEPS * MOST_LAYERS];
@@ -108,7 +109,8 @@ plan *drawn_plan(const gguf *g, size_t layers, plan_predictor r, const plan_meas
                                   .C = C,
                                   .predictor = r,
                                   .steps = DRAWN_STEPS,
-                                  .measured = n},
+                                  .measured = n,
+                                  .plain = plains},
                         .rates = {step, bits},
                         .tables = {frequency, bias},
                         .n = counts,
@@ -120,9 +122,15 @@ plan *drawn_plan(const gguf *g, size_t layers, plan_predictor r, const plan_meas
     fill_rates(step, bits, layers);
     draw_layers(&parts.about, counts, bytes);
     must(plan_make(&out, &parts));
-    if (n) plan_record(out, list, DRAWN_TOKENS);
+    if (n) plan_record(out, list, plain, DRAWN_TOKENS);
     for (size_t l = 1; l < layers; l++) free(bytes[l]);
     return out;
+}
+
+plan *drawn_plan(const gguf *g, size_t layers, plan_predictor r, const plan_measured *list,
+                 size_t n)
+{
+    return drawn_plan_beside(g, layers, r, list, n, NULL, 0);
 }
 
 plan_measured drawn_measured(double ratio, double kl)

@@ -16,6 +16,11 @@ enum { DRAWN_STEPS = 5, DRAWN_TOKENS = 1000 };
 plan *drawn_plan(const gguf *g, size_t layers, plan_predictor r, const plan_measured *list,
                  size_t n);
 
+/* The same, with modes that need no plan beside them. */
+plan *drawn_plan_beside(const gguf *g, size_t layers, plan_predictor r,
+                        const plan_measured *list, size_t n, const plan_plain *plain,
+                        size_t plains);
+
 /* Prose of that KL at that ratio, dialogues of half of it, no code. */
 plan_measured drawn_measured(double ratio, double kl);
 

@@ -29,6 +29,9 @@ void planned_open(planned *p, int threads);
 void planned_open_random(planned *p, const char *arguments, int threads);
 void planned_close(planned *p);
 
+/* What narrow models have by default. */
+static const plan_predictor planned_full = {PLAN_FULL, 0};
+
 /* A plan, for every ratio; the caller closes it. */
 plan *planned_make(planned *p, plan_predictor r);
 

@@ -321,7 +321,7 @@ static void log_ready(const server *s)
              "cache_tokens", LOG_INT(stats.cache.capacity_tokens), "threads",
              LOG_INT(r->team->slots), "isa", LOG_TEXT(cpu_name(cpu_flags())), "version",
              LOG_TEXT(XQUANTD_VERSION), NULL);
-    if (r->plan_missing) log_no_plan(r, stats.cache.mode);
+    if (r->cache_mode.plan_missing) log_no_plan(r, stats.cache.mode);
 }
 
 /* --- loading --- */

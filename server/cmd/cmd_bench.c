@@ -141,15 +141,13 @@ static err list_modes(session *s)
 /* First of all: one that must be made takes minutes. */
 static err open_plan(session *s)
 {
-    const plan_predictor form = plan_default_predictor(s->runtime.weights->D);
-
     for (size_t i = 0; i < s->report.n; i++) {
         bench_subject *of = &s->report.subjects[i];
         fault why = {0};
         err e = ERR_OK;
 
         if (codec_ratio(of->name) == 0) continue;
-        if (!s->plan) e = plan_maker_open(&s->runtime, of->name, form, &s->plan, &why);
+        if (!s->plan) e = plan_maker_open(&s->runtime, of->name, NULL, &s->plan, &why);
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
         of->plan = s->plan;

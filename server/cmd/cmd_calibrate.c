@@ -1,4 +1,5 @@
-/* cmd_calibrate.c - `xquantd calibrate`: makes the plan of a model, for klt at every ratio.
+/* cmd_calibrate.c - `xquantd calibrate`: makes the plan of a model, for klt at every ratio, and
+ * measures beside it what needs no plan.
  *
  * Making takes minutes, so all that can go wrong at its end is tried at its beginning: the
  * folder that the plan goes to, the predictor, the length of the text. */
@@ -20,6 +21,7 @@
 typedef struct outcome {
     plan *plan;
     char *path;
+    plan_predictor predictor; /* that was asked for */
     size_t memory;
     double seconds;
     char about[4352], why[128];
@@ -36,10 +38,9 @@ static double share_of_model(const runtime *r, const outcome *o)
     return (double)plan_bytes(o->plan) / (double)gguf_file_bytes(r->file);
 }
 
-static void add_measured(text_builder *t, const plan_measured *m)
+static void add_measured(text_builder *t, const char *mode, const plan_measured *m)
 {
-    /* %g gives back the word that --cache takes: klt7.5, klt16. */
-    text_addf(t, "{\"cache\":\"klt%g\",\"ratio\":%g", (double)m->ratio, (double)m->ratio);
+    text_addf(t, "{\"cache\":\"%s\",\"ratio\":%.4g", mode, (double)m->ratio);
     for (int k = 0; k < PLAN_TEXTS; k++) {
         if (m->kl[k] < 0) continue; /* none of that kind was there */
         text_addf(t, ",\"%s\":{\"kl\":%.6g,\"p99\":%.6g,\"top1\":%.6g}", text_names[k],
@@ -51,9 +52,9 @@ static void add_measured(text_builder *t, const plan_measured *m)
 static bool print_json(const runtime *r, const outcome *o)
 {
     const plan_about a = plan_read_about(o->plan);
-    const plan_measured *list = plan_read_measured(o->plan);
+    const plan_measured *m;
     text_builder t = {0};
-    char name[32], *text;
+    char name[32], mode[16], *text;
 
     text_add_string(&t, "{\"model\":");
     text_add_json_string(&t, r->model_name);
@@ -63,9 +64,9 @@ static bool print_json(const runtime *r, const outcome *o)
               plans_predictor_name(a.predictor, name), plan_bytes(o->plan),
               share_of_model(r, o), a.kl_tokens);
     text_add_string(&t, ",\"measured\":[");
-    for (size_t i = 0; i < a.measured; i++) {
+    for (size_t i = 0; (m = plan_measured_at(o->plan, i, mode)); i++) {
         if (i) text_add_string(&t, ",");
-        add_measured(&t, &list[i]);
+        add_measured(&t, mode, m);
     }
     text_addf(&t, "],\"seconds\":%.3f,\"memory_bytes\":%zu}\n", o->seconds, o->memory);
     text = text_take(&t, NULL);
@@ -80,12 +81,9 @@ static bool is_measured(const plan *p, int text)
     return plan_read_about(p).measured && plan_read_measured(p)[0].kl[text] >= 0;
 }
 
-static void print_ratio(const plan *p, const plan_measured *m)
+static void print_mode(const plan *p, const char *mode, const plan_measured *m)
 {
-    char mode[16];
-
-    snprintf(mode, sizeof mode, "klt%g", (double)m->ratio);
-    printf("%-8s", mode);
+    printf("%-8s %6.2f", mode, (double)m->ratio);
     for (int k = 0; k < PLAN_TEXTS; k++)
         if (is_measured(p, k))
             printf("  %9.5f %8.4f %6.4f", (double)m->kl[k], (double)m->p99[k],
@@ -95,17 +93,17 @@ static void print_ratio(const plan *p, const plan_measured *m)
 
 static void print_measured(const plan *p)
 {
-    const size_t n = plan_read_about(p).measured;
-    const plan_measured *list = plan_read_measured(p);
+    const plan_measured *m;
+    char mode[16];
 
-    printf("%-8s", "");
+    printf("%-8s %6s", "", "");
     for (int k = 0; k < PLAN_TEXTS; k++)
         if (is_measured(p, k)) printf("  %-25s", text_names[k]);
-    printf("\n%-8s", "mode");
+    printf("\n%-8s %6s", "mode", "ratio");
     for (int k = 0; k < PLAN_TEXTS; k++)
         if (is_measured(p, k)) printf("  %9s %8s %6s", "KL", "p99", "top-1");
     putchar('\n');
-    for (size_t i = 0; i < n; i++) print_ratio(p, &list[i]);
+    for (size_t i = 0; (m = plan_measured_at(p, i, mode)); i++) print_mode(p, mode, m);
 }
 
 static bool print_text(const runtime *r, const outcome *o)
@@ -129,16 +127,18 @@ static bool print_text(const runtime *r, const outcome *o)
 static err read_wish(const config *c, const runtime *r, outcome *o, plan_maker_wish *w)
 {
     *w = (plan_maker_wish){.text = *c->text ? c->text : NULL};
-    if (plans_parse_predictor(c->predict, r->weights->D, &w->predictor)) return ERR_OK;
+    if (!*c->predict) return ERR_OK;
+    w->predictor = &o->predictor;
+    if (plans_parse_predictor(c->predict, r->weights->D, &o->predictor)) return ERR_OK;
     snprintf(o->about, sizeof o->about, "--predict %.64s", c->predict);
     snprintf(o->why, sizeof o->why, "is none of: full none rank:N, N up to %zu", r->weights->D);
     return ERR_RANGE;
 }
 
 /* Where the plan goes: known before it is made. */
-static err choose_path(const config *c, const runtime *r, plan_predictor p, outcome *o)
+static err choose_path(const config *c, const runtime *r, const plan_predictor *p, outcome *o)
 {
-    o->path = *c->out ? strdup(c->out) : plans_beside(r->model_path, r->weights->D, p);
+    o->path = *c->out ? strdup(c->out) : plans_beside(r->model_path, p);
     return o->path ? ERR_OK : ERR_NOMEM;
 }
 

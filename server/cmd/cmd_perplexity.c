@@ -38,7 +38,7 @@ typedef struct session {
     size_t n_ids;
     int32_t *rows, *prompts; /* [chunks,ctx], [PROMPTS,EVALUATE_PROMPT_TOKENS] cut from it */
     codec_tuning tuning;
-    plan_predictor predictor;
+    plan_predictor predictor; /* by --predict; else the one that suits the model */
     evaluate_result *results; /* [1 + n] */
     double floor;             /* KL of kv16 as served, on the first row */
     similarity *alike;        /* [L-1]; NULL: not asked for */
@@ -200,10 +200,11 @@ static err check_tuning(session *s)
     const char *idle = tuning_idle_option(s->c, s->modes, s->n, m);
 
     s->tuning = tuning_read(s->c);
+    s->predictor = plan_maker_default(&s->runtime);
     if (idle)
         snprintf(s->about, sizeof s->about,
                  "%s: no mode of --cache %.64s has it with this model", idle, s->c->cache);
-    else if (!plans_parse_predictor(s->c->predict, m->D, &s->predictor))
+    else if (*s->c->predict && !plans_parse_predictor(s->c->predict, m->D, &s->predictor))
         snprintf(s->about, sizeof s->about,
                  "--predict %.64s: is none of: full none rank:N, N up to %zu", s->c->predict,
                  m->D);
@@ -217,6 +218,8 @@ static err check_tuning(session *s)
  */
 static err open_plan(session *s)
 {
+    const plan_predictor *named = *s->c->predict ? &s->predictor : NULL;
+
     for (size_t i = 0; i < s->n; i++) {
         reader_mode *m = &s->modes[i];
         fault why = {0};
@@ -224,7 +227,7 @@ static err open_plan(session *s)
 
         /* One plan serves klt at every ratio: the first such mode opens it. */
         if (codec_ratio(m->name) == 0) continue;
-        if (!s->plan) e = plan_maker_open(&s->runtime, m->name, s->predictor, &s->plan, &why);
+        if (!s->plan) e = plan_maker_open(&s->runtime, m->name, named, &s->plan, &why);
         snprintf(s->about, sizeof s->about, "%s", why.field);
         TRY(e);
         m->plan = s->plan;

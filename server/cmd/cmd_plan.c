@@ -12,8 +12,10 @@
 #include "server/runtime.h"
 #include "server/text.h"
 
-/* kv16, xq4, cl3, and klt at the ratios that its plan has measured. */
-enum { MODES = 3 + PLAN_MAX_MEASURED, COMMAND_BYTES = 4600 };
+/* kv16, modes without a plan, and klt at the ratios that its plan has measured. */
+static const char *const plain_modes[] = {"kivi8", "kivi4", "xq4", "cl3"};
+enum { PLAIN = sizeof plain_modes / sizeof plain_modes[0] };
+enum { MODES = 1 + PLAIN + PLAN_MAX_MEASURED, COMMAND_BYTES = 4600 };
 
 typedef struct session {
     const config *c;
@@ -66,25 +68,26 @@ static err add_ratios(session *s, const plan *p)
     return ERR_OK;
 }
 
-/* The exact one as the measure, then what every model has without a plan. */
+/* The exact one as the measure, then what needs no plan, though one may know how far it is from
+ * exact. */
 static err add_modes(session *s)
 {
+    const plan *p = s->found.plan;
+
     TRY(add_mode(s, "kv16", NULL, SIZING_EXACT));
-    TRY(add_mode(s, "xq4", NULL, -1));
-    TRY(add_mode(s, "cl3", NULL, -1));
-    return s->found.plan ? add_ratios(s, s->found.plan) : ERR_OK;
+    for (size_t i = 0; i < PLAIN; i++)
+        TRY(add_mode(s, plain_modes[i], NULL, p ? plan_plain_kl(p, plain_modes[i]) : -1));
+    return p ? add_ratios(s, p) : ERR_OK;
 }
 
-/* Without a plan's ratio, what cache_open would make of it: a second rule here went its own way
- * with a model whose K and V are wider than its layer inputs. */
+/* Without a mode of the plan's, what cache_open would make of it: a second rule here went its
+ * own way with a model whose K and V are wider than its layer inputs. */
 static err resolve_auto(session *s)
 {
     sizing_mode m = {.mode = "auto"};
 
-    if (s->found.ratio > 0) {
-        snprintf(s->by_auto, sizeof s->by_auto, "klt%g", s->found.ratio);
-        return ERR_OK;
-    }
+    snprintf(s->by_auto, sizeof s->by_auto, "%s", s->found.mode);
+    if (*s->by_auto) return ERR_OK;
     TRY(sizing_measure(&s->runtime, &s->wish, &m));
     snprintf(s->by_auto, sizeof s->by_auto, "%s", m.sizes.mode);
     return ERR_OK;
@@ -192,7 +195,7 @@ static void print_left_out(const session *s)
     for (size_t i = 0; i < s->n; i++)
         if (s->modes[i].kl < 0) printf("%s%s", unknown++ ? ", " : "", s->modes[i].mode);
     if (unknown)
-        printf(" left out: KL with this model unknown (`xquantd perplexity` measures it).\n");
+        printf(" left out: KL with this model unknown (`xquantd calibrate` measures it).\n");
     if (s->found.passed.e != ERR_OK)
         printf("%s: %s\n", s->found.passed.field, err_text(s->found.passed.e));
     if (!s->found.plan)

@@ -62,7 +62,9 @@ static err calibrate(const runtime *r, const plan_maker_wish *w, const corpus *c
     calibration *made = NULL;
     err e = calibrate_open(&made, r->file, &parts, &c->learn, c->held, &first);
 
-    if (e == ERR_OK) e = calibrate_make(made, w->predictor, &rest, out);
+    if (e == ERR_OK)
+        e = calibrate_make(made, w->predictor ? *w->predictor : plan_maker_default(r), &rest,
+                           out);
     if (e == ERR_OK && memory) *memory = calibrate_bytes(made);
     calibrate_close(made);
     progress_clear(&t.bar);
@@ -96,17 +98,25 @@ err plan_maker_run(const runtime *r, const plan_maker_wish *w, plan **out, size_
     return e;
 }
 
-err plan_maker_open(const runtime *r, const char *mode, plan_predictor form, plan **out,
+plan_predictor plan_maker_default(const runtime *r)
+{
+    const model *m = r->weights;
+    const plan_about sizes = {.D = m->D, .L = m->L, .E = m->E, .C = m->C};
+
+    return plan_default_predictor(&sizes, gguf_file_bytes(r->file));
+}
+
+err plan_maker_open(const runtime *r, const char *mode, const plan_predictor *form, plan **out,
                     fault *why)
 {
     const plan_maker_wish w = {.predictor = form};
     char *path;
-    err e = plans_open_with(r->model_path, mode, &form, r->file, out, why);
+    err e = plans_open_with(r->model_path, mode, form, r->file, out, why);
 
     if (e != ERR_NOPLAN) return e;
     e = plan_maker_run(r, &w, out, NULL, why);
     if (e != ERR_OK) return err_blame(why, e, mode);
-    path = plans_cached(r->model_path, r->weights->D, form);
+    path = plans_cached(r->model_path, form);
     if (path) (void)plan_write(*out, path); /* the next run makes it again */
     free(path);
     return ERR_OK;

@@ -10,8 +10,8 @@
 
 /* What a calibration is to do. */
 typedef struct plan_maker_wish {
-    plan_predictor predictor;
-    const char *text; /* a file; NULL: those that ship */
+    const plan_predictor *predictor; /* borrowed; NULL: the one that suits the model */
+    const char *text;                /* a file; NULL: those that ship */
 } plan_maker_wish;
 
 /* Make a plan, with a bar on stderr, and a line that says how long it will take; r needs no
@@ -22,7 +22,10 @@ err plan_maker_run(const runtime *r, const plan_maker_wish *w, plan **out, size_
 
 /* Open the plan of `mode` as plans_open_with does; a missing one is made, and kept in the
  * user's cache folder. */
-err plan_maker_open(const runtime *r, const char *mode, plan_predictor form, plan **out,
+err plan_maker_open(const runtime *r, const char *mode, const plan_predictor *form, plan **out,
                     fault *why);
+
+/* The predictor that a plan without a word of it is made with. */
+plan_predictor plan_maker_default(const runtime *r);
 
 #endif

@@ -50,6 +50,7 @@ static void read_statistics(const plan *p, const plan_about *a)
 {
     const plan_rates r = plan_read_rates(p);
     const plan_tables t = plan_read_tables(p);
+    char mode[16];
 
     for (size_t s = 1; s < a->steps; s++) must(r.step[s] > r.step[s - 1]);
     for (size_t i = 0; i < a->steps * a->L; i++) must(r.bits[i] >= 0);
@@ -61,6 +62,8 @@ static void read_statistics(const plan *p, const plan_about *a)
     }
     /* of any ratio, and of any divergence */
     must(plan_best_ratio(p, INFINITY) <= PLAN_RATIO_MAX && isfinite(plan_kl(p, 12)));
+    for (size_t i = 0; plan_measured_at(p, i, mode); i++) must(strlen(mode) < sizeof mode);
+    must(isfinite(plan_plain_kl(p, "kivi4")));
 }
 
 static void try_plan(const void *data, size_t n)

@@ -209,9 +209,9 @@ expect_json 'o.tuning.group === 64 && o.tuning.cl_base === 1 && o.tuning.cl_open
 
 # klt has a row for each ratio that its plan has measured; `auto` is the densest of them within 0.005,
 # the choice the nearest to exact that holds all.
-rows='const klt = o.modes.slice(3), near = klt.filter(m => m.kl <= .005), holds = near.filter(m => m.contexts >= o.users);'
+rows='const klt = o.modes.filter(m => m.mode.startsWith("klt")), near = klt.filter(m => m.kl <= .005), holds = near.filter(m => m.contexts >= o.users);'
 expect_json "$rows"'o.ram_bytes === 2 ** 30 && o.users === 100 && o.tokens === 2048 && o.fits && near.length > 1 && klt.every(m => m.kl > 0) &&
-  o.modes.map(m => m.mode).join() === "kv16,xq4,cl3,klt5,klt7.5,klt10,klt12,klt14,klt16,klt20,klt24,klt30,klt40" &&
+  o.modes.map(m => m.mode).join() === "kv16,kivi8,kivi4,xq4,cl3,klt5,klt7.5,klt10,klt12,klt14,klt16,klt20,klt24,klt30,klt40" &&
   o.auto === near.at(-1).mode && o.choice === holds[0].mode && o.max_kl === .005 && o.modes[0].attach_ms === 0 && o.modes.slice(1).every(m => m.attach_ms > 0) &&
   klt.every((m, i) => !i || (m.bytes_per_context < klt[i - 1].bytes_per_context && m.kl >= klt[i - 1].kl)) &&
   o.modes.every(m => m.contexts === Math.floor(m.pool_bytes / m.bytes_per_context) &&
@@ -226,13 +226,13 @@ expect 0 'No mode holds 1,000 users in 1 GiB; klt' plan --users 1000 --ram 1GiB
 expect 0 'No mode that is known to be within KL 1e-05 holds 100 users in 1 GiB; kv16 holds 19' plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.00001
 expect 0 'klt40 (KL 0.' plan --users 100 --tokens 2048 --ram 1GiB
 expect 0 ') left out: over KL 1e-05 (--max-kl)' plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.00001
-expect 0 'xq4, cl3 left out: KL with this model unknown' plan --users 1 --tokens 2048 --ram 1GiB
-expect_json 'o.max_kl === 0.00001 && o.auto === "cl3" && o.choice === "kv16" && !o.fits && o.modes.at(-1).fits &&
-  o.modes.every(m => m.within_max_kl === (m.kl === null ? null : m.kl <= 0.00001)) && o.modes.filter(m => m.kl === null).map(m => m.mode).join() === "xq4,cl3" &&
+expect 0 'kivi4 (KL 0.' plan --users 1 --tokens 2048 --ram 1GiB
+expect_json 'o.max_kl === 0.00001 && o.auto === "xq8" && o.choice === "kv16" && !o.fits && o.modes.at(-1).fits &&
+  o.modes.every(m => m.within_max_kl === (m.kl <= 0.00001) && (m.kl > 0 || m.mode === "kv16")) &&
   o.modes.every(m => m.mode.startsWith("klt") ? m.plan_bytes > 0 && m.factor_bytes === 0 : m.plan_bytes === 0)' \
   plan --users 100 --tokens 2048 --ram 1GiB --max-kl 0.00001 --json
-expect_served 'msg="auto takes no ratio of the plan: none is known to be within --max-kl" plan="klt5 (KL ' --cache-size 64MiB --max-kl 0.00001 --log-format text
-expect_served 'max_kl=1e-05 cache=cl3 kl="not measured"' --cache-size 64MiB --max-kl 0.00001 --log-format text
+expect_served 'msg="auto takes no mode of the plan: none is known to be within --max-kl" plan="klt5 (KL ' --cache-size 64MiB --max-kl 0.00001 --log-format text
+expect_served 'max_kl=1e-05 cache=xq8 kl=' --cache-size 64MiB --max-kl 0.00001 --log-format text
 expect 0 'xquantd serve --cache kv16 --cache-size ' plan --users 1 --tokens 100 --max-kl 0.00001 --ram 512MiB
 # The plan that ships is the same model's under any name, and no namesake's.
 cp models/seedling-32m-mha-q8_0.gguf "$parts/other.gguf"
@@ -244,6 +244,7 @@ expect 0 '' complete --model "$parts/other.gguf" --prompt x -n 1 --cache klt9.5
 # mode, nor for `auto`, which goes on without it and says so.
 "${1:-build}/tests/tools/random_model" --d 64 --layers 3 --heads 2 --kv-heads 2 --ffn 128 --vocab 8192 --ctx 512 "$parts/small.gguf" || exit 1
 expect 1 '--cache klt8 (`xquantd calibrate --model ' complete --model "$parts/small.gguf" --prompt x --cache klt8
+expect 0 'kivi8, kivi4, xq4, cl3 left out: KL with this model unknown' plan --model "$parts/small.gguf" --ram 512MiB
 expect 0 'makes a plan, which holds more' plan --model "$parts/small.gguf" --ram 512MiB
 expect_served 'msg="a calibrated plan would hold more contexts' --model "$parts/small.gguf" --cache-size 64MiB --log-format text
 printf 'XPLN\1\0\0\0' >"$parts/small.klt8.xplan"
@@ -259,7 +260,7 @@ rm "$parts/small.xplan"
 quiet() { "$real" "$@" 2>/dev/null; } # without the line that says how long it takes
 program=quiet
 expect_json 'o.plan.endsWith("/small.xplan") && o.predictor === "full" && o.bytes > 0 && o.model_share > 0 && o.seconds > 0 && o.memory_bytes > 0 &&
-  o.measured.map(m => m.cache).join() === "klt5,klt7.5,klt10,klt12,klt14,klt16,klt20,klt24,klt30,klt40" && o.kl_tokens > 500 &&
+  o.measured.map(m => m.cache).join() === "klt5,klt7.5,klt10,klt12,klt14,klt16,klt20,klt24,klt30,klt40,kivi8,xq8,kivi4,xq4,cl4,cl3" && o.kl_tokens > 500 &&
   o.measured.every(m => ["prose", "dialogue", "code"].every(t => m[t].kl > 0 && m[t].p99 >= m[t].kl && m[t].top1 <= 1))' \
   calibrate --model "$parts/small.gguf" --json
 expect_json 'o.measured[0].prose.kl > 0 && !("dialogue" in o.measured[0]) && !("code" in o.measured[0])' \
@@ -267,7 +268,7 @@ expect_json 'o.measured[0].prose.kl > 0 && !("dialogue" in o.measured[0]) && !("
 program=$real
 expect 0 '' complete --model "$parts/small.gguf" --prompt x -n 1 --cache klt8
 # No ratio is near enough: said, with how near the plan's nearest is, also to those who do not serve.
-expect_served 'msg="auto takes no ratio of the plan: none is known to be within --max-kl" plan="klt5 (KL ' --model "$parts/small.gguf" --max-kl 1e-12 --cache-size 64MiB --log-format text
+expect_served 'msg="auto takes no mode of the plan: none is known to be within --max-kl" plan="klt5 (KL ' --model "$parts/small.gguf" --max-kl 1e-12 --cache-size 64MiB --log-format text
 expect 0 'plan="klt5 (KL ' complete --model "$parts/small.gguf" --max-kl 1e-12 --prompt x -n 1
 expect 1 'weights take 31.9 MiB: does not fit' plan --ram 20MiB
 expect 1 '/nowhere.gguf' plan --model /nowhere.gguf

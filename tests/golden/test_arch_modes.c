@@ -93,7 +93,7 @@ static void check_modes(const char *arguments)
     size_t V;
 
     planned_open_random(&p, arguments, 2);
-    made = planned_make(&p, plan_default_predictor(p.m->D));
+    made = planned_make(&p, planned_full);
     V = p.m->V;
     exact = malloc(2 * IDS * V * sizeof *exact);
     CHECK(exact != NULL);
@@ -125,7 +125,7 @@ TEST(modes_klt_learns_from_massive_activations)
     plan *made;
 
     planned_open_random(&p, "--arch llama --layers 4 --massive 2", 2);
-    made = planned_make(&p, plan_default_predictor(p.m->D));
+    made = planned_make(&p, planned_full);
     fprintf(stderr, "massive activations: KL %.1e\n", plan_kl(made, 8));
     CHECK(plan_kl(made, 8) >= 0 && plan_kl(made, 8) < 1e-5);
     plan_close(made);
@@ -142,7 +142,7 @@ TEST(modes_xq_refuses_keys_wider_than_the_model)
     codec_state s;
 
     planned_open_random(&p, "--arch qwen3 --layers 3 --head-dim 48", 2);
-    made = planned_make(&p, plan_default_predictor(p.m->D));
+    made = planned_make(&p, planned_full);
     CHECK(p.m->E > p.m->D);
     CHECK(codec_open(&s, &o, p.m, &p.kern) == ERR_MODEMODEL);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {

@@ -26,7 +26,7 @@ TEST(invariant_holds_in_every_architecture)
         plan *made;
 
         planned_open_random(&p, models[i], 2);
-        made = planned_make(&p, plan_default_predictor(p.m->D));
+        made = planned_make(&p, planned_full);
         *w = (world){.m = p.m, .kern = &p.kern, .team = p.team, .block = 64};
         for (size_t k = 0; k < sizeof modes / sizeof modes[0]; k++)
             world_live(w, modes[k], NULL, 12);

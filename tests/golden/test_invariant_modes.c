@@ -15,7 +15,7 @@ TEST(invariant_holds_in_every_mode_on_both_paths)
     char mode[16];
 
     planned_open(&tiny, 2);
-    p = planned_make(&tiny, plan_default_predictor(tiny.m->D));
+    p = planned_make(&tiny, planned_full);
     *w = (world){.m = tiny.m, .kern = &tiny.kern, .team = tiny.team};
     for (w->block = 64; w->block <= 128; w->block *= 2) {
         for (size_t i = 0; codec_mode(i, mode); i++) world_live(w, mode, NULL, 40);

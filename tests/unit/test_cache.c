@@ -402,12 +402,12 @@ TEST(cache_names_the_modes_it_cannot_do)
     CHECK(open_codec(&s, &l, "xq5") == ERR_MODE);
     CHECK(open_codec(&s, &l, "") == ERR_MODE);
     CHECK(open_codec(&s, &l, "kv16x") == ERR_MODE);
-    CHECK(open_codec(&s, &l, "auto") == ERR_OK && strcmp(s.mode, "cl3") == 0);
+    CHECK(open_codec(&s, &l, "auto") == ERR_OK && strcmp(s.mode, "xq8") == 0);
     codec_close(&s);
     lab_close(&l);
     if (!gqa) SKIP("the GQA model is not here");
     lab_open(&l, gqa, "auto", 1);
-    CHECK(open_codec(&s, &l, "auto") == ERR_OK && strcmp(s.mode, "xq4") == 0);
+    CHECK(open_codec(&s, &l, "auto") == ERR_OK && strcmp(s.mode, "kivi8") == 0);
     codec_close(&s);
     lab_close(&l);
 }

@@ -126,6 +126,30 @@ TEST(calibrate_records_each_ratio_on_each_kind_of_text)
     planned_close(&p);
 }
 
+TEST(calibrate_records_modes_that_need_no_plan)
+{
+    static const char *const modes[] = {"kivi8", "xq8", "kivi4", "xq4", "cl4", "cl3"};
+    planned p;
+    plan *made;
+
+    planned_open(&p, 2);
+    made = planned_make(&p, full);
+    CHECK(plan_read_about(made).plain == 6);
+    for (size_t i = 0; i < 6; i++) {
+        const plan_plain *m = &plan_read_plain(made)[i];
+
+        CHECK(strcmp(m->mode, modes[i]) == 0);
+        check_text(&m->measured, PLAN_PROSE);
+        check_text(&m->measured, PLAN_DIALOGUE);
+        CHECK(m->measured.kl[PLAN_CODE] < 0);
+        CHECK(m->measured.ratio > 1.5f && m->measured.ratio < 12);
+    }
+    CHECK(plan_plain_kl(made, "kivi8") < plan_plain_kl(made, "kivi4"));
+    CHECK(plan_plain_kl(made, "xq8") < plan_plain_kl(made, "xq4"));
+    plan_close(made);
+    planned_close(&p);
+}
+
 TEST(calibrate_without_held_out_text_knows_no_divergence)
 {
     const reader_text held[PLAN_TEXTS] = {{0}};

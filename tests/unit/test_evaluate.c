@@ -312,7 +312,7 @@ TEST(evaluate_prints_the_kl_that_a_plan_records_of_the_same_text)
     plan *made;
 
     planned_open(&p, 2);
-    made = planned_make(&p, plan_default_predictor(p.m->D));
+    made = planned_make(&p, planned_full);
     {
         const runtime r = {
             .weights = p.m, .team = p.team, .kern = p.kern, .block_tokens = CACHE_BLOCK_TOKENS};

@@ -153,6 +153,58 @@ TEST(plan_divergence_is_that_of_the_next_ratio_measured_and_of_the_worst_text)
     plan_file_close(&s);
 }
 
+/* klt8, 12 and 20 as plan_file's, and two modes that need no plan. */
+static plan *draw_beside(const plan_file *s, double xq4, double cl3)
+{
+    const plan_measured list[] = {drawn_measured(8, .001), drawn_measured(12, .002),
+                                  drawn_measured(20, .006)};
+    const plan_plain plain[] = {{"xq4", drawn_measured(3.76, xq4)},
+                                {"cl3", drawn_measured(14.5, cl3)}};
+
+    return drawn_plan_beside(s->g, L, none, list, 3, plain, 2);
+}
+
+static bool best_is(const plan *p, double max_kl, const char *wanted)
+{
+    char mode[16] = "";
+
+    return plan_best_mode(p, max_kl, mode) == (*wanted != '\0') && strcmp(mode, wanted) == 0;
+}
+
+TEST(plan_best_mode_is_the_densest_of_all_that_are_near_enough)
+{
+    plan_file s;
+    plan *p;
+
+    plan_file_open(&s, none);
+    p = draw_beside(&s, .0005, .003);
+    CHECK(best_is(p, .0004, "") && best_is(p, .0006, "xq4") && best_is(p, .0011, "klt8"));
+    CHECK(best_is(p, .0021, "klt12") && best_is(p, .0031, "cl3") && best_is(p, 1, "klt20"));
+    CHECK(fabs(plan_plain_kl(p, "cl3") - .003) < 1e-9 && plan_plain_kl(p, "kivi4") < 0);
+    plan_close(p);
+    p = draw_beside(&s, -1, .3); /* one that was not measured is not near */
+    CHECK(best_is(p, .0009, "") && best_is(p, .005, "klt12") && plan_plain_kl(p, "xq4") < 0);
+    plan_close(p);
+    plan_file_close(&s);
+}
+
+TEST(plan_lists_all_that_it_measured)
+{
+    static const char *const names[] = {"klt8", "klt12", "klt20", "xq4", "cl3"};
+    plan_file s;
+    char mode[16];
+    plan *p;
+
+    plan_file_open(&s, none);
+    p = draw_beside(&s, .004, .003);
+    for (size_t i = 0; i < 5; i++)
+        CHECK(plan_measured_at(p, i, mode) && strcmp(mode, names[i]) == 0);
+    CHECK(!plan_measured_at(p, 5, mode) && plan_read_about(p).plain == 2);
+    CHECK(fabsf(plan_measured_at(p, 3, mode)->ratio - 3.76f) < 1e-6f);
+    plan_close(p);
+    plan_file_close(&s);
+}
+
 TEST(plan_best_ratio_is_the_largest_within_the_divergence)
 {
     plan_file s;
@@ -252,11 +304,19 @@ TEST(plan_code_bytes_fill_whole_lines_and_keep_to_the_ratio)
     CHECK(plan_code_bytes(8, 1, 128, 64) == 0); /* less than the ids */
 }
 
-TEST(plan_default_predictor_follows_the_width)
+/* Of 24 layers with two key heads of 64. */
+static plan_predictor default_of(size_t width, double file_mb)
 {
-    CHECK(plan_default_predictor(384).kind == PLAN_FULL);
-    CHECK(plan_default_predictor(512).kind == PLAN_FULL);
-    CHECK(plan_default_predictor(2048).kind == PLAN_RANK);
-    CHECK(plan_default_predictor(2048).rank == 576);
-    CHECK(plan_default_predictor(576).rank == 160);
+    const plan_about a = {.D = width, .L = 24, .E = 128, .C = 64};
+
+    return plan_default_predictor(&a, (uint64_t)(file_mb * 1e6));
+}
+
+TEST(plan_default_predictor_follows_the_width_and_the_file)
+{
+    CHECK(default_of(384, 1).kind == PLAN_FULL && default_of(512, 1).kind == PLAN_FULL);
+    CHECK(default_of(2048, 100).kind == PLAN_RANK && default_of(2048, 100).rank == 576);
+    CHECK(default_of(576, 60).kind == PLAN_RANK && default_of(576, 60).rank == 160);
+    /* 27 MB of plan: an eighteenth of a file of 490, a fifth of one of 135 */
+    CHECK(default_of(896, 490).kind == PLAN_FULL && default_of(896, 135).kind == PLAN_RANK);
 }

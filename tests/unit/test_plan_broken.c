@@ -8,6 +8,7 @@
 
 #include "tests/drawn.h"
 #include "tests/plan_file.h"
+#include "tests/read_file.h"
 #include "tests/test.h"
 #include "xcache/codec/plan.h"
 #include "xcache/codec/rans.h"
@@ -28,10 +29,12 @@ enum {
     AT_RANK = 60,
     AT_STEPS = 64,
     AT_MEASURED = 68,
+    AT_PLAIN = 76,
     AT_COUNTS = 128,
     AT_LIST = 192, /* ratio, kl [3], p99 [3], top1 [3] */
     ENTRY = 40,
-    AT_RATES = 320, /* step [5], bits [5,3] */
+    AT_PLAIN_LIST = 320, /* where there is one: mode [16], then as above */
+    AT_RATES = 320,      /* step [5], bits [5,3] */
     AT_BITS = AT_RATES + 4 * DRAWN_STEPS,
     AT_TABLES = 448, /* frequency [40,34], bias [40] */
     AT_BIAS = AT_TABLES + 2 * PLAN_TABLES * PLAN_SYMBOLS,
@@ -167,11 +170,39 @@ TEST(plan_header_that_lies_is_refused_by_name)
         {AT_STEPS, PLAN_MAX_STEPS + 1, 'u', "steps"},
         {AT_MEASURED, PLAN_MAX_MEASURED + 1, 'u', "measured"},
         {AT_MEASURED, 4e9, 'u', "measured"},
+        {AT_PLAIN, PLAN_MAX_PLAIN + 1, 'u', "plain"},
+        {AT_PLAIN, 4e9, 'u', "plain"},
     };
     plan_file s;
 
     plan_file_open(&s, full);
     REFUSE(&s, lies);
+    plan_file_close(&s);
+}
+
+/* Entries of modes that need no plan. */
+TEST(plan_that_lies_about_a_mode_without_a_plan_is_refused)
+{
+    static const lie lies[] = {
+        {AT_PLAIN_LIST + 16, NAN, 'f', "ratio"},
+        {AT_PLAIN_LIST + 16, 65, 'f', "ratio"},
+        {AT_PLAIN_LIST + 20, INFINITY, 'f', "kl"},
+        {AT_PLAIN_LIST + 12, 0x41414141, 'u', "mode"}, /* sixteen letters and no end */
+    };
+    const plan_measured list[PLAN_FILE_MEASURED] = {
+        drawn_measured(8, .001), drawn_measured(12, .002), drawn_measured(20, .006)};
+    const plan_plain plain = {"kivi4kivi4kivi4", drawn_measured(3.6, .004)};
+    plan_file s, with;
+
+    plan_file_open(&s, full);
+    with = s;
+    with.made = drawn_plan_beside(s.g, L, full, list, PLAN_FILE_MEASURED, &plain, 1);
+    CHECK(plan_write(with.made, s.path) == ERR_OK);
+    with.bytes = (unsigned char *)read_file(s.path, &with.n);
+    CHECK(memcmp(with.bytes + AT_PLAIN_LIST, plain.mode, sizeof plain.mode) == 0);
+    REFUSE(&with, lies);
+    free(with.bytes);
+    plan_close(with.made);
     plan_file_close(&s);
 }
 

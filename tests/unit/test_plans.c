@@ -99,7 +99,7 @@ TEST(plans_are_found_beside_the_model_then_in_the_folder_then_in_the_cache)
     open_scene(&s);
     CHECK(plans_open(at("m.gguf"), "klt8", s.g, &found, &why) == ERR_NOPLAN && !found);
     CHECK(strcmp(why.field, "--cache klt8") == 0);
-    cached = plans_cached(at("m.gguf"), 64, usual);
+    cached = plans_cached(at("m.gguf"), NULL);
     CHECK(cached && strcmp(cached, at("cache/xquantd/m.xplan")) == 0);
     put_plan(&s, cached, usual, 7);
     CHECK(found_first(&s) == 7);
@@ -190,13 +190,12 @@ static plans_choice best(const scene *s, double max_kl)
     return c;
 }
 
-static double best_ratio(const scene *s, double max_kl)
+static bool best_is(const scene *s, double max_kl, const char *mode)
 {
     const plans_choice c = best(s, max_kl);
 
-    CHECK(c.plan && c.passed.e == ERR_OK);
     plan_close(c.plan);
-    return c.ratio;
+    return strcmp(c.mode, mode) == 0;
 }
 
 TEST(plans_best_is_the_densest_ratio_within_the_divergence_asked_for)
@@ -204,12 +203,11 @@ TEST(plans_best_is_the_densest_ratio_within_the_divergence_asked_for)
     scene s;
 
     open_scene(&s);
-    CHECK(!best(&s, .005).plan && best(&s, .005).ratio == 0 &&
-          best(&s, .005).passed.e == ERR_OK);
+    CHECK(!best(&s, .005).plan && !*best(&s, .005).mode && best(&s, .005).passed.e == ERR_OK);
     put_plan(&s, at("m.xplan"), usual, 8);
     put_plan(&s, at("other.xplan"), usual, 8);
-    CHECK(best_ratio(&s, .005) == 12 && best_ratio(&s, .03) == 20);
-    CHECK(best_ratio(&s, .002) == 8 && best_ratio(&s, .0001) == 0);
+    CHECK(best_is(&s, .005, "klt12") && best_is(&s, .03, "klt20"));
+    CHECK(best_is(&s, .002, "klt8") && best_is(&s, .0001, ""));
     close_scene(&s);
 }
 
@@ -223,8 +221,25 @@ static void check_rejected(const scene *s, const plan_measured *list, size_t n,
     CHECK(plan_write(p, at("m.xplan")) == ERR_OK);
     plan_close(p);
     c = best(s, .005);
-    CHECK(c.plan && c.ratio == 0 && strcmp(c.rejected, text) == 0);
+    CHECK(c.plan && !*c.mode && strcmp(c.rejected, text) == 0);
     plan_close(c.plan);
+}
+
+TEST(plans_best_takes_a_mode_without_a_plan_where_it_is_the_densest_that_is_near)
+{
+    const plan_measured far[] = {drawn_measured(5, .012), drawn_measured(12, .04)};
+    const plan_plain plain[] = {{"kivi4", drawn_measured(3.6, .004)},
+                                {"xq4", drawn_measured(3.7, .009)}};
+    plan *p;
+    scene s;
+
+    open_scene(&s);
+    p = drawn_plan_beside(s.g, 2, usual, far, 2, plain, 2);
+    CHECK(plan_write(p, at("m.xplan")) == ERR_OK);
+    plan_close(p);
+    CHECK(best_is(&s, .005, "kivi4") && best_is(&s, .01, "xq4") && best_is(&s, .02, "klt5"));
+    CHECK(best_is(&s, .001, ""));
+    close_scene(&s);
 }
 
 TEST(plans_best_says_how_far_what_it_rejects_is_from_exact)
@@ -242,7 +257,7 @@ TEST(plans_best_says_how_far_what_it_rejects_is_from_exact)
     check_rejected(&s, NULL, 0, "all (KL not measured)");
     put_plan(&s, at("m.xplan"), usual, 8);
     c = best(&s, .005);
-    CHECK(c.plan && c.ratio == 12 && !*c.rejected); /* though klt20 is over it */
+    CHECK(c.plan && strcmp(c.mode, "klt12") == 0 && !*c.rejected); /* though klt20 is over it */
     plan_close(c.plan);
     close_scene(&s);
 }
@@ -265,11 +280,11 @@ TEST(plans_best_passes_over_what_is_none_and_says_so)
     CHECK(strcmp(c.passed.field, "m.xplan: header") == 0);
     put_plan(&s, at("plans/m.xplan"), usual, 8);
     c = best(&s, .005);
-    CHECK(c.plan && c.ratio == 12 && c.passed.e == ERR_TRUNCATED);
+    CHECK(c.plan && strcmp(c.mode, "klt12") == 0 && c.passed.e == ERR_TRUNCATED);
     plan_close(c.plan);
     folder_write(&root, "m.xplan", old, sizeof old);
     c = best(&s, .005);
-    CHECK(c.plan && c.ratio == 12 && c.passed.e == ERR_OLDPLAN);
+    CHECK(c.plan && strcmp(c.mode, "klt12") == 0 && c.passed.e == ERR_OLDPLAN);
     CHECK(strcmp(c.passed.field, "m.xplan") == 0);
     plan_close(c.plan);
     close_scene(&s);
@@ -283,10 +298,10 @@ TEST(plans_best_names_a_file_of_an_older_version)
     open_scene(&s);
     folder_write(&root, "m.klt16.xplan", "XPLN\1", 5);
     c = best(&s, .005);
-    CHECK(!c.plan && c.ratio == 0 && c.passed.e == ERR_OLDPLAN);
+    CHECK(!c.plan && !*c.mode && c.passed.e == ERR_OLDPLAN);
     CHECK(strcmp(c.passed.field, "m.klt16.xplan") == 0);
     put_plan(&s, at("m.xplan"), usual, 8);
-    CHECK(best_ratio(&s, .005) == 12);
+    CHECK(best_is(&s, .005, "klt12"));
     close_scene(&s);
 }
 
@@ -321,21 +336,20 @@ TEST(plans_of_modes_without_one_are_none)
     CHECK(plans_open("m.gguf", "auto", NULL, &found, NULL) == ERR_OK && !found);
 }
 
-TEST(plans_are_named_after_model_and_an_unusual_predictor)
+TEST(plans_are_named_after_model_and_a_predictor_that_was_asked_for)
 {
     static const struct {
         const char *model;
-        size_t D;
+        bool named;
         plan_predictor r;
         const char *name;
-    } rows[] = {{"a/b.gguf", 384, {PLAN_FULL, 0}, "a/b.xplan"},
-                {"b.gguf", 384, {PLAN_RANK, 64}, "b.rank64.xplan"},
-                {"b.bin", 384, {PLAN_NONE, 0}, "b.bin.none.xplan"},
-                {"b.gguf", 2048, {PLAN_FULL, 0}, "b.full.xplan"},
-                {"b.gguf", 2048, {PLAN_RANK, 576}, "b.xplan"}};
+    } rows[] = {{"a/b.gguf", false, {PLAN_FULL, 0}, "a/b.xplan"},
+                {"b.gguf", true, {PLAN_RANK, 64}, "b.rank64.xplan"},
+                {"b.bin", true, {PLAN_NONE, 0}, "b.bin.none.xplan"},
+                {"b.gguf", true, {PLAN_FULL, 0}, "b.full.xplan"}};
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char *name = plans_beside(rows[i].model, rows[i].D, rows[i].r);
+        char *name = plans_beside(rows[i].model, rows[i].named ? &rows[i].r : NULL);
 
         CHECK(name && strcmp(name, rows[i].name) == 0);
         free(name);
@@ -354,7 +368,7 @@ TEST(plans_that_are_missing_are_explained_by_the_command_that_makes_them)
 TEST(plans_predictors_are_read_and_written_in_the_same_words)
 {
     static const char *const words[] = {"full", "none", "rank:1", "rank:64"};
-    static const char *const wrong[] = {"ful",     "rank",    "rank:",   "rank:0",
+    static const char *const wrong[] = {"",        "ful",     "rank",    "rank:",   "rank:0",
                                         "rank:65", "rank:+1", "rank:1x", "rank:1e1"};
     plan_predictor r;
     char text[32];
@@ -363,7 +377,6 @@ TEST(plans_predictors_are_read_and_written_in_the_same_words)
         CHECK(plans_parse_predictor(words[i], 64, &r));
         CHECK(strcmp(plans_predictor_name(r, text), words[i]) == 0);
     }
-    CHECK(plans_parse_predictor("", 2048, &r) && r.kind == PLAN_RANK && r.rank == 576);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         CHECK(!plans_parse_predictor(wrong[i], 64, &r));
 }

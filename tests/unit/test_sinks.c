@@ -46,8 +46,8 @@ static scene *open_scene(void)
     scene *s = calloc(1, sizeof *s);
 
     planned_open(&s->model, 2);
-    s->plan = planned_make(&s->model, plan_default_predictor(s->model.m->D));
-    s->denser = planned_make(&s->model, plan_default_predictor(s->model.m->D));
+    s->plan = planned_make(&s->model, planned_full);
+    s->denser = planned_make(&s->model, planned_full);
     s->lab = (lab){.m = s->model.m, .kern = s->model.kern, .team = s->model.team};
     CHECK(forward_open(&s->lab.forward, s->lab.m, &s->lab.kern, s->lab.team, B, B) == ERR_OK);
     memcpy(s->ids, s->model.ids, sizeof s->ids);

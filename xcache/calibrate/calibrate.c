@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "xcache/calibrate/comparison.h"
 #include "xcache/calibrate/draft.h"
 #include "xcache/calibrate/loop.h"
+#include "xcache/calibrate/measure.h"
 #include "xcache/codec/klt.h"
 #include "xcache/codec/rate.h"
 
@@ -30,9 +30,6 @@ static const double design_ratio = 12;
 
 /* Octaves of trials, and how far below the design's the finest step lies. */
 static const double apart = 0.5, finer = 4.5;
-
-static const float measured_ratios[] = {5, 7.5f, 10, 12, 14, 16, 20, 24, 30, 40};
-enum { MEASURED = sizeof measured_ratios / sizeof measured_ratios[0], BESIDE = 5 };
 
 struct calibration {
     reader_model r;
@@ -149,73 +146,6 @@ static err try_steps(making *w, double design, const stage *p)
     return ERR_OK;
 }
 
-/* --- measuring --- */
-
-/* The n ratios of a list on one kind of text, through pages as they are served. */
-static err measure_some(const calibration *c, const plan *made, plan_text kind,
-                        plan_measured *list, size_t n, const stage *p)
-{
-    const reader_room room = {.tokens = c->held[kind].row_tokens,
-                              .page_format = cache_choose_page_format(c->r.m)};
-    reader_mode modes[BESIDE];
-    char names[BESIDE][16];
-    comparison *beside = NULL;
-    const char *at;
-    err e;
-
-    for (size_t i = 0; i < n; i++) {
-        snprintf(names[i], sizeof names[i], "klt%g", (double)list[i].ratio);
-        modes[i] = (reader_mode){names[i], made};
-    }
-    TRY(comparison_open(&beside, &c->r, modes, n, &room, &at));
-    e = comparison_read(beside, &c->held[kind], p);
-    for (size_t i = 0; i < n && e == ERR_OK; i++) {
-        const divergence mean = comparison_mean(beside, i + 1);
-
-        list[i].kl[kind] = (float)mean.kl;
-        list[i].top1[kind] = (float)mean.top1;
-        list[i].p99[kind] = (float)comparison_tail(beside, i + 1).p99;
-    }
-    comparison_close(beside);
-    return e;
-}
-
-/* All ratios. A few at a time, for each has a cache and factors of its own. */
-static err measure_text(const calibration *c, const plan *made, plan_text kind,
-                        plan_measured *list, const stage *p)
-{
-    for (size_t i = 0; i < MEASURED; i += BESIDE) {
-        const size_t n = MEASURED - i < BESIDE ? MEASURED - i : BESIDE;
-        const stage part = stage_part(p, (double)i / MEASURED, (double)n / MEASURED);
-
-        TRY(measure_some(c, made, kind, list + i, n, &part));
-    }
-    return ERR_OK;
-}
-
-static err measure(const calibration *c, plan *made, const stage *p)
-{
-    plan_measured list[MEASURED];
-    size_t tokens = 0, kinds = 0, done = 0;
-
-    for (size_t i = 0; i < MEASURED; i++) {
-        list[i] = (plan_measured){.ratio = measured_ratios[i]};
-        for (int k = 0; k < PLAN_TEXTS; k++)
-            list[i].kl[k] = list[i].p99[k] = list[i].top1[k] = -1;
-    }
-    for (int k = 0; k < PLAN_TEXTS; k++) kinds += c->held[k].rows > 0;
-    for (int k = 0; k < PLAN_TEXTS; k++) {
-        stage part;
-
-        if (!c->held[k].rows) continue;
-        part = stage_part(p, (double)done++ / (double)kinds, 1 / (double)kinds);
-        TRY(measure_text(c, made, (plan_text)k, list, &part));
-        tokens = c->held[k].rows * (c->held[k].row_tokens - 1);
-    }
-    plan_record(made, list, tokens);
-    return ERR_OK;
-}
-
 /* --- plans --- */
 
 static err make_plan(making *w, const stage *p, plan **out)
@@ -235,7 +165,7 @@ static err make_plan(making *w, const stage *p, plan **out)
     parts.layers = w->draft.layers;
     TRY(plan_make(&made, &parts));
     loop_rest(w->c->loop); /* caches that measure take its place */
-    e = measure(w->c, made, &rest);
+    e = measure_plan(&w->c->r, w->c->held, made, &rest);
     if (e != ERR_OK) {
         plan_close(made);
         return e;
@@ -254,7 +184,8 @@ err calibrate_make(calibration *c, plan_predictor r, const stage *p, plan **out)
                               .C = m->C,
                               .predictor = r,
                               .steps = STEPS,
-                              .measured = MEASURED};
+                              .measured = MEASURE_RATIOS,
+                              .plain = measure_count_plain(&c->r)};
     making w = {.c = c};
     err e = draft_open(&w.draft, &about);
 

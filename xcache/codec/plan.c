@@ -1,9 +1,10 @@
 /* plan.c - checks and reads plan files.
  *
  *    0          header, 128 bytes       magic, version, checksum; file_bytes, model, L, D, E,
- *                                       C, predictor, rank, steps, measured, kl_tokens, zeros
+ *                                       C, predictor, rank, steps, measured, kl_tokens, plain,
+ *                                       zeros
  *    128        counts u32 [L]          components n of each layer; of layer 0 none
- *    next line  measured, rates, tables
+ *    next line  measured, plain, rates, tables
  *    next line  layer 1: floats         c [D], diagonal [D], salience [D+1], floor, sigma [n],
  *                                       scales of form [2E], down [d], up [r], Q [n]
  *                        halves         form [2E,C]
@@ -41,14 +42,6 @@ _Static_assert((int)PLAN_SYMBOLS == (int)RANS_SYMBOLS, "of as many symbols");
 
 /* --- sizes --- */
 
-plan_predictor plan_default_predictor(size_t D)
-{
-    /* docs/quality.md: beside a diagonal, this rank has a tenth to a sixth more KL than a full
-     * predictor, and 5/9 of its bytes. In narrow models those are few. */
-    if (D <= 512) return (plan_predictor){PLAN_FULL, 0};
-    return (plan_predictor){PLAN_RANK, (5 * D / 18 + 31) / 32 * 32};
-}
-
 size_t plan_code_bytes(size_t E, size_t L, size_t B, double ratio)
 {
     /* whole lines, as the pool's blocks are: what rounding would waste goes to codes */
@@ -69,7 +62,8 @@ plan_places plan_find_places(const plan_about *a)
     plan_places p = {.counts = sizeof(plan_header)};
 
     p.measured = plan_to_lines(p.counts + a->L * sizeof(uint32_t));
-    p.rates = plan_to_lines(p.measured + a->measured * sizeof(plan_measured));
+    p.plain = plan_to_lines(p.measured + a->measured * sizeof(plan_measured));
+    p.rates = plan_to_lines(p.plain + a->plain * sizeof(plan_plain));
     p.tables = plan_to_lines(p.rates + a->steps * (1 + a->L) * sizeof(float));
     p.layers = plan_to_lines(p.tables + tables);
     return p;
@@ -118,6 +112,20 @@ plan_layer plan_lay_out(void *bytes, const plan_about *a, size_t n)
     return l;
 }
 
+plan_predictor plan_default_predictor(const plan_about *a, uint64_t model_bytes)
+{
+    const size_t D = a->D,
+                 most = 2 * a->E < D ? 2 * a->E : D; /* components: what K and V see */
+    plan_about with = *a;
+
+    /* docs/quality.md: beside a diagonal, a rank has a tenth to a sixth more KL than a full
+     * predictor, and 5/9 of its bytes. In narrow models those are few. */
+    with.predictor = (plan_predictor){PLAN_FULL, 0};
+    if (D <= 512 || a->L * plan_layer_bytes(&with, most) <= 0.15 * (double)model_bytes)
+        return with.predictor;
+    return (plan_predictor){PLAN_RANK, (5 * D / 18 + 31) / 32 * 32};
+}
+
 /* --- checks --- */
 
 static err check_sizes(const plan_header *h, fault *why)
@@ -134,6 +142,7 @@ static err check_sizes(const plan_header *h, fault *why)
     /* two at least: rates are read between steps */
     if (h->steps < 2 || h->steps > PLAN_MAX_STEPS) return err_blame(why, ERR_PLAN, "steps");
     if (h->measured > PLAN_MAX_MEASURED) return err_blame(why, ERR_PLAN, "measured");
+    if (h->plain > PLAN_MAX_PLAIN) return err_blame(why, ERR_PLAN, "plain");
     return ERR_OK;
 }
 
@@ -197,21 +206,6 @@ static err check_layer(const plan_layer *l, const plan_about *a, size_t at, faul
     if (!all_finite(l->c, 3 * a->D + 2) || !all_finite(l->form.scale, l->form.rows + rows) ||
         !halves_finite(l->form.half, l->form.rows * a->C))
         return wrong_layer(why, "numbers", at);
-    return ERR_OK;
-}
-
-static err check_measured(const plan *p, fault *why)
-{
-    const plan_measured *m = plan_read_measured(p);
-
-    for (size_t i = 0; i < p->header.measured; i++) {
-        /* so written that a NaN is refused, too */
-        if (!(m[i].ratio >= 0 && m[i].ratio <= PLAN_RATIO_MAX) ||
-            (i && m[i].ratio < m[i - 1].ratio))
-            return err_blame(why, ERR_PLAN, "ratio");
-        if (!all_finite((const float *)&m[i], sizeof m[i] / sizeof(float)))
-            return err_blame(why, ERR_PLAN, "kl");
-    }
     return ERR_OK;
 }
 
@@ -281,7 +275,7 @@ err plan_check(plan *p, fault *why)
     TRY(check_header(p, why));
     a = plan_read_about(p);
     if (plan_find_places(&a).layers > p->n) return err_blame(why, ERR_TRUNCATED, "counts");
-    TRY(check_measured(p, why));
+    TRY(plan_check_measured(p, why));
     TRY(check_rates(p, why));
     TRY(check_tables(p, why));
     return read_layers(p, why);
@@ -397,6 +391,7 @@ plan_about plan_read_about(const plan *p)
                         .predictor = {(plan_kind)h->predictor, h->rank},
                         .steps = h->steps,
                         .measured = h->measured,
+                        .plain = h->plain,
                         .kl_tokens = h->kl_tokens};
 }
 
@@ -430,46 +425,7 @@ plan_rates plan_read_rates(const plan *p)
     return r;
 }
 
-const plan_measured *plan_read_measured(const plan *p)
-{
-    const plan_about a = plan_read_about(p);
-
-    return part(p, plan_find_places(&a).measured);
-}
-
 size_t plan_bytes(const plan *p)
 {
     return p->n;
-}
-
-/* The largest of the texts that were measured. */
-static double worst(const plan_measured *m)
-{
-    double kl = -1;
-
-    for (int i = 0; i < PLAN_TEXTS; i++) kl = fmax(kl, (double)m->kl[i]);
-    return kl;
-}
-
-double plan_kl(const plan *p, double ratio)
-{
-    const plan_measured *m = plan_read_measured(p);
-
-    /* a ratio between two is at least as good as the larger one */
-    for (size_t i = 0; i < p->header.measured; i++)
-        if ((double)m[i].ratio >= ratio) return worst(&m[i]);
-    return -1;
-}
-
-double plan_best_ratio(const plan *p, double max_kl)
-{
-    const plan_measured *m = plan_read_measured(p);
-    double best = 0;
-
-    for (size_t i = 0; i < p->header.measured; i++) {
-        const double kl = worst(&m[i]);
-
-        if (kl >= 0 && kl <= max_kl && m[i].ratio > 0) best = (double)m[i].ratio;
-    }
-    return best;
 }

@@ -16,8 +16,8 @@ typedef struct plan_header {
     plan_hash model;
     uint32_t layers, width, kv_width, head_width; /* L, D, E, C */
     uint32_t predictor, rank;
-    uint32_t steps, measured, kl_tokens;
-    uint32_t zero[13];
+    uint32_t steps, measured, kl_tokens, plain;
+    uint32_t zero[12];
 } plan_header;
 
 _Static_assert(sizeof(plan_header) == 128, "the header has no padding");
@@ -34,10 +34,13 @@ struct plan {
 
 /* Offsets of the parts, in their order. */
 typedef struct plan_places {
-    size_t counts, measured, rates, tables, layers;
+    size_t counts, measured, plain, rates, tables, layers;
 } plan_places;
 
 plan_places plan_find_places(const plan_about *a);
+
+/* Check what was measured: that ratios ascend, names end, and every number is finite. */
+err plan_check_measured(const plan *p, fault *why);
 
 /* Check every byte of p->bytes, and lay its layers out. */
 err plan_check(plan *p, fault *why);

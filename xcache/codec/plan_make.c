@@ -139,7 +139,8 @@ static plan_header describe(const plan_about *a, size_t file_bytes)
                          .predictor = (uint32_t)a->predictor.kind,
                          .rank = (uint32_t)a->predictor.rank,
                          .steps = (uint32_t)a->steps,
-                         .measured = (uint32_t)a->measured};
+                         .measured = (uint32_t)a->measured,
+                         .plain = (uint32_t)a->plain};
 }
 
 err plan_make(plan **out, const plan_parts *in)
@@ -167,13 +168,15 @@ err plan_make(plan **out, const plan_parts *in)
     return ERR_OK;
 }
 
-void plan_record(plan *p, const plan_measured *list, size_t tokens)
+void plan_record(plan *p, const plan_measured *list, const plan_plain *plain, size_t tokens)
 {
     const plan_about a = plan_read_about(p);
+    const plan_places at = plan_find_places(&a);
 
     /* a mapped plan is read-only, and its sum would no longer be the file's */
     assert(p->owned);
-    memcpy(p->owned + plan_find_places(&a).measured, list, a.measured * sizeof *list);
+    memcpy(p->owned + at.measured, list, a.measured * sizeof *list);
+    if (a.plain) memcpy(p->owned + at.plain, plain, a.plain * sizeof *plain);
     p->header.kl_tokens = (uint32_t)tokens;
     seal(p);
 }

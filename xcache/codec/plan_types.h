@@ -7,7 +7,7 @@
 
 enum { PLAN_RATIO_MIN = 4, PLAN_RATIO_MAX = 64 };
 enum { PLAN_TABLES = 40, PLAN_SYMBOLS = 34 }; /* of rans.h */
-enum { PLAN_MAX_STEPS = 64, PLAN_MAX_MEASURED = 64 };
+enum { PLAN_MAX_STEPS = 64, PLAN_MAX_MEASURED = 64, PLAN_MAX_PLAIN = 16 };
 
 typedef enum plan_kind { PLAN_NONE, PLAN_FULL, PLAN_RANK, PLAN_KINDS } plan_kind;
 
@@ -30,12 +30,18 @@ typedef struct plan_measured {
     float kl[PLAN_TEXTS], p99[PLAN_TEXTS], top1[PLAN_TEXTS];
 } plan_measured;
 
+/* The same of a mode that needs no plan; its ratio is fp16 keys and values over its blocks. */
+typedef struct plan_plain {
+    char mode[16]; /* "kivi4" */
+    plan_measured measured;
+} plan_plain;
+
 /* What a plan says about itself. */
 typedef struct plan_about {
     plan_hash model;
     size_t D, L, E, C;
     plan_predictor predictor;
-    size_t steps, measured;
+    size_t steps, measured, plain;
     size_t kl_tokens; /* positions measured, of each kind */
 } plan_about;
 
@@ -88,7 +94,7 @@ typedef struct plan_rates {
 
 /* What plan_make copies. */
 typedef struct plan_parts {
-    plan_about about; /* measured counts what plan_measure can add */
+    plan_about about; /* measured and plain count what plan_record can add */
     plan_rates rates;
     plan_tables tables;
     const size_t *n;     /* [L] */
