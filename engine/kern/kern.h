@@ -86,6 +86,17 @@ enum {
  * first: eight fill `bits` bytes, the last eight filled up with zeros. unpack_codes reads
  * exactly those bytes. */
 
+/* What a gate is bent by: clamp_mul. */
+typedef struct kern_clamp {
+    float slope, limit;
+} kern_clamp;
+
+/* xielu: of squares above 0, of exponentials below, of the straight line, and where
+ * exponentials end. */
+typedef struct kern_xielu {
+    float rise, fall, line, edge;
+} kern_xielu;
+
 /* One group of min-max codes: halves. minmax_encode, a group of n >= 1 values:
  *   zero = half(min x);  scale = half((max x - min x) / (2^bits - 1)), both clamped
  *   code = nearest even of (x - zero) / scale, within 0 .. 2^bits - 1; 0 where scale is 0

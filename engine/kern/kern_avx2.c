@@ -82,6 +82,50 @@ void kern_rms_norm_avx2(const float *x, const float *gain, size_t n, float eps, 
     for (; i < n; i++) y[i] = x[i] * inverse * gain[i];
 }
 
+/* 32 running sums in 4 registers, folded as the definition folds them. */
+INLINE float fold_sums(const __m256 *a)
+{
+    return fold8(_mm256_add_ps(_mm256_add_ps(a[0], a[2]), _mm256_add_ps(a[1], a[3])));
+}
+
+/* Up to 8 numbers of x from i, less the mean; what lies past n counts as the mean itself. */
+INLINE __m256 centered(const float *x, size_t i, size_t n, __m256 mean)
+{
+    const __m256i live = mask8(n - i);
+
+    if (i + 8 <= n) return _mm256_sub_ps(_mm256_loadu_ps(x + i), mean);
+    return _mm256_and_ps(_mm256_castsi256_ps(live),
+                         _mm256_sub_ps(_mm256_maskload_ps(x + i, live), mean));
+}
+
+void kern_layer_norm_avx2(const float *x, const float *gain, const float *bias, size_t n,
+                          float eps, float *y)
+{
+    __m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
+                     _mm256_setzero_ps()};
+    __m256 square[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
+                        _mm256_setzero_ps()};
+    __m256 mean, inverse;
+
+    for (size_t i = 0; i < n; i += 8)
+        sum[i / 8 % 4] = _mm256_add_ps(sum[i / 8 % 4], centered(x, i, n, _mm256_setzero_ps()));
+    mean = _mm256_set1_ps(fold_sums(sum) / (float)n);
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256 d = centered(x, i, n, mean);
+
+        square[i / 8 % 4] = _mm256_fmadd_ps(d, d, square[i / 8 % 4]);
+    }
+    inverse = _mm256_set1_ps(1.0f / sqrtf(fold_sums(square) / (float)n + eps));
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256i live = i + 8 <= n ? _mm256_set1_epi32(-1) : mask8(n - i);
+        __m256 v = _mm256_mul_ps(_mm256_mul_ps(centered(x, i, n, mean), inverse),
+                                 _mm256_maskload_ps(gain + i, live));
+
+        if (bias) v = _mm256_add_ps(v, _mm256_maskload_ps(bias + i, live));
+        _mm256_maskstore_ps(y + i, live, v);
+    }
+}
+
 void kern_silu_mul_avx2(const float *gate, const float *up, size_t n, float *y)
 {
     const __m256 one = _mm256_set1_ps(1.0f), sign = _mm256_set1_ps(-0.0f);
@@ -110,6 +154,40 @@ void kern_gelu_mul_avx2(const float *gate, const float *up, size_t n, float *y)
         _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_div_ps(g, e), _mm256_loadu_ps(up + i)));
     }
     kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
+}
+
+void kern_clamp_mul_avx2(const float *gate, const float *up, size_t n, kern_clamp by, float *y)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), limit = _mm256_set1_ps(by.limit);
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m256 g = _mm256_min_ps(_mm256_loadu_ps(gate + i), limit);
+        const __m256 u = _mm256_max_ps(_mm256_min_ps(_mm256_loadu_ps(up + i), limit),
+                                       _mm256_set1_ps(-by.limit));
+        const __m256 e = _mm256_add_ps(one, exp8(_mm256_mul_ps(g, _mm256_set1_ps(-by.slope))));
+
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_div_ps(g, e), _mm256_add_ps(u, one)));
+    }
+    kern_clamp_mul_ref(gate + i, up + i, n - i, by, y + i);
+}
+
+void kern_xielu_avx2(float *x, size_t n, kern_xielu by)
+{
+    const __m256 zero = _mm256_setzero_ps(), one = _mm256_set1_ps(1.0f);
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m256 v = _mm256_loadu_ps(x + i);
+        const __m256 e = exp8(_mm256_min_ps(v, _mm256_set1_ps(by.edge)));
+        const __m256 above = _mm256_mul_ps(_mm256_mul_ps(v, v), _mm256_set1_ps(by.rise));
+        const __m256 below = _mm256_mul_ps(_mm256_sub_ps(_mm256_sub_ps(e, one), v),
+                                           _mm256_set1_ps(by.fall));
+        const __m256 bent = _mm256_blendv_ps(below, above, _mm256_cmp_ps(v, zero, _CMP_GT_OQ));
+
+        _mm256_storeu_ps(x + i, _mm256_add_ps(bent, _mm256_mul_ps(v, _mm256_set1_ps(by.line))));
+    }
+    kern_xielu_ref(x + i, n - i, by);
 }
 
 void kern_soft_cap_avx2(float *x, size_t n, float cap)

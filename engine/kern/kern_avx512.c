@@ -70,6 +70,42 @@ void kern_gelu_mul_avx512(const float *gate, const float *up, size_t n, float *y
     kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
+void kern_clamp_mul_avx512(const float *gate, const float *up, size_t n, kern_clamp by,
+                           float *y)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), limit = _mm512_set1_ps(by.limit);
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16) {
+        const __m512 g = _mm512_min_ps(_mm512_loadu_ps(gate + i), limit);
+        const __m512 u = _mm512_max_ps(_mm512_min_ps(_mm512_loadu_ps(up + i), limit),
+                                       _mm512_set1_ps(-by.limit));
+        const __m512 e = _mm512_add_ps(one, exp16(_mm512_mul_ps(g, _mm512_set1_ps(-by.slope))));
+
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_div_ps(g, e), _mm512_add_ps(u, one)));
+    }
+    kern_clamp_mul_ref(gate + i, up + i, n - i, by, y + i);
+}
+
+void kern_xielu_avx512(float *x, size_t n, kern_xielu by)
+{
+    const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1.0f);
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16) {
+        const __m512 v = _mm512_loadu_ps(x + i);
+        const __m512 e = exp16(_mm512_min_ps(v, _mm512_set1_ps(by.edge)));
+        const __m512 above = _mm512_mul_ps(_mm512_mul_ps(v, v), _mm512_set1_ps(by.rise));
+        const __m512 below = _mm512_mul_ps(_mm512_sub_ps(_mm512_sub_ps(e, one), v),
+                                           _mm512_set1_ps(by.fall));
+        const __m512 bent = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(v, zero, _CMP_GT_OQ), below,
+                                                 above);
+
+        _mm512_storeu_ps(x + i, _mm512_add_ps(bent, _mm512_mul_ps(v, _mm512_set1_ps(by.line))));
+    }
+    kern_xielu_ref(x + i, n - i, by);
+}
+
 void kern_soft_cap_avx512(float *x, size_t n, float cap)
 {
     size_t i = 0;

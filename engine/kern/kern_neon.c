@@ -90,6 +90,53 @@ void kern_rms_norm_neon(const float *x, const float *gain, size_t n, float eps, 
     for (; i < n; i++) y[i] = x[i] * inverse * gain[i];
 }
 
+/* Up to 4 numbers of x from i, less the mean; what lies past n is 0. */
+INLINE float32x4_t centered(const float *x, size_t i, size_t n, float mean)
+{
+    float rest[4] = {0};
+
+    if (i + 4 <= n) return vsubq_f32(vld1q_f32(x + i), vdupq_n_f32(mean));
+    for (size_t j = 0; i + j < n; j++) rest[j] = x[i + j] - mean;
+    return vld1q_f32(rest);
+}
+
+/* 32 running sums in 8 registers, folded as the definition folds them. */
+INLINE float fold_sums(float32x4_t *a)
+{
+    for (int half = 4; half; half /= 2)
+        for (int j = 0; j < half; j++) a[j] = vaddq_f32(a[j], a[j + half]);
+    return fold4(a[0]);
+}
+
+void kern_layer_norm_neon(const float *x, const float *gain, const float *bias, size_t n,
+                          float eps, float *y)
+{
+    float32x4_t sum[8], square[8];
+    float mean, inverse;
+    size_t i = 0;
+
+    for (int j = 0; j < 8; j++) sum[j] = square[j] = vdupq_n_f32(0.0f);
+    for (i = 0; i < n; i += 4) sum[i / 4 % 8] = vaddq_f32(sum[i / 4 % 8], centered(x, i, n, 0));
+    mean = fold_sums(sum) / (float)n;
+    for (i = 0; i < n; i += 4) {
+        const float32x4_t d = centered(x, i, n, mean);
+
+        square[i / 4 % 8] = vfmaq_f32(square[i / 4 % 8], d, d);
+    }
+    inverse = 1.0f / sqrtf(fold_sums(square) / (float)n + eps);
+    for (i = 0; i + 4 <= n; i += 4) {
+        const float32x4_t d = centered(x, i, n, mean);
+        const float32x4_t v = vmulq_f32(vmulq_n_f32(d, inverse), vld1q_f32(gain + i));
+
+        vst1q_f32(y + i, bias ? vaddq_f32(v, vld1q_f32(bias + i)) : v);
+    }
+    for (; i < n; i++) {
+        const float v = (x[i] - mean) * inverse * gain[i];
+
+        y[i] = bias ? v + bias[i] : v;
+    }
+}
+
 void kern_silu_mul_neon(const float *gate, const float *up, size_t n, float *y)
 {
     const float32x4_t one = vdupq_n_f32(1.0f);
@@ -117,6 +164,39 @@ void kern_gelu_mul_neon(const float *gate, const float *up, size_t n, float *y)
         vst1q_f32(y + i, vmulq_f32(vdivq_f32(g, e), vld1q_f32(up + i)));
     }
     kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
+}
+
+void kern_clamp_mul_neon(const float *gate, const float *up, size_t n, kern_clamp by, float *y)
+{
+    const float32x4_t one = vdupq_n_f32(1.0f), limit = vdupq_n_f32(by.limit);
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        const float32x4_t g = vminnmq_f32(vld1q_f32(gate + i), limit);
+        const float32x4_t u = vmaxnmq_f32(vminnmq_f32(vld1q_f32(up + i), limit),
+                                          vdupq_n_f32(-by.limit));
+        const float32x4_t e = vaddq_f32(one, exp4(vmulq_n_f32(g, -by.slope)));
+
+        vst1q_f32(y + i, vmulq_f32(vdivq_f32(g, e), vaddq_f32(u, one)));
+    }
+    kern_clamp_mul_ref(gate + i, up + i, n - i, by, y + i);
+}
+
+void kern_xielu_neon(float *x, size_t n, kern_xielu by)
+{
+    const float32x4_t zero = vdupq_n_f32(0.0f), one = vdupq_n_f32(1.0f);
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        const float32x4_t v = vld1q_f32(x + i);
+        const float32x4_t e = exp4(vminq_f32(v, vdupq_n_f32(by.edge)));
+        const float32x4_t above = vmulq_n_f32(vmulq_f32(v, v), by.rise);
+        const float32x4_t below = vmulq_n_f32(vsubq_f32(vsubq_f32(e, one), v), by.fall);
+
+        vst1q_f32(x + i, vaddq_f32(vbslq_f32(vcgtq_f32(v, zero), above, below),
+                                   vmulq_n_f32(v, by.line)));
+    }
+    kern_xielu_ref(x + i, n - i, by);
 }
 
 void kern_soft_cap_neon(float *x, size_t n, float cap)

@@ -194,6 +194,28 @@ void kern_rms_norm_ref(const float *x, const float *gain, size_t n, float eps, f
     for (size_t i = 0; i < n; i++) y[i] = x[i] * inverse * gain[i];
 }
 
+/* y[d] = (x[d] - mean) / sqrt(variance + eps) * gain[d] + bias[d]; no bias where it is NULL.
+ * Both sums run as rms_norm's. arXiv:1607.06450 */
+void kern_layer_norm_ref(const float *x, const float *gain, const float *bias, size_t n,
+                         float eps, float *y)
+{
+    float sum[KERN_LANES] = {0}, square[KERN_LANES] = {0}, mean, inverse;
+
+    for (size_t i = 0; i < n; i++) sum[i % KERN_LANES] += x[i];
+    mean = fold(sum, KERN_LANES) / (float)n;
+    for (size_t i = 0; i < n; i++) {
+        const float d = x[i] - mean;
+
+        square[i % KERN_LANES] = fmaf(d, d, square[i % KERN_LANES]);
+    }
+    inverse = 1.0f / sqrtf(fold(square, KERN_LANES) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) {
+        const float v = (x[i] - mean) * inverse * gain[i];
+
+        y[i] = bias ? v + bias[i] : v;
+    }
+}
+
 /* Rotary positions on interleaved pairs: x[2i], x[2i+1] turn by one angle. cosine [n] has
  * each value twice, sine [n] as -s, +s; n is even. */
 void kern_rotate_ref(float *x, const float *cosine, const float *sine, size_t n)
@@ -234,6 +256,32 @@ void kern_gelu_mul_ref(const float *gate, const float *up, size_t n, float *y)
         const float w = g * fmaf(g * g, KERN_GELU_CUBE, KERN_GELU_LINE);
 
         y[i] = g / (1.0f + kern_exp_one(w)) * up[i];
+    }
+}
+
+/* y = g / (1 + exp(-slope g)) * (u + 1), g = min(gate, limit), u = up within +-limit: the gate
+ * of gpt-oss. arXiv:2508.10925 */
+void kern_clamp_mul_ref(const float *gate, const float *up, size_t n, kern_clamp by, float *y)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float g = gate[i] < by.limit ? gate[i] : by.limit;
+        const float most = up[i] < by.limit ? up[i] : by.limit;
+        const float u = most > -by.limit ? most : -by.limit;
+
+        y[i] = g / (1.0f + kern_exp_one(g * -by.slope)) * (u + 1.0f);
+    }
+}
+
+/* x = rise x^2 + line x above 0, fall (exp(min(x, edge)) - 1 - x) + line x elsewhere.
+ * arXiv:2411.13010 */
+void kern_xielu_ref(float *x, size_t n, kern_xielu by)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float v = x[i], low = v < by.edge ? v : by.edge;
+        const float bent = v > 0.0f ? v * v * by.rise
+                                    : (kern_exp_one(low) - 1.0f - v) * by.fall;
+
+        x[i] = bent + v * by.line;
     }
 }
 

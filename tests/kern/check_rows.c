@@ -43,6 +43,25 @@ bool check_rms_norm(const kern *k)
     return same;
 }
 
+bool check_layer_norm(const kern *k)
+{
+    float x[MAX_N + 3], gain[MAX_N + 3], bias[MAX_N + 3];
+    bool same = true;
+
+    check_floats(x, MAX_N + 3, 1);
+    check_normals(gain, MAX_N + 3, 2);
+    check_normals(bias, MAX_N + 3, 3);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        const float *with = n % 2 ? bias : NULL;
+        pair p = pair_new();
+
+        kern_layer_norm_ref(x + n % 3, gain, with, n, 1e-5f, p.a);
+        k->layer_norm(x + n % 3, gain, with, n, 1e-5f, p.b);
+        same = pair_same("layer_norm", &p);
+    }
+    return same;
+}
+
 bool check_rotate(const kern *k)
 {
     float c[MAX_N], s[MAX_N];
@@ -183,6 +202,41 @@ bool check_silu_mul(const kern *k)
         kern_silu_mul_ref(gate, up, n, p.a);
         k->silu_mul(gate, up, n, p.b);
         same = pair_same("silu_mul", &p);
+    }
+    return same;
+}
+
+bool check_clamp_mul(const kern *k)
+{
+    const kern_clamp by = {1.702f, 7};
+    float gate[MAX_N], up[MAX_N];
+    bool same = true;
+
+    check_floats(gate, MAX_N, 6);
+    check_floats(up, MAX_N, 7);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        kern_clamp_mul_ref(gate, up, n, by, p.a);
+        k->clamp_mul(gate, up, n, by, p.b);
+        same = pair_same("clamp_mul", &p);
+    }
+    return same;
+}
+
+bool check_xielu(const kern *k)
+{
+    const kern_xielu by = {0.8f, 0.7f, 0.5f, -1e-6f};
+    bool same = true;
+
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        check_floats(p.a, MAX_N, 5);
+        check_floats(p.b, MAX_N, 5);
+        kern_xielu_ref(p.a, n, by);
+        k->xielu(p.b, n, by);
+        same = pair_same("xielu", &p);
     }
     return same;
 }
