@@ -9,15 +9,10 @@
 
 #include "engine/model/matrix.h"
 #include "tests/encode.h"
+#include "tests/random_parts.h"
 
 enum { U32 = 4, F32 = 6, BOOL = 7, TEXT = 8, ARRAY = 9 }; /* value types */
-enum { ALIGN = 32, UNUSED = 5, LAYER_TENSORS = 18, OTHER_TENSORS = 5, MAX_WORDS = 64 };
-
-typedef struct tensor {
-    char name[64];
-    size_t cols, rows, planes; /* rows 0: a vector */
-    double mean, deviation;
-} tensor;
+enum { ALIGN = 32, UNUSED = 5, MAX_WORDS = 64 };
 
 /* The keys, written to memory first: their number stands before them. */
 typedef struct key_list {
@@ -169,6 +164,52 @@ static void copy_tokenizer(key_list *k, const gguf *g, size_t V)
 
 /* --- keys --- */
 
+/* Numbers that only some architectures have, as large as they are in real models or larger. */
+static void put_extras(key_list *k, const random_wish *w)
+{
+    static const struct {
+        const char *archs, *key;
+        uint32_t type;
+        float value;
+    } extras[] = {
+#define RANDOM_KEY(archs, type, key, value) {archs, key, type, value},
+#include "tests/random_keys.def"
+#undef RANDOM_KEY
+    };
+
+    for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
+        if (!random_is(w, extras[i].archs)) continue;
+        if (extras[i].type == F32)
+            put_real(k, extras[i].key, extras[i].value);
+        else if (extras[i].type == U32)
+            put_size(k, extras[i].key, (size_t)extras[i].value);
+        else {
+            put_arch_key(k, extras[i].key, BOOL);
+            put(k->f, &(uint8_t){extras[i].value != 0}, 1);
+        }
+    }
+}
+
+/* xIELU's, a list each: another number for every layer. */
+static void put_bends(key_list *k, const random_wish *w)
+{
+    static const struct {
+        const char *key;
+        float first, step;
+    } lists[] = {{"xielu.alpha_p", 0.2f, 0.1f},
+                 {"xielu.alpha_n", 0.5f, -0.1f},
+                 {"xielu.beta", 0.5f, 0},
+                 {"xielu.eps", -1e-6f, 0}};
+
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        put_key(k, lists[i].key, ARRAY);
+        put_u32(k->f, F32);
+        put_u64(k->f, w->layers);
+        for (size_t l = 0; l < w->layers; l++)
+            put(k->f, &(float){lists[i].first + (float)l * lists[i].step}, sizeof(float));
+    }
+}
+
 /* Small caps, so that a small model's scores reach them. */
 static void put_features(key_list *k, const random_wish *w)
 {
@@ -182,6 +223,10 @@ static void put_features(key_list *k, const random_wish *w)
         put_size(k, "expert_used_count", w->used);
         put_size(k, "expert_feed_forward_length", w->ffn);
     }
+    if (random_shared_ffn(w))
+        put_size(k, "expert_shared_feed_forward_length", random_shared_ffn(w));
+    if (w->arch->has & ARCH_XIELU) put_bends(k, w);
+    put_extras(k, w);
 }
 
 static void put_rope(key_list *k, const random_wish *w)
@@ -210,12 +255,15 @@ static void put_keys(key_list *k, const random_wish *w, const gguf *g)
     put_size(k, "context_length", w->ctx);
     put_size(k, "embedding_length", w->d);
     put_size(k, "block_count", w->layers);
-    put_size(k, "feed_forward_length", w->ffn);
+    put_size(k, "feed_forward_length", random_dense_ffn(w));
     put_size(k, "attention.head_count", w->heads);
     put_size(k, "attention.head_count_kv", w->kv_heads);
     put_size(k, "attention.key_length", w->head_dim);
     put_size(k, "attention.value_length", w->head_dim);
-    put_real(k, "attention.layer_norm_rms_epsilon", 1e-5f);
+    put_real(k,
+             w->arch->has & ARCH_LAYER_NORM ? "attention.layer_norm_epsilon"
+                                            : "attention.layer_norm_rms_epsilon",
+             1e-5f);
     put_rope(k, w);
     put_features(k, w);
     copy_tokenizer(k, g, w->vocab);
@@ -223,90 +271,12 @@ static void put_keys(key_list *k, const random_wish *w, const gguf *g)
 
 /* --- tensors --- */
 
-/* An entry of a layer: which architectures have it. */
-typedef struct part {
-    const char *name;
-    size_t cols, rows, planes;
-    bool wanted;
-} part;
-
-static void add(tensor **at, const char *name, const part *p)
+static gguf_type type_of(const random_wish *w, const random_part *t)
 {
-    tensor *t = (*at)++;
-    const bool gain = strstr(name, "norm") != NULL;
-
-    snprintf(t->name, sizeof t->name, "%s", name);
-    t->cols = p->cols;
-    t->rows = p->rows;
-    t->planes = p->planes ? p->planes : 1;
-    t->mean = gain;
-    t->deviation = p->rows ? 1 / sqrt((double)p->cols) : gain ? 0.2 : 0.5;
+    return t->matrix ? w->type : GGUF_F32;
 }
 
-static void add_layer(tensor **at, const random_wish *w, size_t l)
-{
-    const unsigned has = w->arch->has;
-    const size_t D = w->d, C = w->head_dim, Q = w->heads * C, E = w->kv_heads * C, F = w->ffn;
-    const bool fused = has & ARCH_FUSED, dense = !w->experts, norms = has & ARCH_POST_NORMS;
-    const part parts[] = {{"attn_norm.weight", D, 0, 0, true},
-                          {"attn_q.weight", D, Q, 0, !fused},
-                          {"attn_k.weight", D, E, 0, !fused},
-                          {"attn_v.weight", D, E, 0, !fused},
-                          {"attn_qkv.weight", D, Q + 2 * E, 0, fused},
-                          {"attn_q.bias", Q, 0, 0, has & ARCH_BIAS},
-                          {"attn_k.bias", E, 0, 0, has & ARCH_BIAS},
-                          {"attn_v.bias", E, 0, 0, has & ARCH_BIAS},
-                          {"attn_q_norm.weight", C, 0, 0, has & ARCH_HEAD_NORM},
-                          {"attn_k_norm.weight", C, 0, 0, has & ARCH_HEAD_NORM},
-                          {"attn_output.weight", Q, D, 0, true},
-                          {"post_attention_norm.weight", D, 0, 0, norms},
-                          {"ffn_norm.weight", D, 0, 0, true},
-                          {"ffn_gate.weight", D, F, 0, dense && !fused},
-                          {"ffn_up.weight", D, fused ? 2 * F : F, 0, dense},
-                          {"ffn_down.weight", F, D, 0, dense},
-                          {"ffn_gate_inp.weight", D, w->experts, 0, !dense},
-                          {"ffn_gate_exps.weight", D, F, w->experts, !dense},
-                          {"ffn_up_exps.weight", D, F, w->experts, !dense},
-                          {"ffn_down_exps.weight", F, D, w->experts, !dense},
-                          {"post_ffw_norm.weight", D, 0, 0, norms}};
-
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        char name[64];
-
-        snprintf(name, sizeof name, "blk.%zu.%s", l, parts[i].name);
-        if (parts[i].wanted) add(at, name, &parts[i]);
-    }
-}
-
-/* All tensors; *n how many. The caller frees. */
-static tensor *list_tensors(const random_wish *w, size_t *n)
-{
-    tensor *list = calloc(LAYER_TENSORS * w->layers + OTHER_TENSORS, sizeof *list), *at = list;
-    const bool scaled = w->arch->has & ARCH_EMBED_SCALE; /* and tied */
-    const part table = {.cols = w->d, .rows = w->vocab}, gain = {.cols = w->d};
-    const part factors = {.cols = w->turning / 2};
-
-    if (!list) fail("out of memory");
-    add(&at, "token_embd.weight", &table);
-    at[-1].deviation = scaled ? 1 / sqrt((double)w->d) : 1;
-    for (size_t l = 0; l < w->layers; l++) add_layer(&at, w, l);
-    add(&at, "output_norm.weight", &gain);
-    if (!scaled) add(&at, "output.weight", &table);
-    if (w->rope == RANDOM_FACTORS) add(&at, "rope_freqs.weight", &factors);
-    if (w->rope == RANDOM_LONG) {
-        add(&at, "rope_factors_long.weight", &factors);
-        add(&at, "rope_factors_short.weight", &factors);
-    }
-    *n = (size_t)(at - list);
-    return list;
-}
-
-static gguf_type type_of(const random_wish *w, const tensor *t)
-{
-    return t->rows ? w->type : GGUF_F32;
-}
-
-static size_t row_bytes(const random_wish *w, const tensor *t)
+static size_t row_bytes(const random_wish *w, const random_part *t)
 {
     size_t columns = 1, bytes = 0;
 
@@ -315,7 +285,7 @@ static size_t row_bytes(const random_wish *w, const tensor *t)
     return t->cols / columns * bytes;
 }
 
-static size_t tensor_bytes(const random_wish *w, const tensor *t)
+static size_t tensor_bytes(const random_wish *w, const random_part *t)
 {
     return row_bytes(w, t) * (t->rows ? t->rows : 1) * t->planes;
 }
@@ -325,12 +295,12 @@ static size_t aligned(size_t n)
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-static void put_tensors(FILE *f, const random_wish *w, const tensor *list, size_t n)
+static void put_tensors(FILE *f, const random_wish *w, const random_part *list, size_t n)
 {
     size_t offset = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const tensor *t = &list[i];
+        const random_part *t = &list[i];
 
         put_text(f, t->name, strlen(t->name));
         put_u32(f, t->planes > 1 ? 3 : t->rows ? 2 : 1);
@@ -364,7 +334,7 @@ static float size_of_channel(const random_wish *w, size_t c)
 }
 
 /* What a weight is multiplied by for massive channels: those that write to the stream. */
-static float loudness(const random_wish *w, const tensor *t, size_t row, size_t col)
+static float loudness(const random_wish *w, const random_part *t, size_t row, size_t col)
 {
     if (strstr(t->name, "token_embd")) return size_of_channel(w, col);
     if (strstr(t->name, "attn_output") || strstr(t->name, "ffn_down"))
@@ -373,7 +343,7 @@ static float loudness(const random_wish *w, const tensor *t, size_t row, size_t 
 }
 
 /* Factors rise from pair to pair, the long ones fast. */
-static bool fill_factors(const tensor *t, float *row)
+static bool fill_factors(const random_part *t, float *row)
 {
     const float slope = strstr(t->name, "short") ? 0.02f : 0.4f;
 
@@ -382,7 +352,7 @@ static bool fill_factors(const tensor *t, float *row)
     return true;
 }
 
-static void put_data(FILE *f, const random_wish *w, const tensor *t, uint64_t state)
+static void put_data(FILE *f, const random_wish *w, const random_part *t, uint64_t state)
 {
     const size_t rows = (t->rows ? t->rows : 1) * t->planes, bytes = row_bytes(w, t);
     float *row = malloc(t->cols * sizeof *row);
@@ -406,13 +376,14 @@ void random_write(const random_wish *asked, FILE *f)
     random_wish w = *asked;
     key_list keys = {.arch = w.arch->name};
     fault why = {0};
-    tensor *list;
+    random_part *list;
     gguf *g;
     size_t n;
 
     if (gguf_open(&g, w.tokens, &why) != ERR_OK) fail(w.tokens);
     if (!w.vocab) w.vocab = array_of(g, "tokenizer.ggml.tokens").n;
-    list = list_tensors(&w, &n);
+    list = random_parts_list(&w, &n);
+    if (!list) fail("out of memory");
     keys.f = open_memstream(&keys.bytes, &keys.size);
     if (!keys.f) fail("out of memory");
     put_keys(&keys, &w, g);

@@ -28,8 +28,9 @@ typedef struct random_wish {
     size_t turning;       /* elements of a head with rotary positions; 0: all */
     size_t window;        /* 0: as the architecture has it */
     size_t experts, used; /* 0: none */
-    size_t massive;       /* channels of the residual stream 100 times as large as others */
-    gguf_type type;       /* of matrices: a row of matrix.def */
+    size_t beside;  /* 1: a network beside attention, where the architecture has both kinds */
+    size_t massive; /* channels of the residual stream 100 times as large as others */
+    gguf_type type; /* of matrices: a row of matrix.def */
     random_rope rope;
     const char *tokens, *out;
 } random_wish;
@@ -38,7 +39,14 @@ typedef struct random_wish {
     "[--arch NAME] [--d N] [--layers N] [--heads N] [--kv-heads N] [--head-dim N]\n" \
     "  [--ffn N] [--vocab N] [--ctx N] [--type NAME] [--seed N]\n"                   \
     "  [--rope plain|linear|yarn|factors|long] [--turning N] [--window N]\n"         \
-    "  [--experts N --used N] [--massive N] [--tokens MODEL.gguf] OUT.gguf"
+    "  [--experts N --used N] [--beside 1] [--massive N] [--tokens MODEL.gguf] OUT.gguf"
+
+/* Is the architecture's name among these words? */
+bool random_is(const random_wish *w, const char *words);
+
+/* F of a dense network beside experts of w->ffn, and of an expert that all share; 0: none. */
+size_t random_dense_ffn(const random_wish *w);
+size_t random_shared_ffn(const random_wish *w);
 
 /* Read a command line; false if it makes no sense. */
 bool random_parse(random_wish *w, int argc, char **argv);

@@ -7,6 +7,27 @@
 #include "tests/encode.h"
 #include "tests/random.h"
 
+bool random_is(const random_wish *w, const char *words)
+{
+    const size_t n = strlen(w->arch->name);
+
+    for (const char *at = words; (at = strstr(at, w->arch->name)); at += n)
+        if ((at == words || at[-1] == ' ') && (!at[n] || at[n] == ' ')) return true;
+    return false;
+}
+
+size_t random_dense_ffn(const random_wish *w)
+{
+    return random_is(w, "llama4 glm4moe") ? 2 * w->ffn : w->ffn;
+}
+
+/* Of other widths than an expert, where the family's may be. */
+size_t random_shared_ffn(const random_wish *w)
+{
+    if (random_is(w, "llama4 glm4moe")) return w->ffn;
+    return random_is(w, "qwen2moe granitemoe") ? w->ffn + 32 : 0;
+}
+
 static bool read_number(const char *text, size_t *out)
 {
     char *end;
@@ -49,18 +70,18 @@ bool random_parse(random_wish *w, int argc, char **argv)
         {"kv-heads", 1, NULL, 3}, {"head-dim", 1, NULL, 4}, {"ffn", 1, NULL, 5},
         {"vocab", 1, NULL, 6},    {"ctx", 1, NULL, 7},      {"seed", 1, NULL, 8},
         {"turning", 1, NULL, 9},  {"window", 1, NULL, 10},  {"experts", 1, NULL, 11},
-        {"used", 1, NULL, 12},    {"massive", 1, NULL, 13}, {"arch", 1, NULL, 14},
-        {"type", 1, NULL, 14},    {"rope", 1, NULL, 14},    {"tokens", 1, NULL, 14},
-        {NULL, 0, NULL, 0}};
+        {"used", 1, NULL, 12},    {"massive", 1, NULL, 13}, {"beside", 1, NULL, 14},
+        {"arch", 1, NULL, 15},    {"type", 1, NULL, 15},    {"rope", 1, NULL, 15},
+        {"tokens", 1, NULL, 15},  {NULL, 0, NULL, 0}};
     size_t *const numbers[] = {&w->d,      &w->layers,  &w->heads, &w->kv_heads, &w->head_dim,
                                &w->ffn,    &w->vocab,   &w->ctx,   &w->seed,     &w->turning,
-                               &w->window, &w->experts, &w->used,  &w->massive};
+                               &w->window, &w->experts, &w->used,  &w->massive,  &w->beside};
     int at = 0;
 
     optind = 0; /* a new list of arguments, for glibc */
     for (int i; (i = getopt_long(argc, argv, "", options, &at)) != -1;) {
-        if (i == 14 && !read_word(w, options[at].name, optarg)) return false;
-        if (i < 0 || i > 14 || (i < 14 && !read_number(optarg, numbers[i]))) return false;
+        if (i == 15 && !read_word(w, options[at].name, optarg)) return false;
+        if (i < 0 || i > 15 || (i < 15 && !read_number(optarg, numbers[i]))) return false;
     }
     if (optind + 1 != argc || w->heads % w->kv_heads || w->d % 32) return false;
     w->out = argv[optind];

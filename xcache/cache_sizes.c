@@ -38,7 +38,7 @@ static uint64_t default_workspace(uint64_t budget, uint64_t one, int max_running
 
 kv_format cache_choose_page_format(const model *m)
 {
-    return m->arch->has & ARCH_BIAS ? KV_HALF : KV_INT8;
+    return m->key_bias ? KV_HALF : KV_INT8;
 }
 
 size_t cache_count_pages(const codec_state *s, const cache_options *o, size_t blocks)

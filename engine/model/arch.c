@@ -5,6 +5,7 @@
  * Comparisons are written so that a NaN fails them. */
 #include "engine/model/arch.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,7 +49,7 @@ err arch_of(const gguf *g, const architecture **out, fault *why)
 
     if (e != ERR_OK) return err_blame(why, e, key);
     row = arch_named(name);
-    if (!row) return err_blame(why, ERR_ARCH, key);
+    if (!row) return err_blame_bytes(why, ERR_ARCH, name.at, name.n);
     *out = row;
     return ERR_OK;
 }
@@ -108,6 +109,40 @@ err arch_real(const arch_keys *k, const char *key, double otherwise, double max,
     if (!(v > 0 && v <= max)) return err_blame(k->why, ERR_RANGE, name);
     *out = v;
     return ERR_OK;
+}
+
+err arch_plain(const arch_keys *k, const char *key, double otherwise, double max, double *out)
+{
+    key_name name;
+    double v = otherwise;
+    const err e = gguf_get_f64(k->g, full(k, key, name), &v);
+
+    if (e != ERR_OK && e != ERR_MISSING) return err_blame(k->why, e, name);
+    if (!(fabs(v) <= max)) return err_blame(k->why, ERR_RANGE, name);
+    *out = v;
+    return ERR_OK;
+}
+
+/* A list, or a word, is not read: that it is there is enough to refuse it. */
+err arch_refuse(const arch_keys *k, const char *key, double plain)
+{
+    key_name name;
+    double v = plain;
+    bool yes = plain != 0;
+    const err number = gguf_get_f64(k->g, full(k, key, name), &v);
+    const err word = number == ERR_KEYTYPE ? gguf_get_bool(k->g, name, &yes) : ERR_OK;
+
+    if (word != ERR_OK || v != plain || yes != (plain != 0))
+        return err_blame(k->why, ERR_PART, name);
+    return ERR_OK;
+}
+
+err arch_bool(const arch_keys *k, const char *key, bool *out)
+{
+    key_name name;
+    const err e = gguf_get_bool(k->g, full(k, key, name), out);
+
+    return e == ERR_MISSING || e == ERR_OK ? ERR_OK : err_blame(k->why, e, name);
 }
 
 err arch_text(const arch_keys *k, const char *key, gguf_text *out)

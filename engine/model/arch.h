@@ -61,6 +61,15 @@ err arch_count(const arch_keys *k, const char *key, size_t max, size_t *out);
 /* A real number above 0, at most max. */
 err arch_real(const arch_keys *k, const char *key, double otherwise, double max, double *out);
 
+/* A real number that may be 0, -max .. max. */
+err arch_plain(const arch_keys *k, const char *key, double otherwise, double max, double *out);
+
+/* ERR_PART about the key if it has another value than `plain`, a list's numbers each. */
+err arch_refuse(const arch_keys *k, const char *key, double plain);
+
+/* Yes or no; untouched where the key is absent. ERR_KEYTYPE. */
+err arch_bool(const arch_keys *k, const char *key, bool *out);
+
 /* A text; n is 0 where it is absent. ERR_KEYTYPE. */
 err arch_text(const arch_keys *k, const char *key, gguf_text *out);
 

@@ -39,9 +39,8 @@ enum {
 typedef struct attend_job {
     forward *f;
     int layer;
-    size_t window; /* of the layer; 0: none */
-    size_t n;      /* units of this wave */
-    bool codes;    /* a row that is a task ends as codes */
+    size_t n;   /* units of this wave */
+    bool codes; /* a row that is a task ends as codes */
 } attend_job;
 
 /* --- the plan of a step --- */
@@ -144,6 +143,11 @@ static void attend_group(const forward *f, const step_unit *u, size_t g, attend_
     }
 }
 
+static size_t first_key(const attend_job *job, size_t pos)
+{
+    return model_first_key(job->f->m, (size_t)job->layer, pos);
+}
+
 /* Rows of a chunk see all keys of an earlier block, and of their own those up to themselves.
  * With a window, `low` is the first key that the chunk's first row sees, counted from the
  * block: it may lie before the block or behind it.
@@ -154,13 +158,19 @@ static kern_attend view(const attend_job *job, const step_unit *u, size_t n)
     const forward *f = job->f;
     const size_t pos = u->chunk->in->pos, own = pos / f->block_tokens;
     const ptrdiff_t start = (ptrdiff_t)(u->block * f->block_tokens);
+    const bool windows = f->m->layers[job->layer].window > 0;
+    /* a window may begin before position 0, where the kernel's rows count from */
+    const ptrdiff_t low = (ptrdiff_t)(pos + 1) - (ptrdiff_t)f->m->layers[job->layer].window;
+    const bool chunked = f->m->arch->has & ARCH_CHUNKED;
 
     return (kern_attend){
         .C = f->m->C,
         .n = n,
         .first = u->block == own ? pos % f->block_tokens + 1 : n,
-        .low = job->window ? (ptrdiff_t)(pos + 1) - (ptrdiff_t)job->window - start : 0,
-        .slide = job->window && u->chunk->in->T > 1, /* heads of one row look from one place */
+        .low = !windows ? 0 : (chunked ? (ptrdiff_t)first_key(job, pos) : low) - start,
+        /* heads of one row look from one place, as do all rows of one chunk of keys: a block is
+         * never in two */
+        .slide = windows && !chunked && u->chunk->in->T > 1,
         .scale = f->m->score_scale,
         .cap = f->m->score_cap};
 }
@@ -168,8 +178,7 @@ static kern_attend view(const attend_job *job, const step_unit *u, size_t n)
 /* The first block that a query at `pos` sees. */
 static size_t first_seen(const attend_job *job, size_t pos)
 {
-    return job->window && pos + 1 > job->window ? (pos + 1 - job->window) / job->f->block_tokens
-                                                : 0;
+    return first_key(job, pos) / job->f->block_tokens;
 }
 
 /* The first block whose tile a chunk asks for. */
@@ -203,6 +212,22 @@ static void attend_block(const attend_job *job, const step_unit *u, int slot_id)
     seconds[FORWARD_ATTEND] += clock_seconds() - ready;
 }
 
+/* A score that no key has takes its part of the softmax, as if its value were 0: last of all,
+ * whatever blocks there were. arXiv:2309.17453 */
+static void add_sink(const forward *f, float sink, size_t at)
+{
+    float *run_max = &f->run_max[at], *run_sum = &f->run_sum[at], *o = f->heads + at * f->m->C;
+
+    if (sink > *run_max) {
+        const float old = kern_exp(*run_max - sink);
+
+        *run_sum = *run_sum * old + 1;
+        for (size_t c = 0; c < f->m->C; c++) o[c] *= old;
+    } else {
+        *run_sum += kern_exp(sink - *run_max);
+    }
+}
+
 /* Merge the partial result of head h of the t-th row of a unit into the running one, from the
  * first block that the row sees; the last divides by the sum. A block that the row does not see
  * is left out rather than merged with a weight of 0, so that where a window begins does not
@@ -229,8 +254,9 @@ static void merge_partial(const attend_job *job, const step_unit *u, size_t t, s
         *run_sum = *run_sum * old + f->partial_l[from] * new;
         f->kern->mix(o, in, C, old, new);
     }
-    if (u->block + 1 == blocks_of(f, u->chunk))
-        for (size_t c = 0; c < C; c++) o[c] /= *run_sum;
+    if (u->block + 1 < blocks_of(f, u->chunk)) return;
+    if (f->m->layers[job->layer].sinks) add_sink(f, f->m->layers[job->layer].sinks[h], at);
+    for (size_t c = 0; c < C; c++) o[c] /= *run_sum;
 }
 
 /* --- rows --- */
@@ -243,9 +269,14 @@ static void place(const attend_job *job, const step_strip *s)
     const forward_chunk *p = s->chunk->in;
     const size_t row = s->chunk->row + s->first;
 
-    for (size_t t = 0; t < s->T; t++)
-        rope_turn(m->layers[job->layer].rope, f->kern, f->q + (row + t) * m->H * m->C, m->H,
-                  m->C, p->pos + s->first + t);
+    for (size_t t = 0; t < s->T; t++) {
+        const size_t pos = p->pos + s->first + t, Q = m->H * m->C;
+        const float by = model_query_scale(m, (size_t)job->layer, pos);
+        float *q = f->q + (row + t) * Q;
+
+        rope_turn(m->layers[job->layer].rope, f->kern, q, m->H, m->C, pos);
+        for (size_t i = 0; by != 1 && i < Q; i++) q[i] *= by;
+    }
     p->context->ops->append(p->context, job->layer, s->first, f->x + row * m->D,
                             f->k + row * m->E, f->v + row * m->E, s->T);
 }
@@ -331,10 +362,7 @@ static void run_waves(attend_job *job)
 bool attention_run(forward *f, int layer, bool codes)
 {
     const bool all_alone = f->n_alone == f->n_chunks;
-    attend_job job = {.f = f,
-                      .layer = layer,
-                      .window = f->m->layers[layer].window,
-                      .codes = codes && all_alone};
+    attend_job job = {.f = f, .layer = layer, .codes = codes && all_alone};
 
     f->team->run(f->team, start_strip, &job, (int)f->n_strips);
     if (!all_alone) run_waves(&job);

@@ -19,7 +19,8 @@ static double square_of(const model_layer *l, const float *row, size_t D, size_t
     double sum = (double)l->k_bias[e] * (double)l->k_bias[e];
 
     for (size_t d = 0; d < D; d++) {
-        const double w = (double)row[d] * (double)(l->attn_norm ? l->attn_norm[d] : 1);
+        const double w = (double)row[d] *
+                         (double)(l->attn_norm.gain ? l->attn_norm.gain[d] : 1);
 
         sum += w * w;
     }
@@ -38,8 +39,7 @@ static size_t partner(const rope *r, size_t c)
 static double size_of(const model_layer *l, const float *head, size_t c)
 {
     const size_t other = partner(l->rope, c);
-    const double a = (double)head[c] * (double)(l->k_norm ? l->k_norm[c] : 1);
-    const double b = (double)head[other] * (double)(l->k_norm ? l->k_norm[other] : 1);
+    const double a = (double)head[c], b = (double)head[other];
 
     return 0.5 * log2(0.5 * (a * a + b * b));
 }
@@ -82,7 +82,8 @@ static bool scale_layer(const model *m, const model_layer *layer, float *w, floa
     if (!layer->k_norm) model_read_kv(layer->k_file, w);
     /* in place: deviation e is written when row e has been read, and rows are longer */
     for (size_t e = 0; e < m->E; e++)
-        w[e] = layer->k_norm ? 1 : (float)sqrt(square_of(layer, w + e * m->D, m->D, e));
+        w[e] = layer->k_norm ? layer->k_norm[e]
+                             : (float)sqrt(square_of(layer, w + e * m->D, m->D, e));
     for (size_t g = 0; g < m->G; g++)
         any |= scale_head(m, layer, w + g * m->C, k + g * m->C, q + g * m->C);
     return any;

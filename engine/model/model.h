@@ -18,25 +18,53 @@
 #include "engine/gguf/gguf.h"
 #include "engine/kern/kern.h"
 #include "engine/model/arch.h"
+#include "engine/model/experts.h"
 #include "engine/model/matrix.h"
 #include "engine/model/rope.h"
 
+/* Of a row of D numbers. */
+typedef struct model_norm {
+    float *gain; /* [D]; NULL: the row is taken as it is */
+    float *bias; /* [D] */
+} model_norm;
+
+/* F is the network's own: dense, of an expert, or of the expert that all tokens share. */
 typedef struct model_ffn {
-    matrix gate, up, down; /* [F,D] [F,D] [D,F] */
+    matrix gate, up, down; /* [F,D] [F,D] [D,F]; without a gate `gate` is what is bent, and `up`
+                              has no data */
+    float *gate_bias, *up_bias, *down_bias; /* [F] [F] [D] */
+    kern_xielu bend;                        /* of xIELU */
 } model_ffn;
 
+/* Angles that layers follow: the model's, those of windows where they have their own, none. */
+typedef enum model_rope_kind {
+    MODEL_ROPE,
+    MODEL_LOCAL_ROPE,
+    MODEL_NO_ROPE,
+    MODEL_ROPES
+} model_rope_kind;
+
 typedef struct model_layer {
-    float *attn_norm, *ffn_norm;        /* [D], of what goes in; vectors are the model's */
-    float *attn_post, *ffn_post;        /* [D], of what comes out */
-    float *q_norm, *k_norm;             /* [C], of each head, before rotary positions */
-    float *q_bias, *k_bias, *v_bias;    /* [H*C] [E] [E] */
-    float *k_scale, *q_scale;           /* [E] powers of two (key_scale.h); NULL: all 1 */
-    matrix q, k, v, o;                  /* [H*C,D] [E,D] [E,D] [D,H*C] */
-    model_ffn ffn;                      /* where there are no experts */
-    matrix router;                      /* [X,D] */
-    model_ffn *experts;                 /* [X] */
-    const rope *rope;                   /* the model's */
-    size_t window;                      /* keys that a query sees, its own the last; 0: all */
+    model_norm attn_norm, ffn_norm;   /* of what goes in; vectors are the model's */
+    float *attn_post, *ffn_post;      /* [D], of what comes out */
+    float *q_norm, *k_norm;           /* [H*C] [E] gains before rotary positions */
+    bool whole_norm;                  /* all heads have one mean square, not each its own */
+    float *q_bias, *k_bias, *v_bias;  /* [H*C] [E] [E] */
+    float *o_bias;                    /* [D] */
+    float *sinks;                     /* [H] a score without a key, in every softmax */
+    float *k_scale, *q_scale;         /* [E] powers of two (key_scale.h); NULL: all 1 */
+    matrix q, k, v, o;                /* [H*C,D] [E,D] [E,D] [D,H*C] */
+    bool parallel;                    /* the network reads what attention reads */
+    model_ffn ffn;                    /* where there are no experts */
+    matrix router;                    /* [X,D] */
+    float *router_bias, *choice_bias; /* [X] of the logits; of the choice alone */
+    model_ffn *experts;               /* [X]; NULL: a dense layer */
+    model_ffn shared;                 /* of all tokens, beside the experts; or no data */
+    matrix shared_gate;               /* [1,D] how much it counts, before a sigmoid */
+    model_rope_kind rope_kind;
+    const rope *rope;                   /* the model's, of that kind */
+    size_t window;                      /* keys that a query sees, its own the last, or those
+                                           since the last multiple (CHUNKED); 0: all */
     gguf_tensor kv[2];                  /* rows of the file that are Wk and Wv */
     const gguf_tensor *k_file, *v_file; /* the same, for xcache */
 } model_layer;
@@ -44,25 +72,34 @@ typedef struct model_layer {
 typedef struct model {
     const architecture *arch;
     size_t D, L, H, G, C, E, F, V, X;
-    size_t used;       /* experts of a token */
-    size_t ctx_train;  /* tokens the model was trained for */
-    size_t ctx;        /* tokens that positions are prepared for */
-    float eps;         /* of the norms */
-    float embed_scale; /* of the embedding */
-    float score_scale; /* of q k */
-    float score_cap;   /* soft caps of the scores, and of the logits */
+    size_t expert_F;      /* F of an expert */
+    size_t widest_F;      /* the largest F of all networks */
+    size_t dense_layers;  /* the first so many have no experts... */
+    size_t expert_step;   /* and then one in so many has some */
+    experts_rule rule;    /* how experts are chosen; bias NULL */
+    size_t ctx_train;     /* tokens the model was trained for */
+    size_t ctx;           /* tokens that positions are prepared for */
+    float eps;            /* of the norms */
+    float embed_scale;    /* of the embedding */
+    float residual_scale; /* of what each half of a layer adds */
+    float score_scale;    /* of q k */
+    float score_cap;      /* soft caps of the scores, and of the logits */
     float logit_cap;
-    rope ropes[2];         /* for ctx tokens; the second where windows have one of their own */
-    gguf_tensor embedding; /* [V,D], read row by row */
-    float *output_norm;    /* [D] */
-    matrix output;         /* [V,D] */
-    model_layer *layers;   /* [L] */
-    float *vectors;        /* what norms and biases live in */
-    size_t vector_floats;  /* of them in use */
-    float *scales;         /* [L,2E] of keys and queries */
-    size_t weight_bytes;   /* packed weights */
-    bool int8_kv;          /* every Wk and Wv multiplies int8 activations; never with exact
-                              products (model_options) */
+    double temper; /* queries grow by temper * log(1 + floor(position / temper_floor)) */
+    size_t temper_floor, temper_offset;
+    rope ropes[MODEL_ROPES]; /* for ctx tokens */
+    gguf_tensor embedding;   /* [V,D], read row by row */
+    model_norm output_norm;  /* times the scale of the logits */
+    matrix output;           /* [V,D] */
+    float *output_bias;      /* [V] */
+    model_layer *layers;     /* [L] */
+    float *vectors;          /* what norms and biases live in */
+    size_t vector_floats;    /* of them in use */
+    float *scales;           /* [L,2E] of keys and queries */
+    size_t weight_bytes;     /* packed weights */
+    bool int8_kv;            /* every Wk and Wv multiplies int8 activations; never with exact
+                                products (model_options) */
+    bool key_bias;           /* keys have biases */
     const char *weight_type; /* "Q4_K_M", or "Q8_0": type of most bytes of the file */
 } model;
 
@@ -75,6 +112,16 @@ bool model_is_mha(const model *m);
 /* x [D] = the embedding row of a token, as the first layer takes it: exact dequantization,
  * scaled where the architecture does. */
 void model_embed(const model *m, int32_t id, float *x);
+
+/* y [D] = the norm of x; x itself without a gain. Row-pure. */
+void model_norm_row(const model *m, const kern *hot, const model_norm *n, const float *x,
+                    float *y);
+
+/* The first key that a query of a layer sees at a position. */
+size_t model_first_key(const model *m, size_t layer, size_t pos);
+
+/* What a query of a layer is multiplied by at a position, beside its rotation. */
+float model_query_scale(const model *m, size_t layer, size_t pos);
 
 /* From products with Wk and Wv to keys before rotary positions, and values: biases, then the
  * norm of each key head, then the scales of its channels, which queries undo. k, v [T,E], in

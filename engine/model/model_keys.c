@@ -33,6 +33,36 @@ static err read_heads(model *m, const arch_keys *k)
     return ERR_OK;
 }
 
+/* Numbers of expert_gating_func, as files have them. */
+static err read_gate(model *m, const arch_keys *k)
+{
+    static const char key[] = "expert_gating_func";
+    static const experts_gate gates[] = {
+        [1] = EXPERTS_SOFTMAX, [2] = EXPERTS_SIGMOID, [3] = EXPERTS_CHOSEN};
+    size_t number;
+
+    m->rule.gate = k->arch->has & ARCH_SIGMOID  ? EXPERTS_SIGMOID
+                   : k->arch->has & ARCH_CHOSEN ? EXPERTS_CHOSEN
+                                                : EXPERTS_SOFTMAX;
+    TRY(arch_count(k, key, 1000, &number));
+    if (number > 3) return arch_fault(k, ERR_RANGE, key);
+    if (number) m->rule.gate = gates[number];
+    return ERR_OK;
+}
+
+/* A scale of 0 is what files without one have. */
+static err read_choice(model *m, const arch_keys *k)
+{
+    double scale = 0;
+
+    m->rule.sum = !(k->arch->has & ARCH_UNSUMMED);
+    TRY(read_gate(m, k));
+    TRY(arch_bool(k, "expert_weights_norm", &m->rule.sum));
+    TRY(arch_plain(k, "expert_weights_scale", 0, 1e6, &scale));
+    m->rule.scale = scale != 0 ? (float)scale : 1;
+    return ERR_OK;
+}
+
 /* A qwen3moe file's feed_forward_length may be that of all used experts together; where one
  * expert's is given, that counts. */
 static err read_experts(model *m, const arch_keys *k)
@@ -42,29 +72,85 @@ static err read_experts(model *m, const arch_keys *k)
     else
         TRY(arch_count(k, "expert_count", MAX_EXPERTS, &m->X));
     if (!m->X) return ERR_OK;
-    TRY(arch_size(k, "expert_used_count", 0, m->X, &m->used));
-    if (k->arch->has & ARCH_EXPERTS) m->F /= m->used; /* until the file says so itself */
-    return arch_size(k, "expert_feed_forward_length", m->F, MAX_WIDTH, &m->F);
+    TRY(arch_count(k, "leading_dense_block_count", MAX_LAYERS, &m->dense_layers));
+    TRY(arch_size(k, "interleave_moe_layer_step", 1, MAX_LAYERS, &m->expert_step));
+    TRY(arch_size(k, "expert_used_count", 0, m->X, &m->rule.used));
+    TRY(read_choice(m, k));
+    m->expert_F = m->F;
+    if (k->arch->has & ARCH_EXPERTS && m->F > m->rule.used) m->expert_F /= m->rule.used;
+    return arch_size(k, "expert_feed_forward_length", m->expert_F, MAX_WIDTH, &m->expert_F);
+}
+
+/* Where the architecture has caps, or the file says so. */
+static err read_cap(const arch_keys *k, const char *key, double otherwise, float *out)
+{
+    double cap;
+
+    if (!(k->arch->has & ARCH_CAPS) && !arch_has_key(k, key)) return ERR_OK;
+    TRY(arch_real(k, key, otherwise, 1e6, &cap));
+    *out = (float)cap;
+    return ERR_OK;
 }
 
 /* Gemma 2 of 27 B scales by D/H instead of C, and nothing in its file says so but its number
  * of layers (arch.def: wide). */
 static err read_scales(model *m, const arch_keys *k)
 {
-    const bool caps = k->arch->has & ARCH_CAPS, wide = k->arch->wide == m->L;
-    double score = 1 / sqrt((double)(wide ? m->D / m->H : m->C)), cap;
+    const bool wide = k->arch->wide == m->L;
+    double score = 1 / sqrt((double)(wide ? m->D / m->H : m->C)), residual;
+    double embedding = k->arch->has & ARCH_EMBED_SCALE ? (double)sqrtf((float)m->D) : 1;
 
     TRY(arch_real(k, "attention.scale", score, 1e6, &score));
+    TRY(arch_real(k, "embedding_scale", embedding, 1e6, &embedding));
+    TRY(arch_real(k, "residual_scale", 1, 1e6, &residual));
     m->score_scale = (float)score;
-    m->embed_scale = k->arch->has & ARCH_EMBED_SCALE ? sqrtf((float)m->D) : 1;
-    if (caps) {
-        TRY(arch_real(k, "attn_logit_softcapping", 50, 1e6, &cap));
-        m->score_cap = (float)cap;
-    }
-    if (caps || arch_has_key(k, "final_logit_softcapping")) {
-        TRY(arch_real(k, "final_logit_softcapping", 30, 1e6, &cap));
-        m->logit_cap = (float)cap;
-    }
+    m->embed_scale = (float)embedding;
+    m->residual_scale = (float)residual;
+    TRY(read_cap(k, "attn_logit_softcapping", 50, &m->score_cap));
+    return read_cap(k, "final_logit_softcapping", 30, &m->logit_cap);
+}
+
+/* Queries grow with the logarithm of the position. Llama 4's files say nothing of it; Mistral's
+ * begins where the trained context ends. */
+static err read_temper(model *m, const arch_keys *k)
+{
+    const bool always = k->arch->has & ARCH_TEMPERED;
+    size_t original;
+
+    TRY(arch_size(k, "rope.scaling.original_context_length", m->ctx_train, MAX_CTX, &original));
+    TRY(arch_plain(k, "attention.temperature_scale", always ? 0.1 : 0, 1e6, &m->temper));
+    TRY(arch_size(k, "attention.temperature_length", always ? 8192 : original, MAX_CTX,
+                  &m->temper_floor));
+    m->temper_offset = always;
+    return ERR_OK;
+}
+
+static err refuse_keys(const arch_keys *k)
+{
+    static const struct {
+        const char *key;
+        double plain;
+    } refused[] = {
+#define REFUSED(key, plain) {key, plain},
+#include "engine/model/arch_refused.def"
+#undef REFUSED
+    };
+
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        TRY(arch_refuse(k, refused[i].key, refused[i].plain));
+    return ERR_OK;
+}
+
+/* Layers that only guess the tokens after the next one are the last, and are left out. */
+static err read_layers(model *m, const arch_keys *k)
+{
+    static const char key[] = "nextn_predict_layers";
+    size_t guessing;
+
+    TRY(arch_size(k, "block_count", 0, MAX_LAYERS, &m->L));
+    TRY(arch_count(k, key, MAX_LAYERS, &guessing));
+    if (guessing >= m->L) return arch_fault(k, ERR_RANGE, key);
+    m->L -= guessing;
     return ERR_OK;
 }
 
@@ -73,7 +159,8 @@ err model_read_sizes(model *m, const arch_keys *k)
 {
     double eps;
 
-    TRY(arch_size(k, "block_count", 0, MAX_LAYERS, &m->L));
+    TRY(refuse_keys(k));
+    TRY(read_layers(m, k));
     TRY(arch_size(k, "embedding_length", 0, MAX_WIDTH, &m->D));
     TRY(arch_size(k, "feed_forward_length", 0, MAX_WIDTH, &m->F));
     TRY(arch_size(k, "context_length", 0, MAX_CTX, &m->ctx_train));
@@ -83,7 +170,11 @@ err model_read_sizes(model *m, const arch_keys *k)
     TRY(read_heads(m, k));
     TRY(read_experts(m, k));
     TRY(read_scales(m, k));
-    TRY(arch_real(k, "attention.layer_norm_rms_epsilon", 1e-5, 1, &eps));
+    TRY(read_temper(m, k));
+    TRY(arch_real(k,
+                  k->arch->has & ARCH_LAYER_NORM ? "attention.layer_norm_epsilon"
+                                                 : "attention.layer_norm_rms_epsilon",
+                  1e-5, 1, &eps));
     m->eps = (float)eps;
     return ERR_OK;
 }
@@ -107,18 +198,21 @@ static err read_list(model *m, const arch_keys *k, const char *key, size_t windo
     return ERR_OK;
 }
 
-/* A window of 0 keys is none, but where the architecture is built around it. */
+/* A window of 0 keys is none, but where the architecture is built around it. Those that begin
+ * at multiples of their length have to hold whole blocks. */
 static err read_windows(model *m, const arch_keys *k)
 {
     static const char key[] = "attention.sliding_window",
                       pattern[] = "attention.sliding_window_pattern";
+    const bool chunked = k->arch->has & ARCH_CHUNKED;
     size_t window, period;
 
-    if (k->arch->window)
+    if (k->arch->window && !(chunked && arch_has_key(k, key)))
         TRY(arch_size(k, key, k->arch->window, MAX_CTX, &window));
     else
         TRY(arch_count(k, key, SIZE_MAX, &window));
     if (!window) return ERR_OK;
+    if (chunked && window % KERN_KEYS) return arch_fault(k, ERR_RANGE, key);
     if (window > MAX_CTX) window = MAX_CTX; /* no context is longer */
     if (arch_count(&(arch_keys){k->g, k->arch, NULL}, pattern, MAX_LAYERS, &period) ==
         ERR_KEYTYPE)
@@ -144,6 +238,8 @@ static err read_yarn(const model *m, const arch_keys *k, rope_rule *r)
     TRY(arch_real(k, "rope.scaling.yarn_ext_factor", 1, 1, &r->blend));
     TRY(arch_real(k, "rope.scaling.yarn_beta_fast", 32, max_factor, &r->fast));
     TRY(arch_real(k, "rope.scaling.yarn_beta_slow", 1, max_factor, &r->slow));
+    TRY(arch_plain(k, "rope.scaling.yarn_log_multiplier", 0, max_factor, &r->all));
+    r->smooth = k->arch->has & ARCH_SMOOTH_YARN;
     return arch_real(k, "rope.scaling.original_context_length", (double)m->ctx_train,
                      (double)MAX_CTX, &r->original);
 }
@@ -207,27 +303,65 @@ static err read_rule(const model *m, const arch_keys *k, rope_rule *r)
     return read_factors(m, k, r);
 }
 
-/* Gemma 3 has a second base for layers with a window, and no scaling there. */
+/* Whether a key says that positions do not rotate: granite's is a switch, others' says nothing
+ * of the kind. */
+static err read_rotation(const arch_keys *k, bool *rotates)
+{
+    bool said = true;
+
+    TRY(arch_bool(k, "rope.scaling.finetuned", &said));
+    *rotates = said || !(k->arch->has & ARCH_DIVIDED);
+    return ERR_OK;
+}
+
+/* Which angles each layer follows. */
+static void choose_ropes(model *m, bool local)
+{
+    const bool last = m->arch->has & ARCH_NOPE, wide = m->arch->has & ARCH_WIDE_NOPE;
+    const size_t period = m->arch->period;
+    bool windows = false;
+
+    for (size_t l = 0; l < m->L; l++) windows |= m->layers[l].window > 0;
+    for (size_t l = 0; l < m->L; l++) {
+        model_layer *layer = &m->layers[l];
+        const bool still = (last && l % period == period - 1) ||
+                           (wide && windows && !layer->window);
+
+        layer->rope_kind = still                    ? MODEL_NO_ROPE
+                           : local && layer->window ? MODEL_LOCAL_ROPE
+                                                    : MODEL_ROPE;
+    }
+}
+
+/* Layers with a window may have rules of their own: another base, and in Gemma 3 and OLMo 3 no
+ * scaling, which is what the others were stretched by. */
 err model_read_positions(model *m, const arch_keys *k, rope_rule *rules)
 {
+    static const char base[] = "rope.freq_base_swa";
+    const bool local = k->arch->has & ARCH_LOCAL_ROPE, plain = k->arch->has & ARCH_LOCAL_PLAIN;
     rope_rule *own = &rules[1];
+    bool rotates;
 
     TRY(read_windows(m, k));
     TRY(read_rule(m, k, &rules[0]));
-    *own = (rope_rule){.halves = rules[0].halves, .scale = 1, .size = 1};
-    if (!(k->arch->has & ARCH_LOCAL_ROPE)) return ERR_OK;
-    own->n = rules[0].n;
-    return arch_real(k, "rope.freq_base_swa", 10000, max_base, &own->base);
+    TRY(read_rotation(k, &rotates));
+    if (!rotates) rules[0].n = 0;
+    *own = rules[0];
+    if (local || plain)
+        *own = (rope_rule){.n = rules[0].n, .halves = rules[0].halves, .scale = 1, .size = 1};
+    TRY(arch_real(k, base, local ? 10000 : rules[0].base, max_base, &own->base));
+    if (own->base <= 1) return arch_fault(k, ERR_RANGE, base);
+    if (!local && !plain && own->base == rules[0].base) own->n = 0;
+    choose_ropes(m, own->n > 0);
+    return ERR_OK;
 }
 
 /* Layers share tables: at 131,072 positions one has 64 MB for a head of 64. */
 err model_open_ropes(model *m, const rope_rule *rules)
 {
-    const bool local = rules[1].n;
-
-    TRY(rope_open(&m->ropes[0], &rules[0], m->ctx));
-    if (local) TRY(rope_open(&m->ropes[1], &rules[1], m->ctx));
-    for (size_t l = 0; l < m->L; l++)
-        m->layers[l].rope = &m->ropes[local && m->layers[l].window];
+    TRY(rope_open(&m->ropes[MODEL_ROPE], &rules[0], m->ctx));
+    if (rules[1].n) TRY(rope_open(&m->ropes[MODEL_LOCAL_ROPE], &rules[1], m->ctx));
+    TRY(rope_open(&m->ropes[MODEL_NO_ROPE], &(rope_rule){.scale = 1, .size = 1}, m->ctx));
+    for (size_t l = 0; l < m->L; l++) m->layers[l].rope = &m->ropes[m->layers[l].rope_kind];
     return ERR_OK;
 }

@@ -3,192 +3,146 @@
  *
  * Sizes come from keys and are the file's claim; a tensor with that shape is the proof, since
  * its bytes are really there. So what is allocated is bounded by the file's size, however
- * absurd a key is: layers by the number of tensors, angles last of all. What a loader does not
- * know, it refuses by name: a bias or a part that was passed over would give a model that
- * answers, and wrongly. */
+ * absurd a key is: layers by the number of tensors, angles last of all. Names are looked up in
+ * loader.c, networks are load_ffn.c's. */
 #include "engine/model/model_load.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/model/key_scale.h"
+#include "engine/model/load_ffn.h"
+#include "engine/model/loader.h"
 #include "engine/model/model_keys.h"
 
 enum { MAX_VOCAB = 1 << 24 };
 
 enum { DEFAULT_CTX = 131072 }; /* longest context that is prepared unasked */
 
-/* What is being read into what. */
-typedef struct loader {
-    model *m;
-    const gguf *g;
-    fault *why;
-    bool exact; /* products in floats */
-    size_t layer;
-    char name[64]; /* of the tensor at hand */
-} loader;
+/* --- vectors of a layer --- */
 
-/* --- tensors --- */
-
-/* The name "blk.<layer>.<part>". */
-static const char *name_part(loader *o, const char *part)
-{
-    snprintf(o->name, sizeof o->name, "blk.%zu.%s", o->layer, part);
-    return o->name;
-}
-
-/* Find a tensor and hold it against its shape: cols x rows, or a vector if rows is 0; planes of
- * them, or one. */
-static err find_tensor(const loader *o, const char *name, const size_t shape[3],
-                       const gguf_tensor **out)
-{
-    const gguf_tensor *t = gguf_find(o->g, name);
-
-    if (!t) return err_blame(o->why, ERR_MISSING, name);
-    for (int i = 0; i < GGUF_MAX_DIMS; i++)
-        if (t->dim[i] != (i < 3 && shape[i] ? shape[i] : 1))
-            return err_blame(o->why, ERR_SHAPE, name);
-    if (!matrix_knows(t->type)) return err_blame(o->why, ERR_TENSORTYPE, name);
-    *out = t;
-    return ERR_OK;
-}
-
-/* Rows first .. first+rows-1 of a tensor, all planes counted through, as one of their own.
- * Views, not copies: a fused or stacked tensor is packed from where it lies. */
-static gguf_tensor rows_of(const gguf_tensor *t, size_t first, size_t rows)
-{
-    const size_t row_bytes = t->bytes / (t->dim[1] * t->dim[2]);
-    gguf_tensor part = *t;
-
-    part.dim[1] = rows;
-    part.dim[2] = 1;
-    part.n_dims = 2;
-    part.data = (const char *)t->data + first * row_bytes;
-    part.bytes = rows * row_bytes;
-    return part;
-}
-
-/* What is packed is counted, since `serve` says before loading what it will take
- * (model_measure) and is held to it. */
-static err open_matrix(loader *o, matrix *w, const gguf_tensor *t, const char *name)
-{
-    const err e = o->exact ? matrix_open_exact(w, t) : matrix_open(w, t);
-
-    if (e != ERR_OK) return err_blame(o->why, e, name);
-    o->m->weight_bytes += w->panels * w->panel_bytes;
-    return ERR_OK;
-}
-
-/* --- vectors --- */
-
-/* A norm's gain or a bias of a layer: its name, where it goes, its length, and the feature that
- * must have it; 0: every model must. Others have it where the file does. */
+/* A norm's gain or a bias of a layer: its name, where it goes, its length, and whether every
+ * layer must have it. Others have it where the file does. */
 typedef struct layer_vector {
     const char *name;
     size_t at; /* of the pointer in model_layer */
     size_t n;
-    unsigned feature;
+    bool must;
 } layer_vector;
 
-/* Room for n floats among the model's vectors. One allocation for all of them: a layer has
- * up to nine, of a few kilobytes. */
-static float *take(model *m, size_t n)
+static err read_vectors(loader *o, const layer_vector *list, size_t n)
 {
-    float *p = m->vectors + m->vector_floats;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = loader_part(o, list[i].name);
+        char *layer = (char *)&o->m->layers[o->layer];
+        float **to = (float **)(void *)(layer + list[i].at);
 
-    m->vector_floats += n;
-    return p;
-}
-
-static err read_vector(loader *o, const char *name, size_t n, float **out)
-{
-    const gguf_tensor *t = NULL;
-    float *v;
-
-    TRY(find_tensor(o, name, (const size_t[3]){n, 0, 0}, &t));
-    v = take(o->m, n);
-    TRY(matrix_read_row(t, 0, v));
-    *out = v;
+        if (list[i].must || loader_look(o, name)) TRY(loader_vector(o, name, list[i].n, 1, to));
+    }
     return ERR_OK;
 }
 
-/* A table with offsets, since all are read alike. A bias that the file has counts even where
- * the architecture does not ask for one: there are files of llama's architecture with biases.
- */
-static err read_vectors(loader *o)
+/* Before and behind the halves of a layer. A norm that some families call the one behind
+ * attention is the one before the network. A layer without one there reads beside attention,
+ * where its architecture allows that. */
+static err read_norms(loader *o)
+{
+    const unsigned has = o->m->arch->has;
+    const size_t D = o->m->D;
+    const bool late = has & ARCH_LATE_NORM, bare = has & ARCH_BARE,
+               mean = has & ARCH_LAYER_NORM;
+    const bool own = !bare && !(has & ARCH_PARALLEL), post = has & ARCH_POST_NORMS;
+    const char *const ffn = late ? "post_attention_norm.weight" : "ffn_norm.weight";
+    model_layer *layer = &o->m->layers[o->layer];
+    const layer_vector gains[] = {
+        {"attn_norm.weight", offsetof(model_layer, attn_norm.gain), D, !bare},
+        {ffn, offsetof(model_layer, ffn_norm.gain), D, own},
+        {"post_ffw_norm.weight", offsetof(model_layer, ffn_post), D, post},
+        {"post_attention_norm.weight", offsetof(model_layer, attn_post), D, post}};
+    const layer_vector biases[] = {
+        {"attn_norm.bias", offsetof(model_layer, attn_norm.bias), D, false},
+        {"ffn_norm.bias", offsetof(model_layer, ffn_norm.bias), D, false}};
+
+    TRY(read_vectors(o, gains, late ? 3 : 4));
+    layer->parallel = has & ARCH_PARALLEL && !layer->ffn_norm.gain;
+    return mean ? read_vectors(o, biases, 2) : ERR_OK;
+}
+
+/* A bias that the file has counts even where the architecture does not ask for one: there are
+ * files of llama's architecture with biases. */
+static err read_biases(loader *o)
 {
     const model *m = o->m;
     const size_t Q = m->H * m->C;
+    const bool must = m->arch->has & ARCH_BIAS && !loader_look_part(o, "attn_qkv.bias");
     model_layer *layer = &m->layers[o->layer];
     const layer_vector all[] = {
-        {"attn_norm.weight", offsetof(model_layer, attn_norm), m->D, 0},
-        {"ffn_norm.weight", offsetof(model_layer, ffn_norm), m->D, 0},
-        {"post_attention_norm.weight", offsetof(model_layer, attn_post), m->D, ARCH_POST_NORMS},
-        {"post_ffw_norm.weight", offsetof(model_layer, ffn_post), m->D, ARCH_POST_NORMS},
-        {"attn_q_norm.weight", offsetof(model_layer, q_norm), m->C, ARCH_HEAD_NORM},
-        {"attn_k_norm.weight", offsetof(model_layer, k_norm), m->C, ARCH_HEAD_NORM},
-        {"attn_q.bias", offsetof(model_layer, q_bias), Q, ARCH_BIAS},
-        {"attn_k.bias", offsetof(model_layer, k_bias), m->E, ARCH_BIAS},
-        {"attn_v.bias", offsetof(model_layer, v_bias), m->E, ARCH_BIAS},
-    };
+        {"attn_q.bias", offsetof(model_layer, q_bias), Q, must},
+        {"attn_k.bias", offsetof(model_layer, k_bias), m->E, must},
+        {"attn_v.bias", offsetof(model_layer, v_bias), m->E, must},
+        {"attn_output.bias", offsetof(model_layer, o_bias), m->D, false},
+        {"attn_sinks.weight", offsetof(model_layer, sinks), m->H, m->arch->has & ARCH_SINKS}};
+    float *fused = NULL;
 
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        const char *name = name_part(o, all[i].name);
-
-        if (all[i].feature && !(m->arch->has & all[i].feature) && !gguf_find(o->g, name))
-            continue;
-        TRY(read_vector(o, name, all[i].n, (float **)(void *)((char *)layer + all[i].at)));
-    }
+    TRY(read_vectors(o, all, sizeof all / sizeof all[0]));
+    TRY(loader_maybe(o, loader_part(o, "attn_qkv.bias"), Q + 2 * m->E, 1, &fused));
+    if (!fused) return ERR_OK;
+    layer->q_bias = fused;
+    layer->k_bias = fused + Q;
+    layer->v_bias = fused + Q + m->E;
     return ERR_OK;
 }
 
-/* Floats that all vectors of a model take at most. */
-static size_t count_vectors(const model *m)
+/* Gains of queries or keys: C for every head, a row for each, or one row for all of them, which
+ * then share one mean square. */
+static err read_head_norm(loader *o, const char *part, size_t heads, float **out)
 {
-    return m->D + m->L * (4 * m->D + 2 * m->C + m->H * m->C + 2 * m->E);
+    const size_t C = o->m->C, all = heads * C;
+    const gguf_tensor *t = loader_look_part(o, part);
+    float *v = NULL;
+
+    if (!t && !(o->m->arch->has & ARCH_HEAD_NORM)) return ERR_OK;
+    if (!t) return err_blame(o->why, ERR_MISSING, o->name);
+    if (t->n_dims == 1 && t->dim[0] == C) {
+        TRY(loader_vector(o, o->name, C, 1, &v));
+        *out = loader_take(o->m, all);
+        for (size_t i = 0; i < all; i++) (*out)[i] = v[i % C];
+        return ERR_OK;
+    }
+    o->m->layers[o->layer].whole_norm = t->n_dims == 1;
+    return t->n_dims == 1 ? loader_vector(o, o->name, all, 1, out)
+                          : loader_vector(o, o->name, C, heads, out);
 }
 
-/* --- weights of a layer --- */
-
-/* One weight matrix: where it is, where it goes, its outputs and inputs. */
-typedef struct layer_weight {
-    const char *name;
-    matrix *to;
-    size_t rows, cols;
-} layer_weight;
-
-/* Packing is the larger part of loading: one matrix after the other, each row touched once. */
-static err open_weights(loader *o, const layer_weight *list, size_t n)
+/* The largest Llama 4 has no such norm, and nothing in its file says so but its 128 experts. */
+static void fill_unit_norm(model *m, model_layer *layer)
 {
-    for (size_t i = 0; i < n; i++) {
-        const char *name = name_part(o, list[i].name);
-        const gguf_tensor *t = NULL;
+    const size_t Q = m->H * m->C;
 
-        TRY(find_tensor(o, name, (const size_t[3]){list[i].cols, list[i].rows, 0}, &t));
-        TRY(open_matrix(o, list[i].to, t, name));
-    }
+    if (!(m->arch->has & ARCH_UNIT_NORM) || m->X == 128 || layer->rope_kind == MODEL_NO_ROPE)
+        return;
+    layer->q_norm = loader_take(m, Q);
+    layer->k_norm = loader_take(m, m->E);
+    for (size_t i = 0; i < Q; i++) layer->q_norm[i] = 1;
+    for (size_t i = 0; i < m->E; i++) layer->k_norm[i] = 1;
+}
+
+static err read_head_norms(loader *o)
+{
+    model_layer *layer = &o->m->layers[o->layer];
+    bool whole;
+
+    TRY(read_head_norm(o, "attn_q_norm.weight", o->m->H, &layer->q_norm));
+    whole = layer->whole_norm;
+    TRY(read_head_norm(o, "attn_k_norm.weight", o->m->G, &layer->k_norm));
+    if (layer->q_norm && layer->k_norm && whole != layer->whole_norm)
+        return err_blame(o->why, ERR_SHAPE, o->name);
+    fill_unit_norm(o->m, layer);
     return ERR_OK;
 }
 
-/* Consecutive rows of one tensor, as matrices. */
-static err open_fused(loader *o, const char *part, const layer_weight *list, size_t n)
-{
-    const char *name = name_part(o, part);
-    const gguf_tensor *t = NULL;
-    size_t rows = 0, first = 0;
-
-    for (size_t i = 0; i < n; i++) rows += list[i].rows;
-    TRY(find_tensor(o, name, (const size_t[3]){list[0].cols, rows, 0}, &t));
-    for (size_t i = 0; i < n; i++) {
-        const gguf_tensor one = rows_of(t, first, list[i].rows);
-
-        TRY(open_matrix(o, list[i].to, &one, name));
-        first += list[i].rows;
-    }
-    return ERR_OK;
-}
+/* --- attention --- */
 
 /* Rows of the file that K and V come from: `first`, then those of V behind them, or a tensor
  * of its own each. The cache projects with Wk and Wv themselves where it rebuilds keys in
@@ -196,30 +150,32 @@ static err open_fused(loader *o, const char *part, const layer_weight *list, siz
 static void note_kv(model_layer *layer, const gguf_tensor *k, const gguf_tensor *v,
                     size_t first, size_t E)
 {
-    layer->kv[0] = rows_of(k, first, E);
-    layer->kv[1] = rows_of(v, first ? first + E : 0, E);
+    layer->kv[0] = loader_rows(k, first, E);
+    layer->kv[1] = loader_rows(v, first ? first + E : 0, E);
     layer->k_file = &layer->kv[0];
     layer->v_file = &layer->kv[1];
 }
 
+static const char fused_qkv[] = "attn_qkv.weight";
+
 /* Of tensors that may be missing, which loading finds out. Every layer must: what is rebuilt
- * has one format for the whole context. */
-static bool find_int8_kv(loader *o)
+ * has one format for the whole context. Biases of one layer decide for all, too. */
+static void find_kv_kinds(loader *o)
 {
-    const bool fused = o->m->arch->has & ARCH_FUSED;
-    const char *const k = fused ? "attn_qkv.weight" : "attn_k.weight",
-                      *const v = fused ? k : "attn_v.weight";
-    bool all = !o->exact;
+    bool all = !o->exact, biased = false;
 
     for (o->layer = 0; o->layer < o->m->L; o->layer++) {
-        const gguf_tensor *wk = gguf_find(o->g, name_part(o, k)),
-                          *wv = gguf_find(o->g, name_part(o, v));
+        const gguf_tensor *both = loader_look_part(o, fused_qkv);
+        const gguf_tensor *k = both ? both : loader_look_part(o, "attn_k.weight");
+        const gguf_tensor *v = both ? both : loader_look_part(o, "attn_v.weight");
 
-        all = all && wk && wv && matrix_type_wants_int8(wk->type) &&
-              matrix_type_wants_int8(wv->type);
+        all = all && k && v && matrix_type_wants_int8(k->type) &&
+              matrix_type_wants_int8(v->type);
+        biased |= loader_look_part(o, "attn_k.bias") || loader_look_part(o, "attn_qkv.bias");
     }
     o->layer = 0;
-    return all;
+    o->m->int8_kv = all;
+    o->m->key_bias = biased;
 }
 
 static err open_attention(loader *o)
@@ -227,106 +183,66 @@ static err open_attention(loader *o)
     model *m = o->m;
     model_layer *layer = &m->layers[o->layer];
     const size_t Q = m->H * m->C;
-    const layer_weight qkv[] = {{"attn_q.weight", &layer->q, Q, m->D},
-                                {"attn_k.weight", &layer->k, m->E, m->D},
-                                {"attn_v.weight", &layer->v, m->E, m->D}};
-    const layer_weight out = {"attn_output.weight", &layer->o, m->D, Q};
-    const gguf_tensor *k;
+    const loader_weight qkv[] = {{"attn_q.weight", &layer->q, Q, m->D},
+                                 {"attn_k.weight", &layer->k, m->E, m->D},
+                                 {"attn_v.weight", &layer->v, m->E, m->D}};
+    const loader_weight out = {"attn_output.weight", &layer->o, m->D, Q};
+    const gguf_tensor *k = loader_look_part(o, fused_qkv);
 
-    if (m->arch->has & ARCH_FUSED) {
-        TRY(open_fused(o, "attn_qkv.weight", qkv, 3));
-        k = gguf_find(o->g, o->name);
+    if (k || m->arch->has & ARCH_FUSED) {
+        TRY(loader_fused(o, fused_qkv, qkv, 3));
         note_kv(layer, k, k, Q, m->E);
     } else {
-        TRY(open_weights(o, qkv, 3));
-        k = gguf_find(o->g, name_part(o, qkv[1].name));
-        note_kv(layer, k, gguf_find(o->g, name_part(o, qkv[2].name)), 0, m->E);
+        TRY(loader_weights(o, qkv, 3));
+        k = loader_look_part(o, qkv[1].name);
+        note_kv(layer, k, loader_look_part(o, qkv[2].name), 0, m->E);
     }
-    return open_weights(o, &out, 1);
-}
-
-static err open_ffn(loader *o)
-{
-    model *m = o->m;
-    model_ffn *ffn = &m->layers[o->layer].ffn;
-    const layer_weight list[] = {{"ffn_gate.weight", &ffn->gate, m->F, m->D},
-                                 {"ffn_up.weight", &ffn->up, m->F, m->D}};
-    const layer_weight down = {"ffn_down.weight", &ffn->down, m->D, m->F};
-
-    if (m->arch->has & ARCH_FUSED)
-        TRY(open_fused(o, "ffn_up.weight", list, 2));
-    else
-        TRY(open_weights(o, list, 2));
-    return open_weights(o, &down, 1);
-}
-
-/* One kind of the experts' matrices: planes of a tensor [X,rows,cols]. Experts are stacked
- * in one tensor; each becomes a matrix of its own, because a step multiplies by few of them. */
-static err open_planes(loader *o, const char *part, size_t at, size_t rows, size_t cols)
-{
-    model *m = o->m;
-    const char *name = name_part(o, part);
-    const gguf_tensor *t = NULL;
-
-    TRY(find_tensor(o, name, (const size_t[3]){cols, rows, m->X}, &t));
-    for (size_t i = 0; i < m->X; i++) {
-        const gguf_tensor one = rows_of(t, i * rows, rows);
-        model_ffn *to = &m->layers[o->layer].experts[i];
-
-        TRY(open_matrix(o, (matrix *)(void *)((char *)to + at), &one, name));
-    }
-    return ERR_OK;
-}
-
-static err open_experts(loader *o)
-{
-    model *m = o->m;
-    model_layer *layer = &m->layers[o->layer];
-    const layer_weight router = {"ffn_gate_inp.weight", &layer->router, m->X, m->D};
-
-    layer->experts = calloc(m->X, sizeof *layer->experts);
-    if (!layer->experts) return ERR_NOMEM;
-    TRY(open_weights(o, &router, 1));
-    TRY(open_planes(o, "ffn_gate_exps.weight", offsetof(model_ffn, gate), m->F, m->D));
-    TRY(open_planes(o, "ffn_up_exps.weight", offsetof(model_ffn, up), m->F, m->D));
-    return open_planes(o, "ffn_down_exps.weight", offsetof(model_ffn, down), m->D, m->F);
-}
-
-/* Parts that exist in the wild and would be passed over in silence. Of parts with a meaning
- * of their own in some architecture; what is merely unused is not looked at. */
-static err refuse_others(loader *o)
-{
-    static const char *const parts[] = {
-        "attn_qkv.bias", "attn_output.bias", "attn_sinks.weight", "ffn_gate.bias",
-        "ffn_up.bias",   "ffn_down.bias",    "attn_norm.bias",    "ffn_norm.bias"};
-
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (gguf_find(o->g, name_part(o, parts[i])))
-            return err_blame(o->why, ERR_PART, o->name);
-    return ERR_OK;
+    return loader_weights(o, &out, 1);
 }
 
 /* --- the whole --- */
 
+/* Logits are scaled where their input is normed, which costs nothing. Granite's files have the
+ * divisor. */
+static err scale_logits(loader *o, const arch_keys *k)
+{
+    model *m = o->m;
+    const bool divided = m->arch->has & ARCH_DIVIDED;
+    double scale;
+
+    TRY(arch_real(k, "logit_scale", 1, 1e6, &scale));
+    for (size_t d = 0; scale != 1 && d < m->D; d++) {
+        const float by = (float)(divided ? 1 / scale : scale);
+
+        m->output_norm.gain[d] *= by;
+        if (m->output_norm.bias) m->output_norm.bias[d] *= by;
+    }
+    return ERR_OK;
+}
+
 /* Tied weights are the embedding once more, packed: as an output it is multiplied, as an
  * embedding it is read by rows. */
-static err open_ends(loader *o)
+static err open_ends(loader *o, const arch_keys *k)
 {
     static const char *const names[] = {"output.weight", "token_embd.weight"};
     model *m = o->m;
-    const bool tied = !gguf_find(o->g, names[0]);
-    const gguf_tensor *t = NULL;
+    const gguf_tensor *t = loader_look(o, names[0]);
+    const bool tied = !t;
     gguf_tensor output = m->embedding;
 
-    if (!tied) {
-        t = gguf_find(o->g, names[0]);
-        TRY(find_tensor(o, names[0],
+    if (t) {
+        TRY(loader_find(o, names[0],
                         (const size_t[3]){m->D, t->dim[1] > m->V ? t->dim[1] : m->V, 0}, &t));
-        output = rows_of(t, 0, m->V);
+        output = loader_rows(t, 0, m->V);
     }
-    if (gguf_find(o->g, "output.bias")) return err_blame(o->why, ERR_PART, "output.bias");
-    TRY(open_matrix(o, &m->output, &output, names[tied]));
-    return read_vector(o, "output_norm.weight", m->D, &m->output_norm);
+    TRY(loader_pack(o, &m->output, &output, names[tied]));
+    t = loader_look(o, "output.bias");
+    TRY(loader_maybe(o, "output.bias", t ? t->dim[0] : 0, 1, &m->output_bias));
+    if (t && t->dim[0] < m->V) return err_blame(o->why, ERR_SHAPE, "output.bias");
+    TRY(loader_vector(o, "output_norm.weight", m->D, 1, &m->output_norm.gain));
+    if (m->arch->has & ARCH_LAYER_NORM)
+        TRY(loader_maybe(o, "output_norm.bias", m->D, 1, &m->output_norm.bias));
+    return scale_logits(o, k);
 }
 
 /* Rows past the last token are padding. A vocabulary is often padded to a multiple of 64 for
@@ -334,27 +250,28 @@ static err open_ends(loader *o)
 static err find_embedding(loader *o)
 {
     static const char name[] = "token_embd.weight";
-    const gguf_tensor *t = gguf_find(o->g, name);
+    const gguf_tensor *t = loader_look(o, name);
     gguf_array tokens;
     model *m = o->m;
 
     if (!t) return err_blame(o->why, ERR_MISSING, name);
     if (t->dim[1] > MAX_VOCAB) return err_blame(o->why, ERR_RANGE, name);
-    TRY(find_tensor(o, name, (const size_t[3]){m->D, t->dim[1], 0}, &t));
+    TRY(loader_find(o, name, (const size_t[3]){m->D, t->dim[1], 0}, &t));
     m->V = t->dim[1];
     if (gguf_get_array(o->g, "tokenizer.ggml.tokens", &tokens) == ERR_OK && tokens.n &&
         tokens.n < m->V)
         m->V = tokens.n;
-    m->embedding = rows_of(t, 0, m->V);
+    m->embedding = loader_rows(t, 0, m->V);
     return ERR_OK;
 }
 
 static err open_layer(loader *o)
 {
-    TRY(read_vectors(o));
+    TRY(read_norms(o));
+    TRY(read_biases(o));
+    TRY(read_head_norms(o));
     TRY(open_attention(o));
-    TRY(o->m->X ? open_experts(o) : open_ffn(o));
-    return refuse_others(o);
+    return load_ffn(o);
 }
 
 /* A model trained for a million positions would have tables of gigabytes that nobody asked
@@ -364,19 +281,25 @@ static size_t choose_ctx(const model *m, size_t ctx)
     return ctx ? ctx : (m->ctx_train < DEFAULT_CTX ? m->ctx_train : DEFAULT_CTX);
 }
 
-/* What all matrices take packed. The embedding is packed only where it is the output too. */
-static size_t measure_weights(const model *m, const gguf *g, bool exact)
+/* What all matrices take packed. The embedding is packed only where it is the output too; what
+ * is left out of the file is none. */
+static size_t measure_weights(const loader *o)
 {
-    size_t (*const bytes_of)(const gguf_tensor *) = exact ? matrix_exact_bytes : matrix_bytes;
-    const gguf_tensor *embedding = gguf_find(g, "token_embd.weight");
-    const gguf_tensor *output = gguf_find(g, "output.weight");
-    const gguf_tensor last = output ? rows_of(output, 0, m->V) : m->embedding;
+    size_t (*const bytes_of)(const gguf_tensor *) = o->exact ? matrix_exact_bytes
+                                                             : matrix_bytes;
+    const gguf_tensor *embedding = gguf_find(o->g, "token_embd.weight");
+    const gguf_tensor *output = gguf_find(o->g, "output.weight");
+    const gguf_tensor last = output ? loader_rows(output, 0, o->m->V) : o->m->embedding;
     size_t bytes = bytes_of(&last);
 
-    for (size_t i = 0; i < gguf_tensors(g); i++) {
-        const gguf_tensor *t = gguf_tensor_at(g, i);
+    for (size_t i = 0; i < gguf_tensors(o->g); i++) {
+        const gguf_tensor *t = gguf_tensor_at(o->g, i);
+        const bool gate = load_ffn_is_gate(t); /* a matrix of one row, written as a vector */
+        const gguf_tensor rows = gate ? loader_rows(t, 0, 1) : *t;
 
-        if (t != embedding && t != output) bytes += bytes_of(t);
+        if (t != embedding && t != output && !loader_leaves_out(o, t->name) &&
+            (gate || !loader_is_vector(t)))
+            bytes += bytes_of(&rows);
     }
     return bytes;
 }
@@ -385,11 +308,11 @@ static size_t measure_weights(const model *m, const gguf *g, bool exact)
 static err check_widths(loader *o)
 {
     const model *m = o->m;
-    const bool fused = m->arch->has & ARCH_FUSED;
+    const bool fused = loader_look_part(o, fused_qkv) || m->arch->has & ARCH_FUSED;
     const size_t Q = m->H * m->C, rows = fused ? Q + 2 * m->E : Q;
     const gguf_tensor *t = NULL;
 
-    return find_tensor(o, name_part(o, fused ? "attn_qkv.weight" : "attn_q.weight"),
+    return loader_find(o, loader_part(o, fused ? fused_qkv : "attn_q.weight"),
                        (const size_t[3]){m->D, rows, 0}, &t);
 }
 
@@ -405,8 +328,9 @@ err model_measure(model *out, const gguf *g, const model_options *options, fault
     TRY(find_embedding(&o));
     TRY(check_widths(&o));
     m.ctx = choose_ctx(&m, options->ctx);
-    m.weight_bytes = measure_weights(&m, g, o.exact);
-    m.int8_kv = find_int8_kv(&o);
+    m.weight_bytes = measure_weights(&o);
+    m.widest_F = load_ffn_widest(&o);
+    find_kv_kinds(&o);
     *out = m;
     return ERR_OK;
 }
@@ -447,30 +371,33 @@ static const char *find_weight_type(const gguf *g)
     return gguf_type_name(type, NULL, NULL);
 }
 
-static err open_all(model *m, const gguf *g, const model_options *options, fault *why)
+static err open_all(loader *o, const model_options *options)
 {
-    loader o = {.m = m, .g = g, .why = why, .exact = options->exact_products};
-    arch_keys keys = {.g = g, .why = why};
+    model *m = o->m;
+    arch_keys keys = {.g = o->g, .why = o->why};
     rope_rule rules[2];
 
-    TRY(arch_of(g, &keys.arch, why));
+    TRY(arch_of(o->g, &keys.arch, o->why));
     m->arch = keys.arch;
     TRY(model_read_sizes(m, &keys));
-    TRY(find_embedding(&o));
-    if (gguf_tensors(g) < m->L) return arch_fault(&keys, ERR_RANGE, "block_count");
+    TRY(find_embedding(o));
+    if (gguf_tensors(o->g) < m->L) return arch_fault(&keys, ERR_RANGE, "block_count");
+    TRY(check_widths(o));
     m->layers = calloc(m->L, sizeof *m->layers);
-    m->vectors = malloc(count_vectors(m) * sizeof *m->vectors);
+    m->vectors = malloc(loader_count_vectors(o) * sizeof *m->vectors);
     if (!m->layers || !m->vectors) return ERR_NOMEM;
     m->ctx = choose_ctx(m, options->ctx);
-    m->int8_kv = find_int8_kv(&o);
+    m->widest_F = load_ffn_widest(o);
+    find_kv_kinds(o);
     TRY(model_read_positions(m, &keys, rules));
-    TRY(open_ends(&o));
-    for (; o.layer < m->L; o.layer++) {
-        TRY(open_layer(&o));
+    TRY(open_ends(o, &keys));
+    for (; o->layer < m->L; o->layer++) {
+        TRY(open_layer(o));
         if (options->permille)
-            atomic_store(options->permille, (unsigned)(1000 * (o.layer + 1) / m->L));
+            atomic_store(options->permille, (unsigned)(1000 * (o->layer + 1) / m->L));
     }
-    m->weight_type = find_weight_type(g);
+    TRY(loader_check_seen(o));
+    m->weight_type = find_weight_type(o->g);
     TRY(model_open_ropes(m, rules));
     return key_scale_open(m);
 }
@@ -478,10 +405,11 @@ static err open_all(model *m, const gguf *g, const model_options *options, fault
 err model_open_with(model **out, const gguf *g, const model_options *o, fault *why)
 {
     model *m = calloc(1, sizeof *m);
-    err e;
+    uint8_t *seen = calloc(gguf_tensors(g) + 1, 1);
+    loader in = {.m = m, .g = g, .why = why, .exact = o->exact_products, .seen = seen};
+    const err e = m && seen ? open_all(&in, o) : ERR_NOMEM;
 
-    if (!m) return ERR_NOMEM;
-    e = open_all(m, g, o, why);
+    free(seen);
     if (e != ERR_OK) {
         model_close(m);
         return e;

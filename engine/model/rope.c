@@ -20,8 +20,9 @@ static double pair_that_turns(const rope_rule *r, double turns)
  * one. */
 static double kept(const rope_rule *r, size_t i)
 {
-    const double low = fmax(0, floor(pair_that_turns(r, r->fast)));
-    const double high = fmin((double)r->n - 1, ceil(pair_that_turns(r, r->slow)));
+    const double fast = pair_that_turns(r, r->fast), slow = pair_that_turns(r, r->slow);
+    const double low = fmax(0, r->smooth ? fast : floor(fast));
+    const double high = fmin((double)r->n - 1, r->smooth ? slow : ceil(slow));
     const double way = ((double)i - low) / fmax(0.001, high - low);
 
     return 1 - fmin(1, fmax(0, way));
@@ -37,10 +38,18 @@ static double turn_of(const rope_rule *r, size_t i)
     return plain * r->scale * (1 - mix) + plain * mix;
 }
 
+/* What YaRN makes cosine and sine larger by. */
+static double growth(const rope_rule *r)
+{
+    const double stretch = 0.1 * log(1 / r->scale);
+
+    return r->blend != 0 ? (1 + stretch) / (1 + r->all * stretch) : 1;
+}
+
 err rope_open(rope *r, const rope_rule *rule, size_t positions)
 {
     const size_t n = rule->n, step = rule->halves ? n / 2 : 1;
-    const double size = rule->size * (rule->blend != 0 ? 1 + 0.1 * log(1 / rule->scale) : 1);
+    const double size = rule->size * growth(rule);
     float *table = malloc(2 * positions * n * sizeof *table + 1);
 
     if (!table) return ERR_NOMEM;
@@ -70,6 +79,7 @@ void rope_turn(const rope *r, const kern *k, float *x, size_t heads, size_t C, s
     const float *cosine = r->cosine + t * r->n, *sine = r->sine + t * r->n;
 
     assert(t < r->positions && r->n <= C);
+    if (!r->n) return; /* a layer without rotary positions */
     for (size_t h = 0; h < heads; h++) {
         if (r->halves)
             k->rotate_halves(x + h * C, cosine, sine, r->n);

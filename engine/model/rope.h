@@ -15,7 +15,7 @@
 
 /* What the angles follow. */
 typedef struct rope_rule {
-    size_t n;     /* elements of a head that turn, even */
+    size_t n;     /* elements of a head that turn, even, or 0 */
     bool halves;  /* pairs are n/2 apart */
     double base;  /* > 1 */
     double scale; /* of positions: 1 / factor */
@@ -24,6 +24,8 @@ typedef struct rope_rule {
      * positions keep their angle, those that turn less than `slow` times are scaled, and what
      * is between them is mixed; blend 1: as the paper has it. */
     double blend, fast, slow, original;
+    double all;  /* of scores: how much of YaRN's growth the weights already have; 0: none */
+    bool smooth; /* its borders lie between pairs */
     const float *factors; /* [n/2]; NULL: all 1 */
 } rope_rule;
 
@@ -35,7 +37,8 @@ typedef struct rope {
     float *sine;   /* [positions,n] as -s, +s */
 } rope;
 
-/* Angles for positions 0 .. positions-1. ERR_NOMEM. The caller closes. */
+/* Angles for positions 0 .. positions-1; n may be 0: nothing turns. ERR_NOMEM. The caller
+ * closes. */
 err rope_open(rope *r, const rope_rule *rule, size_t positions);
 void rope_close(rope *r);
 

@@ -44,7 +44,8 @@ static size_t logit_rows(const struct forward *f)
 static void lay_out_rows(struct forward *f, carver *c)
 {
     const model *m = f->m;
-    const size_t R = f->max_rows, Q = m->H * m->C, widest = larger(larger(m->D, Q), m->F);
+    const size_t R = f->max_rows, Q = m->H * m->C,
+                 widest = larger(larger(m->D, Q), m->widest_F);
     const size_t groups = (widest + KERN_GROUP - 1) / KERN_GROUP;
 
     f->h = carve_floats(c, R * m->D);
@@ -53,8 +54,10 @@ static void lay_out_rows(struct forward *f, carver *c)
     f->k = carve_floats(c, R * m->E);
     f->v = carve_floats(c, R * m->E);
     f->heads = carve_floats(c, R * Q);
-    f->gate = carve_floats(c, R * m->F);
-    f->up = carve_floats(c, R * m->F);
+    f->gate = carve_floats(c, R * m->widest_F);
+    f->up = carve_floats(c, R * m->widest_F);
+    f->beside = carve_floats(c, m->arch->has & ARCH_PARALLEL ? R * m->D : 0);
+    f->ones = carve_floats(c, m->arch->has & ARCH_UNGATED ? m->widest_F : 0);
     f->logits = carve_floats(c, logit_rows(f) * m->V);
     f->q8 = carve(c, R * widest);
     f->q8_scale = carve_floats(c, R * groups);
@@ -83,7 +86,7 @@ static void lay_out_experts(struct forward *f, carver *c)
     const size_t R = f->max_rows, RD = f->m->X ? R * f->m->D : 0;
 
     f->route = carve_floats(c, R * f->m->X);
-    f->shares = carve(c, R * f->m->used * sizeof *f->shares);
+    f->shares = carve(c, R * f->m->rule.used * sizeof *f->shares);
     f->picks = carve(c, f->m->X ? R * sizeof *f->picks : 0);
     f->picked = carve_floats(c, RD);
     f->mixed = carve_floats(c, RD);
@@ -107,6 +110,8 @@ err step_open(struct forward *f)
     if (!f->memory) return ERR_NOMEM;
     lay_out(f);
     memset(f->slots, 0, (size_t)f->team->slots * sizeof *f->slots);
+    for (size_t i = 0; f->m->arch->has & ARCH_UNGATED && i < f->m->widest_F; i++)
+        f->ones[i] = 1;
     return ERR_OK;
 }
 

@@ -21,7 +21,10 @@
 #include "engine/model/model.h"
 #include "engine/team.h"
 
-enum { STEP_LOGIT_ROWS = 16 }; /* rows of the output product at a time, at most */
+enum {
+    STEP_LOGIT_ROWS = 16, /* rows of the output product at a time, at most */
+    STEP_DEFERRED = 2     /* halves of a layer beside each other */
+};
 
 /* A chunk in its step. */
 typedef struct step_chunk {
@@ -49,6 +52,13 @@ typedef struct step_pick {
     float weight;
 } step_pick;
 
+/* What half a layer made, [R,D], not yet added to h. */
+typedef struct step_residual {
+    float *made;
+    const float *bias; /* [D], or NULL */
+    float *post;       /* [D] gain of its norm, or NULL */
+} step_residual;
+
 /* What one worker counts. */
 typedef struct step_slot {
     double seconds[FORWARD_PHASES];
@@ -62,7 +72,9 @@ struct forward {
     size_t max_rows, block_tokens, wave_rows, bytes;
     char *memory;                 /* all of the below, one allocation */
     float *h, *x, *q, *k, *v;     /* [R,D] [R,widest] [R,H*C] [R,E] [R,E] */
-    float *heads, *gate, *up;     /* [R,H*C] [R,F] [R,F] */
+    float *heads, *gate, *up;     /* [R,H*C] [R,F] [R,F] of the widest network */
+    float *beside;                /* [R,D] what attention makes where a network reads x too */
+    float *ones;                  /* [F] what is multiplied where there is no gate */
     float *run_max, *run_sum;     /* [R,H] of the online softmax */
     float *partial_m, *partial_l; /* [wave_rows+slots,H] of one block; last a row a slot */
     float *partial_o;             /* [wave_rows+slots,H,C] */
@@ -79,8 +91,8 @@ struct forward {
     step_unit *units;   /* [wave_rows] */
     step_slot *slots;
     size_t n_chunks, n_strips, n_alone, rows;
-    float *residual;   /* [R,D] made by half a layer, not yet added to h; NULL: nothing */
-    const float *post; /* gain of its norm, or NULL */
+    step_residual deferred[STEP_DEFERRED]; /* in the order they are added */
+    size_t n_deferred;
 };
 
 /* Allocate the buffers that f's model, team and sizes ask for. ERR_NOMEM. */

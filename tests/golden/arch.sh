@@ -67,6 +67,12 @@ qwen3moe --experts 4 --used 2
 phi3 --rope long --turning 12
 gemma2 --head-dim 32 --window 100
 gemma3 --head-dim 32 --window 70 --rope linear --massive 2
+gpt-oss --experts 4 --used 2 --window 70 --rope yarn
+qwen2moe --experts 4 --used 2
+command-r
+phi2 --turning 8
+granite
+olmo2
 END
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]

@@ -1,6 +1,7 @@
 /* test_arch.c - random models of every architecture: log-probabilities and greedy tokens that
  * another engine gave (arch/<name>.json, float32 keys and values), and plain loops in double
- * precision over the same file. */
+ * precision over the same file; logits and greedy tokens of transformers (arch/hf-<name>.json,
+ * which arch_hf.py records). */
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,9 +15,9 @@
 #include "tests/read_file.h"
 #include "tests/test.h"
 
-enum { TOP = 10, MAX_IDS = 400, MAX_AT = 8, GREEDY = 16 };
+enum { TOP = 10, MAX_IDS = 600, MAX_AT = 8, GREEDY = 16 };
 
-static const double golden_bound = 0.05, plain_bound = 1e-3;
+static const double golden_bound = 0.05, plain_bound = 1e-3, transformers_bound = 1e-3;
 
 typedef struct golden {
     cJSON *json;
@@ -150,10 +151,67 @@ static void check_arch(const char *name)
     CHECK(same == GREEDY);
 }
 
+/* --- against transformers --- */
+
+/* Largest difference of the logits that the golden file has, relative to the largest of them.
+ */
+static double logit_error(const golden *g, const float *logits, size_t V)
+{
+    const size_t every = (size_t)field(g->json, "every")->valuedouble;
+    const cJSON *p, *value;
+    double worst = 0, most = 0;
+
+    cJSON_ArrayForEach (p, field(g->json, "logits")) {
+        const float *row = logits + (size_t)field(p, "at")->valuedouble * V;
+        size_t i = 0;
+
+        cJSON_ArrayForEach (value, field(p, "values")) {
+            worst = fmax(worst, fabs((double)row[i] - value->valuedouble));
+            most = fmax(most, fabs(value->valuedouble));
+            i += every;
+        }
+        CHECK(i >= V);
+    }
+    CHECK(most > 0);
+    return worst / most;
+}
+
+static void check_transformers(const char *name)
+{
+    golden g = read_golden(name);
+    char *path = random_make(field(g.json, "model")->valuestring);
+    double relative;
+    float *logits;
+    size_t same;
+    context *c;
+    lab l;
+
+    lab_open(&l, path, "kv32", 2);
+    logits = malloc(g.n * l.m->V * sizeof *logits);
+    c = lab_read(&l, g.ids, g.n, LAB_BLOCKS, logits);
+    relative = logit_error(&g, logits, l.m->V);
+    same = agreed(&g, &l, c, logits + (g.n - 1) * l.m->V);
+    fprintf(stderr, "%s: logits within %.1e of transformers', %zu tokens\n", name, relative,
+            same);
+    cache_end(c);
+    lab_close(&l);
+    random_remove(path);
+    cJSON_Delete(g.json);
+    free(logits);
+    CHECK(relative <= transformers_bound);
+    CHECK(same == GREEDY);
+}
+
 #define ARCH_TEST(id, name)        \
     TEST(arch_##id##_as_others_do) \
     {                              \
         check_arch(name);          \
+    }
+
+#define HF_TEST(id, name)                \
+    TEST(arch_##id##_as_transformers_do) \
+    {                                    \
+        check_transformers("hf-" name);  \
     }
 
 ARCH_TEST(llama, "llama")
@@ -167,3 +225,29 @@ ARCH_TEST(phi3, "phi3")
 ARCH_TEST(phi3_long, "phi3-long")
 ARCH_TEST(gemma2, "gemma2")
 ARCH_TEST(gemma3, "gemma3")
+
+HF_TEST(mixtral, "mixtral")
+HF_TEST(qwen3moe, "qwen3moe")
+HF_TEST(qwen2moe, "qwen2moe")
+HF_TEST(gpt_oss, "gpt-oss")
+HF_TEST(gemma, "gemma")
+HF_TEST(granite, "granite")
+HF_TEST(granitemoe, "granitemoe")
+HF_TEST(olmo2, "olmo2")
+HF_TEST(olmo3, "olmo3")
+HF_TEST(smollm3, "smollm3")
+HF_TEST(mistral3, "mistral3")
+HF_TEST(glm4, "glm4")
+HF_TEST(glm4moe, "glm4moe")
+HF_TEST(command_r, "command-r")
+HF_TEST(command_r_plus, "command-r-plus")
+HF_TEST(cohere2, "cohere2")
+HF_TEST(phi2, "phi2")
+HF_TEST(starcoder2, "starcoder2")
+HF_TEST(stablelm, "stablelm")
+HF_TEST(stablelm2_12b, "stablelm2-12b")
+HF_TEST(exaone4, "exaone4")
+HF_TEST(seed_oss, "seed_oss")
+HF_TEST(apertus, "apertus")
+HF_TEST(minimax_m2, "minimax-m2")
+HF_TEST(llama4, "llama4")

@@ -110,7 +110,7 @@ static void check_modes(const char *arguments)
         fprintf(stderr, "%s %s: top 10 within %.4f, after %d tokens %.4f, KL %.1e\n",
                 p.m->arch->name, bounds[i].mode, top, LONG, late, kl);
         CHECK(late <= bounds[i].top || (bounds[i].chooses && !bounds[i].firm));
-        CHECK(beyond <= (bounds[i].chooses && p.m->used < p.m->X ? flips : 0));
+        CHECK(beyond <= (bounds[i].chooses && p.m->rule.used < p.m->X ? flips : 0));
         CHECK(kl <= bounds[i].kl);
     }
     free(exact);
@@ -173,3 +173,28 @@ MODES_TEST(in_phi3, "--arch phi3 --layers 3 --rope long --turning 12 --window 20
 MODES_TEST(in_gemma2, "--arch gemma2 --layers 4 --head-dim 32 --window 100")
 MODES_TEST(in_gemma3,
            "--arch gemma3 --layers 7 --head-dim 32 --window 70 --kv-heads 1 --rope linear")
+MODES_TEST(in_gemma, "--arch gemma --layers 3 --head-dim 32")
+MODES_TEST(in_qwen2moe_of_all, "--arch qwen2moe --layers 3 --experts 4 --used 4")
+MODES_TEST(in_gpt_oss_of_all,
+           "--arch gpt-oss --layers 4 --window 90 --rope yarn --experts 4 --used 4")
+MODES_TEST(in_granite, "--arch granite --layers 3")
+MODES_TEST(in_granitemoe_of_all, "--arch granitemoe --layers 3 --experts 4 --used 4")
+MODES_TEST(in_olmo2, "--arch olmo2 --layers 4 --window 100 --rope yarn")
+MODES_TEST(in_olmo2_mha, "--arch olmo2 --layers 3 --kv-heads 4")
+MODES_TEST(in_exaone4, "--arch exaone4 --layers 4 --window 100")
+MODES_TEST(in_smollm3, "--arch smollm3 --layers 5")
+MODES_TEST(in_mistral3, "--arch mistral3 --layers 3 --rope yarn")
+MODES_TEST(in_glm4, "--arch glm4 --layers 3 --turning 8")
+MODES_TEST(in_glm4moe_of_all, "--arch glm4moe --layers 3 --turning 8 --experts 4 --used 4")
+MODES_TEST(in_command_r, "--arch command-r --layers 3")
+MODES_TEST(in_command_r_plus, "--arch command-r --layers 3 --beside 1")
+MODES_TEST(in_cohere2, "--arch cohere2 --layers 4 --window 100")
+MODES_TEST(in_phi2, "--arch phi2 --layers 3 --turning 8 --kv-heads 4")
+MODES_TEST(in_starcoder2, "--arch starcoder2 --layers 3")
+MODES_TEST(in_stablelm, "--arch stablelm --layers 3 --turning 4")
+MODES_TEST(in_stablelm2, "--arch stablelm --layers 3 --turning 4 --beside 1")
+MODES_TEST(in_seed_oss, "--arch seed_oss --layers 3 --head-dim 24")
+MODES_TEST(in_apertus, "--arch apertus --layers 3 --rope factors")
+MODES_TEST(in_minimax_m2_of_all,
+           "--arch minimax-m2 --layers 3 --turning 8 --experts 4 --used 4")
+MODES_TEST(in_llama4_of_all, "--arch llama4 --layers 4 --window 512 --experts 4 --used 4")

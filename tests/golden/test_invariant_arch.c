@@ -16,6 +16,13 @@ TEST(invariant_holds_in_every_architecture)
         "--arch gemma2 --layers 4 --head-dim 32 --window 150",
         "--arch gemma3 --layers 7 --kv-heads 1 --head-dim 32 --window 40 --rope linear",
         "--arch qwen3moe --layers 3 --experts 4 --used 2",
+        "--arch gpt-oss --layers 4 --experts 4 --used 2 --window 90",
+        "--arch olmo2 --layers 4 --window 40 --rope yarn",
+        "--arch command-r --layers 3 --beside 1",
+        "--arch cohere2 --layers 4 --window 90 --type Q8_0",
+        "--arch glm4moe --layers 3 --experts 4 --used 2 --turning 8",
+        "--arch llama4 --layers 4 --window 512 --experts 4 --used 1",
+        "--arch starcoder2 --layers 3",
         "--arch qwen3 --layers 3 --head-dim 32 --kv-heads 4 --type Q8_0",
         "--arch phi3 --layers 3 --d 256 --ffn 256 --type Q4_K"};
     static const char *const modes[] = {"kv32", "kv16", "kivi4", "xq4", "cl3"};

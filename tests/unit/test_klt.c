@@ -216,7 +216,7 @@ TEST(klt_layer_0_is_bit_for_bit_the_engine_s)
         float row[D], x[D];
 
         model_embed(p.m, b->ids[t], row);
-        p.kern.rms_norm(row, p.m->layers[0].attn_norm, D, p.m->eps, x);
+        model_norm_row(p.m, &p.kern, &p.m->layers[0].attn_norm, row, x);
         CHECK(memcmp(x, b->after[0] + t * D, sizeof x) == 0);
     }
     CHECK(b->codec.codec->size(&b->codec, 0).codes == 0);

@@ -188,11 +188,11 @@ TEST(model_finds_keys_and_values_in_fused_tensors)
 
 TEST(experts_are_the_best_in_ascending_order)
 {
-    const float scores[] = {1, 3, 2, 3, -1};
+    float scores[] = {1, 3, 2, 3, -1};
     expert_share s[3];
     double sum = 0;
 
-    experts_choose(scores, 5, 3, s);
+    experts_choose(&(experts_rule){.used = 3, .sum = true, .scale = 1}, scores, 5, s);
     CHECK(s[0].expert == 1 && s[1].expert == 2 && s[2].expert == 3);
     CHECK(s[0].weight == s[2].weight);
     CHECK(fabs(s[1].weight / s[0].weight - exp(-1)) < 1e-6);
@@ -202,10 +202,50 @@ TEST(experts_are_the_best_in_ascending_order)
 
 TEST(experts_of_equal_scores_are_the_first)
 {
-    const float scores[] = {0, 0, 0, 0};
+    float scores[] = {0, 0, 0, 0};
     expert_share s[2];
 
-    experts_choose(scores, 4, 2, s);
+    experts_choose(&(experts_rule){.used = 2, .sum = true, .scale = 1}, scores, 4, s);
     CHECK(s[0].expert == 0 && s[1].expert == 1);
     CHECK(s[0].weight == 0.5f && s[1].weight == 0.5f);
+}
+
+/* Two of the three that a rule chooses among: what the gate, the sum and the scale make of
+ * them. */
+TEST(experts_count_as_their_rule_says)
+{
+    static const struct {
+        experts_rule rule;
+        double first, second; /* of experts 0 and 1 */
+    } rows[] = {
+        {{.used = 2, .gate = EXPERTS_SOFTMAX, .scale = 1}, 0.2447, 0.6652},
+        {{.used = 2, .gate = EXPERTS_SOFTMAX, .sum = true, .scale = 1}, 0.2689, 0.7311},
+        {{.used = 2, .gate = EXPERTS_CHOSEN, .scale = 1}, 0.2689, 0.7311},
+        {{.used = 2, .gate = EXPERTS_SIGMOID, .scale = 2}, 1.4621, 1.7616},
+        {{.used = 2, .gate = EXPERTS_SIGMOID, .sum = true, .scale = 1}, 0.4536, 0.5464},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        float logits[] = {1, 2, 0};
+        expert_share s[2];
+
+        experts_choose(&rows[i].rule, logits, 3, s);
+        CHECK(s[0].expert == 0 && s[1].expert == 1);
+        CHECK(fabs(s[0].weight - rows[i].first) < 1e-4);
+        CHECK(fabs(s[1].weight - rows[i].second) < 1e-4);
+    }
+}
+
+/* A bias chooses and does not count: sigmoids are .73, .88 and .5. */
+TEST(experts_are_chosen_with_a_bias_and_count_without)
+{
+    const float bias[] = {0, 0, 0.3f};
+    float logits[] = {1, 2, 0};
+    expert_share s[2];
+
+    experts_choose(
+        &(experts_rule){.used = 2, .gate = EXPERTS_SIGMOID, .scale = 1, .bias = bias}, logits,
+        3, s);
+    CHECK(s[0].expert == 1 && s[1].expert == 2);
+    CHECK(fabs(s[1].weight - 0.5) < 1e-6);
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "engine/model/rope.h"
+#include "xcache/calibrate/raw_keys.h"
 #include "xcache/codec/projection.h"
 #include "xcache/codec/remat.h"
 #include "xcache/sink_table.h"
@@ -40,8 +41,7 @@ typedef struct work {
     float *memory;     /* all of the below */
     float *x;          /* [T,D] */
     float *k, *v;      /* [T,E] keys turned, values */
-    float *norm;       /* [T,G] 1 / rms of raw keys; unused where heads have no norm */
-    float *raw;        /* [T,E] raw keys; unused where heads have no norm */
+    raw_keys raw;      /* of the layer; unused where heads have no norm */
     float *xq;         /* [n,D] */
     float *q, *turned; /* [n,H*C] before and after rotary positions */
     float *s;          /* [n,T] q k^T; unused where heads have no norm */
@@ -75,8 +75,8 @@ static size_t lay_out(work *w)
     carve(w, &at, &w->x, T * m->D);
     carve(w, &at, &w->k, T * m->E);
     carve(w, &at, &w->v, T * m->E);
-    carve(w, &at, &w->norm, w->layer->k_norm ? T * m->G : 0);
-    carve(w, &at, &w->raw, w->layer->k_norm ? T * m->E : 0);
+    carve(w, &at, &w->raw.norm, w->layer->k_norm ? T * m->G : 0);
+    carve(w, &at, &w->raw.keys, w->layer->k_norm ? T * m->E : 0);
     carve(w, &at, &w->xq, n * m->D);
     carve(w, &at, &w->q, n * Q);
     carve(w, &at, &w->turned, n * Q);
@@ -140,26 +140,11 @@ static void find_gram(work *w)
 
 /* --- one row of the text --- */
 
-/* Raw keys with their bias, and their norms: model_finish_kv overwrites them in place. */
-static void find_raw(const work *w)
-{
-    const model *m = w->m;
-    const float *bias = w->layer->k_bias;
-
-    for (size_t i = 0; i < w->T * m->E; i++) w->raw[i] = w->k[i] + (bias ? bias[i % m->E] : 0);
-    for (size_t i = 0; i < w->T * m->G; i++) {
-        const float *raw = w->raw + i * m->C;
-        const float square = cblas_sdot((int)m->C, raw, 1, raw, 1);
-
-        w->norm[i] = 1 / sqrtf(square / (float)m->C + m->eps);
-    }
-}
-
 static void turn_keys(work *w)
 {
     const model *m = w->m;
 
-    if (w->layer->k_norm) find_raw(w);
+    if (w->layer->k_norm) raw_keys_find(&w->raw, w->k, w->T);
     model_finish_kv(m, w->kern, w->at, w->k, w->v, w->T);
     for (size_t t = 0; t < w->T; t++)
         rope_turn(w->layer->rope, w->kern, w->k + t * m->E, m->G, m->C, t);
@@ -180,19 +165,25 @@ static void find_queries(work *w)
     multiply(w, &w->layer->q, w->xq, w->n, w->q);
     model_finish_q(m, w->kern, w->at, w->q, w->n);
     memcpy(w->turned, w->q, w->n * Q * sizeof *w->q);
-    for (size_t i = 0; i < w->n; i++)
+    for (size_t i = 0; i < w->n; i++) {
+        const float by = model_query_scale(m, w->at, position(i));
+
         rope_turn(w->layer->rope, w->kern, w->turned + i * Q, m->H, m->C, position(i));
+        cblas_sscal((int)Q, by, w->q + i * Q, 1);
+        cblas_sscal((int)Q, by, w->turned + i * Q, 1);
+    }
     /* keys that the scales of channels have not reached yet meet queries without theirs */
     if (w->layer->k_scale) model_scale_queries(m, w->kern, w->layer->k_scale, w->q, w->n);
 }
 
 /* Scores of a query to weights, over what it sees; d takes how a score moves with q k. */
-static void soften(const work *w, size_t i)
+static void soften(const work *w, size_t i, size_t h)
 {
     const model *m = w->m;
-    const size_t pos = position(i), window = w->layer->window;
+    const size_t pos = position(i);
     /* A key outside the window is never read by this query: an error in it costs nothing. */
-    const size_t low = window && pos + 1 > window ? pos + 1 - window : 0;
+    const size_t low = model_first_key(m, w->at, pos);
+    const float *sink = w->layer->sinks ? &w->layer->sinks[h] : NULL;
     float *p = w->p + i * w->T, *d = w->d + i * w->T, most = -INFINITY, sum = 0;
 
     for (size_t j = low; j <= pos; j++) {
@@ -207,6 +198,10 @@ static void soften(const work *w, size_t i)
         }
         p[j] = s;
         most = fmaxf(most, s);
+    }
+    if (sink) {
+        most = fmaxf(most, *sink);
+        sum = kern_exp(*sink - most);
     }
     for (size_t j = 0; j < w->T; j++) {
         p[j] = j < low || j > pos ? 0 : kern_exp(p[j] - most);
@@ -244,24 +239,10 @@ static void differentiate(const work *w, size_t h)
     }
 }
 
-/* From a key as attention sees it to the one that Wk gives, head g of token j: gains, 1 / rms
- * and no part along the key. */
-static void to_raw(const work *w, size_t j, size_t g, float *z)
-{
-    const size_t C = w->m->C, at = j * w->m->G + g;
-    const float *raw = w->raw + at * C;
-    float square, along;
-
-    for (size_t c = 0; c < C; c++) z[c] *= w->layer->k_norm[c] * w->norm[at];
-    square = cblas_sdot((int)C, raw, 1, raw, 1);
-    along = square > 0 ? cblas_sdot((int)C, raw, 1, z, 1) / square : 0;
-    cblas_saxpy((int)C, -along, raw, 1, z, 1);
-}
-
 /* What cosines and sines of scaled angles are larger by: those of position 0 say it. */
 static float turning_size(const work *w)
 {
-    return w->layer->rope->cosine[0];
+    return w->layer->rope->n ? w->layer->rope->cosine[0] : 1;
 }
 
 /* |R_j^T R_i q|^2: both turns make what turns of a head larger, whatever i and j. */
@@ -296,7 +277,7 @@ static size_t draw(const work *w, size_t h, size_t i, size_t filled)
             rope_turn(w->layer->rope, w->kern, z, 1, C, pos - j);
             cblas_sscal((int)w->layer->rope->n, turning_size(w), z, 1);
             cblas_sscal((int)C, (float)sqrt(all / SAMPLES), z, 1);
-            if (w->layer->k_norm) to_raw(w, j, g, z);
+            if (w->layer->k_norm) raw_keys_pull(&w->raw, j, g, z);
         }
     }
     return filled;
@@ -313,32 +294,12 @@ static void add_samples(const work *w, size_t samples, double *form)
     for (size_t i = 0; i < C * C; i++) form[i] += (double)w->sum[i];
 }
 
-/* Mean square of the gains: how a norm scales a key, whatever its direction. */
-static float mean_gain(const work *w)
-{
-    float sum = 0;
-
-    if (!w->layer->k_norm) return 1;
-    for (size_t c = 0; c < w->m->C; c++) sum += w->layer->k_norm[c] * w->layer->k_norm[c];
-    return sum / (float)w->m->C;
-}
-
-/* |z|^2 of to_raw for query i and key j, were the gains alike, of a `square` without it. The
- * part along the key is q k^T as attention has it over |k|, which the norm makes sqrt(C) / r.
- */
-static float raw_square(const work *w, size_t i, size_t j, size_t g, float square)
-{
-    const float r = w->norm[j * w->m->G + g], s = w->s[i * w->T + j];
-
-    return fmaxf(0, square - s * s / (float)w->m->C) * r * r;
-}
-
 /* What tokens weigh, and the form of values. */
 static void add_weights(const work *w, size_t h, float *key, float *value, double *form)
 {
     const model *m = w->m;
     const size_t C = m->C, g = h / (m->H / m->G), T = w->T;
-    const float *gram = w->g + h * C * C, gain = mean_gain(w);
+    const float *gram = w->g + h * C * C, gain = raw_keys_gain(&w->raw);
     double mass = 0;
     float trace = 0;
 
@@ -348,7 +309,9 @@ static void add_weights(const work *w, size_t h, float *key, float *value, doubl
         const float square = turned_square(w, q) * gain;
 
         for (size_t j = 0; j < position(i); j++) {
-            key[j] += d[j] * (w->layer->k_norm ? raw_square(w, i, j, g, square) : square);
+            key[j] += d[j] * (w->layer->k_norm
+                                  ? raw_keys_square(&w->raw, j, g, square, w->s[i * T + j])
+                                  : square);
             value[j] += p2[j] * trace;
             mass += (double)p2[j];
         }
@@ -364,7 +327,7 @@ static void add_head(work *w, size_t h, const influence *out, float *key, float 
 
     product(w->n, w->T, C, w->turned + h * C, m->H * C, w->k + g * C, m->E, true, w->p);
     if (w->layer->k_norm) memcpy(w->s, w->p, w->n * w->T * sizeof *w->s);
-    for (size_t i = 0; i < w->n; i++) soften(w, i);
+    for (size_t i = 0; i < w->n; i++) soften(w, i, h);
     differentiate(w, h);
     for (size_t i = 0; i < w->n; i++) samples = draw(w, h, i, samples);
     add_samples(w, samples, out->form + g * C * C);
@@ -452,6 +415,7 @@ static err find_layer(influence_job *job, size_t l)
     work w = {.m = m,
               .kern = job->r->kern,
               .layer = &m->layers[l],
+              .raw = {.m = m, .layer = &m->layers[l]},
               .projection = &job->projection,
               .at = l,
               .T = job->x->row_tokens,

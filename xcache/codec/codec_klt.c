@@ -121,7 +121,7 @@ static codec_size size_klt(const codec_state *s, int layer)
     return (codec_size){plan_code_bytes(m->E, m->L, s->block_tokens, s->ratio), 0};
 }
 
-/* Layer 0: x = rmsnorm(embedding) * gain, to the bit what forward computes. */
+/* Layer 0: x = norm of the embedding, to the bit what forward computes. */
 static void embed(const codec_state *s, const codec_place *place)
 {
     const model *m = s->m;
@@ -130,7 +130,7 @@ static void embed(const codec_state *s, const codec_place *place)
     for (size_t t = 0; t < s->block_tokens; t++) {
         model_embed(m, place->ids[t], row);
         /* computed again, not stored: exact, no bytes, and every prediction starts from it */
-        s->kern->rms_norm(row, m->layers[0].attn_norm, m->D, m->eps, place->state + t * m->D);
+        model_norm_row(m, s->kern, &m->layers[0].attn_norm, row, place->state + t * m->D);
     }
 }
 
