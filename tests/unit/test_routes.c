@@ -16,6 +16,7 @@ static void answer_row_path(http_request *r, const char *path)
     http_answer(r, 200, "text/plain", body, strlen(body));
 }
 
+#define ALIAS(method, path, handler, listeners, help)
 #define ROUTE(method, path, handler, listeners, help) \
     void handler(http_request *r)                     \
     {                                                 \
@@ -71,6 +72,13 @@ static void write_path(char out[128], const route *to, const char *id)
         snprintf(out, 128, "%s", to->path);
 }
 
+/* The path that a row's handler answers with: that of the first row which it has. */
+static const char *handler_path(const route *table, const route *row)
+{
+    while (table->handler != row->handler) table++;
+    return table->path;
+}
+
 TEST(routes_lead_to_their_handlers_on_the_listeners_they_name)
 {
     size_t n;
@@ -81,7 +89,8 @@ TEST(routes_lead_to_their_handlers_on_the_listeners_they_name)
         write_path(path, &table[i], "org/name");
         ask(dispatch_api, NULL, table[i].method, path);
         CHECK(status_is((table[i].listeners & ROUTES_API) ? 200 : 404));
-        CHECK(body_is(table[i].path) && strcmp(last_label, table[i].path) == 0);
+        CHECK(body_is(handler_path(table, &table[i])));
+        CHECK(strcmp(last_label, table[i].path) == 0);
         ask(dispatch_admin, NULL, table[i].method, path);
         CHECK(status_is((table[i].listeners & ROUTES_ADMIN) ? 200 : 404));
     }
