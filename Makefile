@@ -65,7 +65,7 @@ own_flags = $(call kern_flags,$1) $(if $(filter server/%,$1),-DXQUANTD_VERSION='
 # Sources by wildcard: a new file needs no line here.
 OTHER_ARCH := $(if $(filter x86_64,$(ARCH)),engine/kern/kern_neon%,engine/kern_avx%)
 LIB_SRC    := $(filter-out server/cmd/main.c $(OTHER_ARCH),$(foreach l,config engine xcache server,$(wildcard $l/*.c $l/*/*.c)))
-TEST_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
+TEST_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c tests/real/test_*.c)
 HELP_SRC   := $(filter-out $(TEST_SRC),$(wildcard tests/*.c tests/unit/*.c tests/golden/*.c))
 KERN_SRC   := $(wildcard tests/kern/*.c)
 # The check of the twins with nothing but libc: what can be built for another architecture.

@@ -21,6 +21,11 @@ static void must(err e, const char *what, const fault *why)
 
 void lab_open(lab *l, const char *path, const char *mode, int threads)
 {
+    lab_open_for(l, path, mode, threads, 0);
+}
+
+void lab_open_for(lab *l, const char *path, const char *mode, int threads, size_t ctx)
+{
     fault why = {0};
     cache_options o = {.mode = mode, .budget_bytes = 256u << 20, .max_running = 4};
 
@@ -28,7 +33,7 @@ void lab_open(lab *l, const char *path, const char *mode, int threads)
     kern_init(&l->kern, cpu_flags());
     must(gguf_open(&l->file, path, &why), path, &why);
     must(tokenizer_new(&l->tokens, l->file, &why), path, &why);
-    must(model_open(&l->m, l->file, 0, &why), path, &why);
+    must(model_open(&l->m, l->file, ctx, &why), path, &why);
     must(threads_open(&l->team, threads), "threads", NULL);
     o.team = l->team;
     o.ctx_tokens = l->m->ctx;
@@ -65,8 +70,7 @@ context *lab_read(lab *l, const int32_t *ids, size_t n, uint32_t cuts, float *lo
     uint32_t state = cuts;
     size_t T;
 
-    must(cache_begin(l->cache, &(cache_request){.tokens = l->m->ctx_train}, &c), "cache_begin",
-         NULL);
+    must(cache_begin(l->cache, &(cache_request){.tokens = l->m->ctx}, &c), "cache_begin", NULL);
     for (size_t at = 0; at < n; at += T) {
         const size_t room = CACHE_BLOCK_TOKENS - at % CACHE_BLOCK_TOKENS;
         forward_chunk p = {.context = c, .ids = ids + at, .pos = at};

@@ -29,6 +29,8 @@ typedef struct lab {
 
 /* Open a model with a cache of `mode` and 256 MiB. Aborts with a message when it cannot. */
 void lab_open(lab *l, const char *path, const char *mode, int threads);
+/* The same for contexts of ctx tokens; 0: as long as the model was trained for. */
+void lab_open_for(lab *l, const char *path, const char *mode, int threads, size_t ctx);
 void lab_close(lab *l);
 
 /* How a prompt is cut into pieces; anything else is the seed of random cuts. */

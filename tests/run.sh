@@ -47,8 +47,8 @@ esac
 cores=${JOBS:-$(nproc)}
 
 # The programs that take a minute and more, longest first: one that is begun last would keep
-# the other cores waiting.
-slow='test_batch_crowd test_batch_copies test_purity test_invariant_embedded test_quality
+# the other cores waiting. real.sh waits for the network, too.
+slow='real.sh test_batch_crowd test_batch_copies test_purity test_invariant_embedded test_quality
   test_arch_modes test_invariant_heads test_greedy test_types'
 # Those that fail when other work takes their cores, and why:
 #   test_http*  deadlines of a second, met to the tenth
@@ -101,7 +101,7 @@ is_in() { # is_in PROGRAM PATTERNS
 weight() {
   if is_in "$1" "$alone"; then
     echo "$slots"
-  elif [[ $1 == *golden/* ]]; then
+  elif [[ $1 == *golden/* || $1 == *real/* ]]; then
     echo 2
   else
     echo 1
@@ -176,7 +176,7 @@ for source in tests/unit/test_*.c tests/golden/test_*.c; do
 done
 [ -e tests/kern/check_all.c ] && all+=("$build/tests/kern/check_all")
 for script in tests/golden/*.sh tests/kern/*_test.sh tests/tools/*_test.sh tests/torture/torture.sh \
-  tests/vocabularies/vocabularies.sh tests/api/run.sh; do
+  tests/vocabularies/vocabularies.sh tests/real/real.sh tests/api/run.sh; do
   [ -e "$script" ] && all+=("$script")
 done
 for name in $slow; do
