@@ -4,9 +4,7 @@
  *   experts   the router's logits choose some for each row; rows that chose the same one are
  *             gathered, so that its weights are read once, and computed in ascending order of
  *             experts: a row's sum has one order whatever rows share the step (row purity)
- *   shared    one more for every row, after the experts, weighed by its own gate where it has
- * one
- */
+ *   shared    one more for every row, after the experts, weighed by its own gate if any */
 #include "engine/model/ffn.h"
 
 #include <string.h>
@@ -117,26 +115,30 @@ static void run_shared(forward *f, const model_layer *layer)
 
 /* --- a layer --- */
 
+static product router_of(const forward *f, const model_layer *layer)
+{
+    return (product){&layer->router, f->route};
+}
+
 int ffn_inputs(const forward *f, size_t l, product *list)
 {
     const model_layer *layer = &f->m->layers[l];
 
     if (!layer->experts) return inputs_of(f, &layer->ffn, list);
-    list[0] = (product){&layer->router, f->route};
+    list[0] = router_of(f, layer);
     return 1;
 }
 
 void ffn_run(forward *f, size_t l, product_source x)
 {
     const model_layer *layer = &f->m->layers[l];
-    product router;
+    const product router = router_of(f, layer);
 
     if (!layer->experts) {
         run_network(f, &layer->ffn, x, f->x);
         product_defer(f, f->x, layer->ffn.down_bias, layer->ffn_post);
         return;
     }
-    ffn_inputs(f, l, &router);
     product_run(f, x, &router, 1);
     run_experts(f, layer);
     run_shared(f, layer);
