@@ -12,13 +12,17 @@ request_env body_env(void)
 {
     static tokenizer *t; /* once for all tests of this program */
     static gguf *g;
+    static guides *kept;
 
-    if (!t && (gguf_open(&g, LAB_EMBEDDED, NULL) || tokenizer_new(&t, g, NULL))) abort();
+    if (!t && (gguf_open(&g, LAB_EMBEDDED, NULL) || tokenizer_new(&t, g, NULL) ||
+               guides_open(&kept, t)))
+        abort();
     return (request_env){.tokens = t,
                          .model_name = "seedling",
                          .ctx_size = 2048,
                          .default_max_tokens = 512,
-                         .tenant = 7};
+                         .tenant = 7,
+                         .guides = kept};
 }
 
 bool body_read(request *q, const completion_kind *kind, const char *body, fault *why)

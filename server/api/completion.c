@@ -242,7 +242,8 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .tenant = doors_tenant(r),
                            .session = http_header(r, "X-Session-ID"),
                            .share_prefixes = s->config->share_prefixes,
-                           .cancel = &c->job.cancel};
+                           .cancel = &c->job.cancel,
+                           .guides = s->guides};
     c->body = http_body(r, &c->body_bytes);
     return c;
 }

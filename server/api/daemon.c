@@ -114,6 +114,7 @@ static void stop(daemon_state *d)
     close_handles(d);
     workers_close(s->workers);
     sched_close(s->sched);
+    guides_close(s->guides);
     listeners_close(s);
     sessions_close(s->sessions);
 }
@@ -341,6 +342,7 @@ static bool open_rest(daemon_state *d)
     const int limit = (int)s->config->max_queue;
     err e = workers_open(&s->workers, &d->loop, TOKENIZE_THREADS, limit);
 
+    if (!e) e = guides_open(&s->guides, s->runtime->tokens);
     if (!e) e = sched_open(&s->sched, &d->loop, s->runtime, limit);
     if (!e) e = open_sessions(s);
     if (!e) e = open_metrics(s);

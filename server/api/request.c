@@ -11,7 +11,7 @@
 #include "server/api/resume.h"
 #include "server/random.h"
 
-/* --- model, n, format --- */
+/* --- model, n --- */
 
 /* No name means ours: there is only one. */
 static bool read_model(const cJSON *body, const request_env *env, fault *why)
@@ -35,22 +35,6 @@ static bool read_counts(request *q, const cJSON *body, fault *why)
     if (best_of == n || best_of <= 1) return true;
     return fault_refuse(why, ERR_UNSUPPORTED, "best_of",
                         "'best_of' must be 1 or equal 'n': all answers are given.");
-}
-
-/* Free text is what every model answers; other forms would need a grammar. */
-static bool read_format(const cJSON *body, fault *why)
-{
-    const cJSON *format = json_get(body, "response_format");
-    const char *type = "text";
-
-    if (!format) return true;
-    if (!cJSON_IsObject(format))
-        return fault_refuse(why, ERR_INVALID, "response_format",
-                            "'response_format' must be an object.");
-    if (!json_get_string(format, "type", &type, why)) return false;
-    if (strcmp(type, "text") == 0) return true;
-    return fault_refuse(why, ERR_UNSUPPORTED, "response_format",
-                        "Only the response format 'text' is supported.");
 }
 
 /* --- numbers --- */
@@ -219,7 +203,7 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     if (!read_model(body, env, why) || !read_counts(q, body, why) ||
         !request_check_members(body, kind->chat ? REQUEST_CHAT : REQUEST_TEXT, "", why) ||
-        !read_format(body, why) || !read_fields(&q->in.sample, env, body, why) ||
+        !read_fields(&q->in.sample, env, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
         !request_read_stop(&q->in, body, why) ||
@@ -228,7 +212,8 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
-        !kind->read_prompt(q, body, env, why))
+        !request_read_guide(q, body, env, why) || !kind->read_prompt(q, body, env, why) ||
+        !request_check_guide(q, env, why))
         return false;
     return true;
 }
@@ -305,6 +290,7 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
     out->bias = NULL;
     out->stop = NULL;
     out->n_stop = 0;
+    out->program = program_hold(q->in.program);
     out->sample.seed += i % q->n;
     out->max_tokens = request_max_tokens(q, env, p);
     e = copy_owned(q, p, out);
@@ -319,8 +305,10 @@ err request_choice(const request *q, const request_env *env, size_t i, generatio
 static bool fits(const request *q, const request_env *env, size_t n_ids)
 {
     const size_t now = request_max_tokens(q, env, &q->prompts[0]);
-    const size_t more = q->wants_tokens && now == q->in.max_tokens ? now : 1;
+    size_t more = q->wants_tokens && now == q->in.max_tokens ? now : 1;
 
+    if (q->in.program && more < program_shortest(q->in.program) && q->in.max_tokens)
+        more = program_shortest(q->in.program);
     return n_ids <= env->ctx_size && more <= env->ctx_size - n_ids;
 }
 

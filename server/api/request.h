@@ -17,6 +17,7 @@
 #include "server/api/tenant.h"
 #include "server/json.h"
 #include "server/sched/generation.h"
+#include "server/schema/guides.h"
 
 enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP, REQUEST_MAX_CHOICES = 128 };
 
@@ -32,6 +33,7 @@ typedef struct request_env {
     const char *session;       /* X-Session-ID, or NULL */
     bool share_prefixes;       /* between keys */
     const atomic_bool *cancel; /* the client has left; or NULL */
+    guides *guides;            /* grammars that are kept */
 } request_env;
 
 typedef struct request_prompt {
@@ -48,6 +50,7 @@ typedef struct request {
     bool wants_tokens; /* max_tokens was given, and is no default */
     tenant who;
     char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
+    char guided_by[64];                   /* the member that in.program came from */
 } request;
 
 /* How an endpoint reads its own part. false: why says it. */
@@ -78,6 +81,11 @@ bool request_check_members(const cJSON *object, unsigned where, const char *path
 /* The members that hold many (request_lists.c), into what generation_in_free frees. */
 bool request_read_stop(generation_in *in, const cJSON *body, fault *why);
 bool request_read_bias(generation_in *in, const cJSON *body, const tokenizer *t, fault *why);
+
+/* The members that hold the answer to a form (request_guide.c), into in.program; and, where
+ * there is one, whether each prompt leaves room for its shortest answer. */
+bool request_read_guide(request *q, const cJSON *body, const request_env *env, fault *why);
+bool request_check_guide(const request *q, const request_env *env, fault *why);
 
 /* Log the name of an unknown member; true the first time. A bounded number of names is kept,
  * of which the first bytes count. Any thread. */

@@ -17,6 +17,7 @@
 #include "server/runtime.h"
 #include "server/sched/sched.h"
 #include "server/sched/workers.h"
+#include "server/schema/guides.h"
 
 /* Owned by daemon_run. */
 typedef struct server {
@@ -26,6 +27,7 @@ typedef struct server {
     sched *sched;
     sessions *sessions;
     workers *workers; /* tokenizing */
+    guides *guides;   /* grammars of requests */
     metrics *metrics;
     http *api, *admin; /* admin NULL when off */
     keys *keys;        /* NULL: none is asked for, and everyone is one tenant */

@@ -103,6 +103,7 @@ void generation_in_free(generation_in *in)
     free(in->bias);
     for (size_t i = 0; i < in->n_stop; i++) free(in->stop[i]);
     free(in->stop);
+    program_free(in->program);
     *in = (generation_in){0};
 }
 
@@ -197,7 +198,7 @@ static size_t held_back(const generation *g)
 
 /* Does the text of token i begin as text does behind a control token, where the vocabulary
  * puts a space? Then a client that sends the text back gets the ids that it was. */
-static bool begins_text(const generation *g, size_t i)
+bool generation_begins_text(const generation *g, size_t i)
 {
     const size_t n = g->in.n_ids;
 
@@ -209,7 +210,7 @@ static bool begins_text(const generation *g, size_t i)
 gguf_text generation_piece(const generation *g, size_t i)
 {
     const gguf_text piece = tokenizer_piece(g->tokenizer, g->out.tokens[i].id, false);
-    const size_t skip = piece.n && piece.at[0] == ' ' && begins_text(g, i);
+    const size_t skip = piece.n && piece.at[0] == ' ' && generation_begins_text(g, i);
 
     return (gguf_text){piece.at + skip, piece.n - skip};
 }
@@ -240,13 +241,13 @@ static void end_text(generation *g, bool stopped)
 /* A stop string counts where end tokens are ignored: somebody asked for it by name. */
 static bool is_last(const generation *g, int32_t id)
 {
-    if (!g->in.ignore_eos && tokenizer_is_end(g->tokenizer, id)) return true;
+    if ((!g->in.ignore_eos || g->in.program) && tokenizer_is_end(g->tokenizer, id)) return true;
     for (size_t i = 0; i < g->in.n_stop; i++)
         if (g->state->stops[i].id == id) return true;
     return false;
 }
 
-bool generation_add(generation *g, int32_t id, const float *logits)
+static bool add(generation *g, int32_t id, const float *logits, bool last)
 {
     const size_t i = atomic_load_explicit(&g->out.published, memory_order_relaxed);
     const bool ends = is_last(g, id);
@@ -263,10 +264,20 @@ bool generation_add(generation *g, int32_t id, const float *logits)
     /* the release: whoever reads `published` sees the token and the text it counts */
     atomic_store_explicit(&g->out.published, i + 1, memory_order_release);
 
-    if (!ends && !stopped && i + 1 < g->in.max_tokens) return false;
-    g->out.finish = ends || stopped ? FINISH_STOP : FINISH_LENGTH;
+    if (!ends && !stopped && !last && i + 1 < g->in.max_tokens) return false;
+    g->out.finish = ends || stopped || last ? FINISH_STOP : FINISH_LENGTH;
     end_text(g, stopped);
     return true;
+}
+
+bool generation_add(generation *g, int32_t id, const float *logits)
+{
+    return add(g, id, logits, false);
+}
+
+void generation_add_last(generation *g, int32_t id, const float *logits)
+{
+    add(g, id, logits, true);
 }
 
 /* Idempotent, for a run may have ended it before the scheduler learns that it failed. */

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "engine/err.h"
+#include "engine/grammar/program.h"
 #include "engine/model/sample.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -49,7 +50,8 @@ typedef struct generation_in {
     sample_bias *bias; /* what sample.bias points to; malloc'd, owned; or NULL */
     char **stop;       /* [n_stop] not empty; malloc'd and owned, as each of them */
     size_t n_stop;
-    bool ignore_eos;   /* go on after an end token */
+    bool ignore_eos;   /* go on after an end token; not with a program */
+    program *program;  /* that holds the answer to a form, held; or NULL */
     int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
     uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
     uint64_t tenant;   /* whose turn it is, or GENERATION_ANYBODY: there is one tenant */
@@ -119,9 +121,16 @@ err generation_group_new(generation_group **out, generation *const *members, siz
  * NULL when in.top < 0). Returns true when the answer is complete; out.finish says why. */
 bool generation_add(generation *g, int32_t id, const float *logits);
 
+/* The same of the last token of an answer that is complete: it ends with STOP. */
+void generation_add_last(generation *g, int32_t id, const float *logits);
+
 /* The bytes that token i, which has been added, is in the answer's text: its piece, less a
  * space that the vocabulary puts before text. None for a control token. */
 gguf_text generation_piece(const generation *g, size_t i);
+
+/* Does the answer's text begin with token i, so that a space which the vocabulary puts before
+ * text is left out of it? Token i need not have been added. */
+bool generation_begins_text(const generation *g, size_t i);
 
 /* Scheduler thread: tokens so far. */
 size_t generation_tokens(const generation *g);

@@ -59,7 +59,8 @@ static err open_sampler(run *x)
     if (!x->logits) return ERR_NOMEM;
     TRY(sampler_new(&x->sampler, V, &in->sample));
     for (size_t i = 0; i < in->n_ids; i++) sampler_see_prompt(x->sampler, in->ids[i]);
-    return ERR_OK;
+    if (!in->program) return ERR_OK;
+    return matcher_new(&x->matcher, in->program, generation_begins_text(x->generation, 0));
 }
 
 err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest)
@@ -159,20 +160,59 @@ forward_chunk run_next_chunk(run *x, size_t max_rows)
     return c;
 }
 
-/* Choose the next token. The sampler changes the logits it is given, and logprobs are of those
- * before any rule: so it gets a copy, in the second half. */
-static void sample(run *x)
+/* What was drawn; or, where biases have banned all that the form allows, the best of that. The
+ * form comes first: an answer that breaks it is worth nothing to who asked for it. */
+static int32_t pick(run *x, const uint64_t *mask)
 {
     const size_t V = x->runtime->weights->V;
-    generation *g = x->generation;
-    const uint64_t start = clock_ns();
+    float *logits = x->logits + V;
     int32_t id;
 
-    memcpy(x->logits + V, x->logits, V * sizeof *x->logits);
-    id = sampler_pick(x->sampler, x->logits + V);
+    memcpy(logits, x->logits, V * sizeof *logits);
+    if (mask) matcher_apply(mask, logits, V);
+    id = sampler_pick(x->sampler, logits);
+    if (!mask || matcher_allows(mask, id)) return id;
+    memcpy(logits, x->logits, V * sizeof *logits);
+    matcher_apply(mask, logits, V);
+    id = sample_best_id(logits, V);
+    return matcher_allows(mask, id) ? id : matcher_first(mask, V);
+}
+
+/* Add the token; an answer that its form lets go no further is complete, as is one that may end
+ * here and has used up its tokens. */
+static bool add(run *x, int32_t id)
+{
+    generation *g = x->generation;
+    const float *logits = g->in.top >= 0 ? x->logits : NULL;
+    const bool last = generation_tokens(g) + 1 == g->in.max_tokens;
+
+    if (!x->matcher || !matcher_accept(x->matcher, id)) return generation_add(g, id, logits);
+    if (!matcher_is_complete(x->matcher) && !(last && matcher_may_end(x->matcher)))
+        return generation_add(g, id, logits);
+    generation_add_last(g, id, logits);
+    return true;
+}
+
+/* Choose the next token. The sampler changes the logits it is given, and logprobs are of those
+ * before any rule: so it gets a copy, in the second half. A form that allows nothing more ends
+ * the answer: with an error of a bound only, or where the vocabulary has no end token. */
+static void sample(run *x)
+{
+    generation *g = x->generation;
+    const uint64_t start = clock_ns();
+    const uint64_t *mask = NULL;
+    int32_t id;
+
+    if (x->matcher) {
+        mask = matcher_mask(x->matcher, g->in.max_tokens - generation_tokens(g) - 1);
+        if (!mask) generation_end(g, matcher_may_end(x->matcher) ? FINISH_STOP : FINISH_LENGTH);
+        x->over = !mask;
+        if (x->over) return;
+    }
+    id = pick(x, mask);
     sampler_see_answer(x->sampler, id);
     if (!g->out.first_ns) g->out.first_ns = clock_ns();
-    x->over = generation_add(g, id, g->in.top >= 0 ? x->logits : NULL);
+    x->over = add(x, id);
     x->sample_seconds += clock_seconds_between(start, clock_ns());
 }
 
@@ -238,6 +278,7 @@ void run_close(run *x)
         cache_end(x->context);
     }
     sampler_free(x->sampler);
+    matcher_free(x->matcher);
     free(x->logits);
     *x = (run){0};
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "engine/err.h"
+#include "engine/grammar/matcher.h"
 #include "engine/model/forward.h"
 #include "engine/model/sample.h"
 #include "server/runtime.h"
@@ -20,6 +21,7 @@ typedef struct run {
     generation *generation;
     context *context;
     sampler *sampler;
+    matcher *matcher;   /* where its form allows tokens; NULL: everywhere */
     float *logits;      /* [2,V]: as computed, and what the sampler may change */
     size_t prefilled;   /* tokens of the prompt that are in the context */
     bool over;          /* the generation has ended */

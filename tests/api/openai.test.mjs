@@ -293,7 +293,7 @@ test("what is wrong is said with status, code and parameter", async () => {
         [{ model, messages: hello, n: 129 }, 400, "invalid_value", "n"],
         [{ model, messages: hello, tools: [{ type: "function", function: { name: "f" } }] }, 400,
             "unsupported_parameter", "tools"],
-        [{ model, messages: hello, response_format: { type: "json_object" } }, 400,
+        [{ model, messages: hello, response_format: { type: "yaml" } }, 400,
             "unsupported_parameter", "response_format"],
         [{ model }, 400, "missing_required_parameter", "messages"],
     ];
@@ -308,7 +308,7 @@ test("what is wrong is said with status, code and parameter", async () => {
 });
 
 test("what would change the answer is refused by name, and what is unknown is logged once", async () => {
-    const refused = { grammar: "root ::= x", guided_json: { type: "object" }, min_tokens: 4,
+    const refused = { ebnf: "root ::= x", structural_tag: { format: 1 }, min_tokens: 4,
         stop_token_ids: [2], n_predict: 8, modalities: ["text", "audio"], continue_final_message: true,
         include_stop_str_in_output: true, truncate_prompt_tokens: 5 };
 

@@ -23,6 +23,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     if (gguf_open(&file, "models/seedling-32m-mha-q8_0.gguf", NULL)) abort();
     if (tokenizer_new(&t, file, NULL)) abort();
     env.tokens = t;
+    if (guides_open(&env.guides, t)) abort();
     return 0;
 }
 

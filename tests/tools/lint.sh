@@ -92,15 +92,17 @@ engine/kern engine
 engine/gguf engine
 engine/tokenizer engine engine/gguf
 engine/model engine engine/gguf engine/kern
+engine/grammar engine engine/gguf engine/tokenizer
 xcache/codec
 xcache xcache/codec
 xcache/calibrate xcache xcache/codec
 server
+server/schema server
 server/http server
 server/sched server
-server/api server server/http server/sched
+server/api server server/http server/sched server/schema
 server/convert server
-server/cmd server server/http server/sched server/api server/convert
+server/cmd server server/http server/sched server/api server/convert server/schema
 TABLE
 }
 

@@ -323,8 +323,7 @@ TEST(request_what_is_not_offered_is_said_and_not_ignored)
     CHECK(unsupported(text, "\"echo\":true", "echo"));
     CHECK(unsupported(text, "\"suffix\":\"x\"", "suffix"));
     CHECK(unsupported(chat, "\"tools\":[{\"type\":\"function\"}]", "tools"));
-    CHECK(
-        unsupported(chat, "\"response_format\":{\"type\":\"json_object\"}", "response_format"));
+    CHECK(unsupported(chat, "\"response_format\":{\"type\":\"yaml\"}", "response_format"));
     request q = read_good(chat, "\"tools\":[],\"response_format\":{\"type\":\"text\"},\"n\":1,"
                                 "\"best_of\":1,\"echo\":false,\"suffix\":\"\"");
     request_free(&q);
@@ -334,11 +333,8 @@ TEST(request_what_is_not_offered_is_said_and_not_ignored)
 TEST(request_what_would_change_the_answer_is_refused_by_name)
 {
     static const char *const both[][2] = {
-        {"grammar", "\"root ::= x\""},
-        {"guided_json", "{\"type\":\"object\"}"},
-        {"guided_regex", "\"a+\""},
-        {"guided_choice", "[\"a\"]"},
-        {"guided_grammar", "\"x\""},
+        {"structural_tag", "{\"format\":1}"},
+        {"guided_whitespace_pattern", "\" ?\""},
         {"min_tokens", "4"},
         {"stop_token_ids", "[2]"},
         {"include_stop_str_in_output", "true"},
