@@ -122,6 +122,23 @@ static void add_list(text_builder *t, const bench_report *r, const char *name, a
     free(text);
 }
 
+/* Not of any mode: one list, if it was asked for. */
+static void add_grammars(text_builder *t, const bench_report *r)
+{
+    text_add_string(t, ",\"grammar\":[");
+    for (size_t i = 0; r->tests & BENCH_GRAMMAR && i < BENCH_GRAMMARS; i++) {
+        const bench_grammar *g = &r->grammars[i];
+
+        text_addf(t, "%s{\"form\":\"%s\",\"tokens\":%zu,\"walks\":%zu,\"compile_ms\":%.4g",
+                  i ? "," : "", g->name, g->tokens, g->walks, g->compile_ms);
+        text_addf(t, ",\"median_us\":%.4g,\"p95_us\":%.4g,\"worst_us\":%.4g", g->median_us,
+                  g->p95_us, g->worst_us);
+        text_addf(t, ",\"share_of_decode\":%.4g}",
+                  share(g->median_us, r->decode.seconds * 1e6));
+    }
+    text_add_string(t, "]");
+}
+
 /* One object, whose lists have a name for each kind of test whether it ran or not. */
 bool bench_report_json(const bench_report *r)
 {
@@ -139,6 +156,7 @@ bool bench_report_json(const bench_report *r)
     add_list(&t, r, "remat", add_remat);
     add_list(&t, r, "attach", add_attach);
     add_list(&t, r, "contexts", add_contexts);
+    add_grammars(&t, r);
     text_add_string(&t, "}\n");
     text = text_take(&t, NULL);
     if (text) fputs(text, stdout);
@@ -200,6 +218,20 @@ static void print_contexts(const bench_report *r)
     }
 }
 
+static void print_grammars(const bench_report *r)
+{
+    printf("\nheld to a form; a token takes kv16 %.2f ms\n%-8s %7s %6s %8s %8s %8s %9s %8s\n",
+           r->decode.seconds * 1e3, "form", "tokens", "walks", "compile", "median", "p95",
+           "worst", "of kv16");
+    for (size_t i = 0; i < BENCH_GRAMMARS; i++) {
+        const bench_grammar *g = &r->grammars[i];
+
+        printf("%-8s %7zu %6zu %5.1f ms %5.0f us %5.0f us %6.0f us %7.1f%%\n", g->name,
+               g->tokens, g->walks, g->compile_ms, g->median_us, g->p95_us, g->worst_us,
+               share(g->median_us, r->decode.seconds * 1e6) * 100);
+    }
+}
+
 bool bench_report_tables(const bench_report *r)
 {
     char cpu[128];
@@ -210,5 +242,6 @@ bool bench_report_tables(const bench_report *r)
     if (r->tests & BENCH_SPEED) print_speed(r);
     if (r->tests & (BENCH_REMAT | BENCH_ATTACH)) print_attach(r);
     if (r->tests & BENCH_CONTEXTS) print_contexts(r);
+    if (r->tests & BENCH_GRAMMAR) print_grammars(r);
     return fflush(stdout) == 0;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "server/cmd/bench.h"
+#include "server/cmd/bench_grammar.h"
 #include "server/runtime.h"
 
 /* What can be measured: rows of bench_tests.def by number, and ored as bits. */
@@ -47,6 +48,8 @@ typedef struct bench_report {
     size_t n;
     size_t cached;      /* tokens attached again: whole blocks */
     bench_time prefill; /* of them by kv16 */
+    bench_time decode;  /* of a token by kv16, beside the forms */
+    bench_grammar grammars[BENCH_GRAMMARS];
 } bench_report;
 
 /* Print to stdout. False: it could not be written, or there is no memory. */

@@ -1,4 +1,5 @@
-/* cmd_bench.c - `xquantd bench`: speed, re-attach time and capacity of cache modes.
+/* cmd_bench.c - `xquantd bench`: speed, re-attach time and capacity of cache modes, and what it
+ * costs to hold an answer to a form.
  *
  *   options -> subjects: a mode, and what is asked of it -> plan -> each in turn -> report
  *
@@ -229,10 +230,19 @@ static double subject_work(const session *s, const bench_subject *of)
     return work;
 }
 
+/* A token of one answer stands for a step: the shortest there is. */
+static const bench_case one_answer = {ANSWER, 0, 1, 1};
+
+static double grammar_work(const session *s)
+{
+    return case_work(s, &one_answer) + 1000;
+}
+
 static void plan_work(session *s)
 {
     s->work = s->report.tests & BENCH_ATTACH ? prefill_work(s) : 0;
     for (size_t i = 0; i < s->report.n; i++) s->work += subject_work(s, &s->report.subjects[i]);
+    if (s->report.tests & BENCH_GRAMMAR) s->work += grammar_work(s);
 }
 
 static void show_progress(void *arg, double done)
@@ -289,6 +299,15 @@ static err measure_prefill(session *s)
     return bench_speed(&s->bench, &yardstick, &whole, &at, &s->report.prefill);
 }
 
+static err measure_grammars(session *s)
+{
+    const stage at = next_stage(s, grammar_work(s));
+
+    TRY(bench_speed(&s->bench, &yardstick, &one_answer, &at, &s->report.decode));
+    s->report.decode.seconds /= ANSWER;
+    return bench_grammar_run(s->runtime.tokens, s->report.grammars);
+}
+
 static err measure(session *s)
 {
     err e = ERR_OK;
@@ -299,6 +318,7 @@ static err measure(session *s)
         snprintf(s->about, sizeof s->about, "--cache %s", s->report.subjects[i].name);
         e = measure_subject(s, &s->report.subjects[i]);
     }
+    if (e == ERR_OK && s->report.tests & BENCH_GRAMMAR) e = measure_grammars(s);
     progress_clear(&s->bar);
     return e;
 }
