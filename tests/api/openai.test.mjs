@@ -400,7 +400,7 @@ test("text that JSON cannot carry is refused with its member and the reason", as
 
 test("the log's line of a refused request says what the answer said", async () => {
     const bad = await chat(daemon, { messages: hello, temperature: 9 });
-    const lost = await ask(daemon, "GET", "/chat/completions");
+    const lost = await ask(daemon, "GET", "/chat/nowhere");
     const line = (answer) => daemon.log.split("\n").find((text) =>
         text.includes('"msg":"request"') && text.includes(answer.headers["x-request-id"]));
 
