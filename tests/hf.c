@@ -203,7 +203,24 @@ static const struct {
              {"ffn_up.weight", "mlp.up_proj.weight"},
              {"ffn_down.weight", "mlp.down_proj.weight"}};
 
-static void rename_tensor(const gguf_tensor *t, char *out, size_t n)
+/* By a record's names. */
+static void rename_as(const cJSON *record, const char *rest, unsigned layer, char *out,
+                      size_t n)
+{
+    const cJSON *all = cJSON_GetObjectItemCaseSensitive(record, "names");
+    const cJSON *to = cJSON_GetObjectItemCaseSensitive(all, rest);
+    const char *mark;
+
+    if (!cJSON_IsString(to)) fail(rest);
+    mark = strchr(to->valuestring, '%');
+    if (mark)
+        snprintf(out, n, "%.*s%u%s", (int)(mark - to->valuestring), to->valuestring, layer,
+                 mark + 1);
+    else
+        snprintf(out, n, "%s", to->valuestring);
+}
+
+static void rename_tensor(const cJSON *record, const gguf_tensor *t, char *out, size_t n)
 {
     char name[128], *rest;
     unsigned layer = 0;
@@ -212,6 +229,10 @@ static void rename_tensor(const gguf_tensor *t, char *out, size_t n)
     snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.at);
     rest = name;
     if (sscanf(name, "blk.%u.%n", &layer, &prefix) == 1) rest += prefix;
+    if (record) {
+        rename_as(record, rest, layer, out, n);
+        return;
+    }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i].from, rest) != 0) continue;
         if (prefix)
@@ -223,14 +244,22 @@ static void rename_tensor(const gguf_tensor *t, char *out, size_t n)
     fail(name);
 }
 
-/* The heads of a matrix whose rows are in the order of interleaved rotation, else 0. */
-static size_t rotated_heads(const gguf *g, const gguf_tensor *t)
+static bool says(const cJSON *record, const char *member)
 {
-    char name[128];
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(record, member));
+}
 
-    snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.at);
-    if (strstr(name, "attn_q.")) return number(g, "llama.attention.head_count");
-    return strstr(name, "attn_k.") ? number(g, "llama.attention.head_count_kv") : 0;
+/* The heads of a matrix whose rows are in the order of interleaved rotation, else 0. */
+static size_t rotated_heads(const gguf *g, const gguf_tensor *t, const cJSON *record)
+{
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(record, "config");
+    const bool q = memmem(t->name.at, t->name.n, "attn_q.", 7),
+               k = memmem(t->name.at, t->name.n, "attn_k.", 7);
+    const char *name = q ? "num_attention_heads" : "num_key_value_heads";
+
+    if ((!q && !k) || (record && !says(record, "together"))) return 0;
+    if (record) return (size_t)cJSON_GetObjectItemCaseSensitive(config, name)->valuedouble;
+    return number(g, q ? "llama.attention.head_count" : "llama.attention.head_count_kv");
 }
 
 /* Float types as they are; others as F32. */
@@ -244,15 +273,16 @@ static size_t written_bytes(const gguf_tensor *t)
     return t->dim[0] * t->dim[1] * (written_type(t) == GGUF_F32 ? 4 : 2);
 }
 
-static void write_row(FILE *f, const gguf_tensor *t, size_t row)
+static void write_row(FILE *f, const gguf_tensor *t, size_t row, bool less_1)
 {
     const size_t bytes = written_bytes(t) / t->dim[1];
     const void *from = (const char *)t->data + row * bytes;
     float *x = malloc(t->dim[0] * sizeof *x);
 
     if (!x) fail("out of memory");
-    if (written_type(t) != t->type) {
+    if (written_type(t) != t->type || less_1) {
         if (matrix_read_row(t, row, x) != ERR_OK) fail("type");
+        for (size_t i = 0; less_1 && i < t->dim[0]; i++) x[i] -= 1;
         from = x;
     }
     if (fwrite(from, 1, bytes, f) != bytes) fail("write");
@@ -260,22 +290,23 @@ static void write_row(FILE *f, const gguf_tensor *t, size_t row)
 }
 
 /* Row r of the folder's matrix: the first half of a head is what stands at even places. */
-static void write_rows(FILE *f, const gguf_tensor *t, size_t heads)
+static void write_rows(FILE *f, const gguf_tensor *t, size_t heads, bool less_1)
 {
     const size_t rows = t->dim[1], width = heads ? rows / heads : 1;
 
     for (size_t r = 0; r < rows; r++) {
         const size_t i = r % width;
 
-        write_row(f, t, heads ? r - i + i % (width / 2) * 2 + i / (width / 2) : r);
+        write_row(f, t, heads ? r - i + i % (width / 2) * 2 + i / (width / 2) : r, less_1);
     }
 }
 
-static void describe(text_builder *t, const gguf_tensor *tensor, size_t *offset)
+static void describe(text_builder *t, const cJSON *record, const gguf_tensor *tensor,
+                     size_t *offset)
 {
     char name[128];
 
-    rename_tensor(tensor, name, sizeof name);
+    rename_tensor(record, tensor, name, sizeof name);
     text_addf(t, "\"%s\":{\"dtype\":\"%s\",\"shape\":[", name,
               gguf_type_name(written_type(tensor), NULL, NULL));
     if (tensor->n_dims == 2) text_addf(t, "%llu,", (unsigned long long)tensor->dim[1]);
@@ -284,8 +315,15 @@ static void describe(text_builder *t, const gguf_tensor *tensor, size_t *offset)
     *offset += written_bytes(tensor);
 }
 
+/* A model, and how its family writes it; NULL: llama. */
+typedef struct source {
+    const gguf *g;
+    const cJSON *record;
+} source;
+
 /* Tensors first .. last-1. */
-static void write_shard(const gguf *g, const char *folder, const char *file, const size_t at[2])
+static void write_shard(const source *from, const char *folder, const char *file,
+                        const size_t at[2])
 {
     text_builder t = {0};
     size_t offset = 0;
@@ -295,7 +333,7 @@ static void write_shard(const gguf *g, const char *folder, const char *file, con
     text_add(&t, "\0\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"}", 8 + 32 - 1);
     for (size_t i = at[0]; i < at[1]; i++) {
         text_add_string(&t, ",");
-        describe(&t, gguf_tensor_at(g, i), &offset);
+        describe(&t, from->record, gguf_tensor_at(from->g, i), &offset);
     }
     text_add_string(&t, "}");
     while (t.n % 8) text_add_string(&t, " ");
@@ -303,14 +341,19 @@ static void write_shard(const gguf *g, const char *folder, const char *file, con
     if (t.failed) fail("out of memory");
     memcpy(t.at, &length, 8);
     write_file(folder, file, &t, &f);
-    for (size_t i = at[0]; i < at[1]; i++)
-        write_rows(f, gguf_tensor_at(g, i), rotated_heads(g, gguf_tensor_at(g, i)));
+    for (size_t i = at[0]; i < at[1]; i++) {
+        const gguf_tensor *one = gguf_tensor_at(from->g, i);
+        const bool gain = memmem(one->name.at, one->name.n, "norm", 4) != NULL;
+
+        write_rows(f, one, rotated_heads(from->g, one, from->record),
+                   gain && says(from->record, "less_1"));
+    }
     if (fclose(f) != 0) fail(file);
 }
 
-static void write_weights(const gguf *g, const char *folder, size_t shards)
+static void write_weights(const source *from, const char *folder, size_t shards)
 {
-    const size_t n = gguf_tensors(g);
+    const size_t n = gguf_tensors(from->g);
     text_builder map = {0};
 
     text_add_string(&map, "{\"metadata\":{},\"weight_map\":{");
@@ -320,11 +363,11 @@ static void write_weights(const gguf *g, const char *folder, size_t shards)
 
         if (shards > 1)
             snprintf(file, sizeof file, "model-%05zu-of-%05zu.safetensors", s + 1, shards);
-        write_shard(g, folder, file, at);
+        write_shard(from, folder, file, at);
         for (size_t i = at[0]; i < at[1]; i++) {
             char name[128];
 
-            rename_tensor(gguf_tensor_at(g, i), name, sizeof name);
+            rename_tensor(from->record, gguf_tensor_at(from->g, i), name, sizeof name);
             text_addf(&map, "%s\"%s\":\"%s\"", i ? "," : "", name, file);
         }
     }
@@ -341,5 +384,20 @@ void hf_write(const gguf *g, const char *folder, size_t shards)
     write_config(g, folder);
     write_tokenizer(g, folder);
     write_tokenizer_config(g, folder);
-    write_weights(g, folder, shards);
+    write_weights(&(source){g, NULL}, folder, shards);
+}
+
+void hf_write_as(const gguf *g, const char *folder, const cJSON *record)
+{
+    char *config = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(record, "config"));
+    text_builder t = {0};
+
+    if (!config) fail("no config");
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST) fail(folder);
+    text_add_string(&t, config);
+    free(config);
+    write_file(folder, "config.json", &t, NULL);
+    write_tokenizer(g, folder);
+    write_tokenizer_config(g, folder);
+    write_weights(&(source){g, record}, folder, 1);
 }

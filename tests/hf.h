@@ -3,6 +3,7 @@
 #ifndef TESTS_HF_H
 #define TESTS_HF_H
 
+#include <cjson/cJSON.h>
 #include <stddef.h>
 
 #include "engine/gguf/gguf.h"
@@ -10,5 +11,10 @@
 /* Write the folder, its weights in that many files. Matrices that are not F16 or BF16 become
  * F32. Ends the process when something is wrong. */
 void hf_write(const gguf *g, const char *folder, size_t shards);
+
+/* The same of another family's model, as `record` says: "config" is its config.json, "names"
+ * what a tensor is called there, with % for the layer; "together": rotary pairs are together in
+ * g; "less_1": gains are stored less 1. */
+void hf_write_as(const gguf *g, const char *folder, const cJSON *record);
 
 #endif

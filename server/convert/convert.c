@@ -26,7 +26,7 @@
 #include "server/progress.h"
 #include "server/threads.h"
 
-enum { GAIN = 1, ROPE_Q = 2, ROPE_K = 4, MAYBE = 8 }; /* what is done */
+enum { GAIN = 1, ROPE_Q = 2, ROPE_K = 4, MAYBE = 8, IF_THERE = 16 }; /* what is done */
 /* A batch is large enough that the disk writes in one go and the team starts seldom, and small
  * beside a matrix; a task is a few rows, since they cost alike. */
 enum { BATCH_BYTES = 8 << 20, TASK_ROWS = 16 };
@@ -178,8 +178,8 @@ static bool add_part(conversion *c, const tensor_row *row, const safetensor *t, 
     set_shape(p, rows, cols);
     p->from.data = t->data;
     p->from.bytes = t->bytes;
-    p->gain = (row->done & GAIN) && (c->config.bit & (HF_GEMMA2 | HF_GEMMA3));
-    if (c->config.bit & HF_LLAMA && row->done & (ROPE_Q | ROPE_K))
+    p->gain = (row->done & GAIN) && (c->config.bit & HF_GAINS_LESS_1);
+    if (c->config.bit & HF_PAIRED && row->done & (ROPE_Q | ROPE_K))
         p->heads = row->done & ROPE_Q ? c->config.H : c->config.G;
     if (cols > 1) {
         p->to.type = choose_type(c, p);
@@ -217,6 +217,7 @@ static bool find_part(conversion *c, const tensor_row *row, size_t layer)
                                 "tensor %s is missing, and tie_word_embeddings is not set",
                                 name);
     }
+    if (!t && row->done & IF_THERE) return true;
     if (!t)
         return fault_refuse(c->why, ERR_JSON, NULL, "tensor %s is missing (%s)", name,
                             c->config.class_name);

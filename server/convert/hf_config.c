@@ -77,6 +77,8 @@ static bool check_ways(const hf_folder *f, const arch_row *a, fault *why)
 
     for (size_t i = 0; i < 2 && !act; i++)
         if (!json_get_string(f->config, names[i], &act, why)) return false;
+    /* the first gemmas were published with a name that their code has never meant */
+    if (act && strcmp(act, "gelu") == 0 && strcmp(a->arch, "gemma") == 0) act = NULL;
     if (act && strcmp(act, a->activation) != 0)
         return fault_refuse(why, ERR_JSON, NULL, "activation %s is not supported (%s is)", act,
                             a->activation);
@@ -139,6 +141,29 @@ static bool check_gemma(const hf_config *c, const hf_folder *f, fault *why)
     return true;
 }
 
+/* Which layers see all keys, or have no rotary positions: loaders know the last of each four.
+ */
+static bool check_layers(const hf_config *c, const hf_folder *f, fault *why)
+{
+    const bool turning = c->bit & HF_SMOLLM3;
+    const char *name = turning ? "no_rope_layers" : "layer_types";
+    const cJSON *list = json_get(f->config, name), *item;
+    size_t l = 0;
+
+    if (!(c->bit & (HF_SMOLLM3 | HF_COHERE2 | HF_OLMO2 | HF_EXAONE4))) return true;
+    if (!turning && !json_get(f->config, "sliding_window")) return true;
+    cJSON_ArrayForEach (item, list) {
+        const bool last = l++ % 4 == 3;
+        const bool whole = cJSON_IsString(item) && !strcmp(item->valuestring, "full_attention");
+        const bool still = cJSON_IsNumber(item) && item->valuedouble == 0;
+
+        if ((turning ? still : whole) != last)
+            return fault_refuse(why, ERR_JSON, NULL,
+                                "%s other than every fourth is not supported", name);
+    }
+    return true;
+}
+
 /* Sliding windows that the architecture's keys cannot say. */
 static bool read_window(hf_config *c, const hf_folder *f, fault *why)
 {
@@ -160,7 +185,7 @@ static bool read_sizes(hf_config *c, const hf_folder *f, fault *why)
            read_size(f, "num_hidden_layers", 0, &c->L, why) &&
            read_size(f, "intermediate_size", 0, &c->F, why) &&
            read_size(f, "vocab_size", 0, &c->V, why) && read_heads(c, f, why) &&
-           check_gemma(c, f, why) && read_window(c, f, why) &&
+           check_gemma(c, f, why) && check_layers(c, f, why) && read_window(c, f, why) &&
            json_get_bool(f->config, "tie_word_embeddings", &c->tied, why);
 }
 
@@ -221,6 +246,31 @@ static bool read_longrope(hf_rope *r, const cJSON *rope, double context, fault *
     return true;
 }
 
+/* What scores grow by is 1 + ln(factor) / 10 in the file's readers; another growth is written
+ * as a factor of that one. */
+static bool read_yarn(hf_rope *r, const cJSON *rope, fault *why)
+{
+    double growth = 0, scale = 1;
+    bool rounded = true;
+
+    if (!json_get_bool(rope, "truncate", &rounded, why) ||
+        !json_get_number(rope, "beta_fast", 0, 1e6, &r->fast, why) ||
+        !json_get_number(rope, "beta_slow", 0, 1e6, &r->slow, why) ||
+        !json_get_number(rope, "mscale", 0, 1e6, &scale, why) ||
+        !json_get_number(rope, "mscale_all_dim", 0, 1e6, &r->all, why) ||
+        !json_get_number(rope, "llama_4_scaling_beta", 0, 1e6, &r->temper, why) ||
+        !json_get_number(rope, "attention_factor", 0, 1e6, &growth, why))
+        return false;
+    if (!rounded || scale != 1)
+        return fault_refuse(why, ERR_JSON, NULL, "yarn with %s is not supported",
+                            rounded ? "mscale" : "truncate");
+    if (growth > 0) {
+        r->attn_factor = growth / (1 + 0.1 * log(r->factor));
+        r->all = 0;
+    }
+    return true;
+}
+
 /* linear and yarn, whose other numbers loaders have as constants. */
 static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, double context,
                          fault *why)
@@ -232,9 +282,7 @@ static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, dou
     if (!(r->factor > 0))
         return fault_refuse(why, ERR_JSON, NULL, "rope_scaling has no factor");
     if (strcmp(scaling, "linear") == 0) return true;
-    if (json_get(rope, "attention_factor") || json_get(rope, "beta_fast"))
-        return fault_refuse(why, ERR_JSON, NULL,
-                            "yarn with attention_factor or beta_fast is not supported");
+    if (!read_yarn(r, rope, why)) return false;
     original = (int64_t)(context / r->factor);
     if (!json_get_int(rope, "original_max_position_embeddings", 1, LARGEST, &original, why))
         return false;
@@ -259,7 +307,7 @@ static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, fa
         return read_stretch(&c->rope, rope, "linear", (double)context, why);
     if (strcmp(type, "yarn") == 0)
         return read_stretch(&c->rope, rope, "yarn", (double)context, why);
-    if (strcmp(type, "llama3") == 0 && (c->bit & HF_LLAMA))
+    if (strcmp(type, "llama3") == 0 && (c->bit & (HF_LLAMA | HF_EXAONE4)))
         return read_llama3(&c->rope, rope, why);
     if ((strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0) && (c->bit & HF_PHI3))
         return read_longrope(&c->rope, rope, (double)context, why);
@@ -334,7 +382,7 @@ bool hf_config_read(hf_config *c, const hf_folder *f, fault *why)
     c->class_name = named->name;
     c->arch = a->arch;
     c->bit = 1u << named->arch;
-    c->tied = c->bit & (HF_GEMMA2 | HF_GEMMA3); /* unless it is said */
+    c->tied = c->bit & HF_TIED; /* unless it is said */
     return (read_sizes(c, f, why) && read_rope(c, f, a->theta, why) && check_keys(c, f, why)) ||
            hf_folder_blame(why, "config.json");
 }
@@ -375,6 +423,10 @@ static void write_rope(const hf_config *c, gguf_writer *w)
     if (r->original_context)
         write_count(c, w, "rope.scaling.original_context_length", r->original_context);
     if (r->attn_factor > 0) write_real(c, w, "rope.scaling.attn_factor", r->attn_factor);
+    if (r->fast > 0) write_real(c, w, "rope.scaling.yarn_beta_fast", r->fast);
+    if (r->slow > 0) write_real(c, w, "rope.scaling.yarn_beta_slow", r->slow);
+    if (r->all > 0) write_real(c, w, "rope.scaling.yarn_log_multiplier", r->all);
+    if (r->temper > 0) write_real(c, w, "attention.temperature_scale", r->temper);
 }
 
 /* Called after hf_config_read has found nothing to refuse, on the same folder. */

@@ -23,6 +23,15 @@ enum {
     HF_ALL = (1 << HF_ARCHS) - 1
 };
 
+/* Sets of them. */
+enum {
+    HF_GAINS_LESS_1 = HF_GEMMA | HF_GEMMA2 | HF_GEMMA3, /* norms' gains are stored less 1 */
+    HF_PAIRED = HF_LLAMA | HF_GRANITE | HF_SMOLLM3 |
+                HF_MISTRAL3, /* files have rotary pairs together */
+    HF_MEAN_NORMS = HF_COMMAND_R | HF_COHERE2 | HF_PHI2 | HF_STARCODER2 | HF_STABLELM,
+    HF_TIED = HF_GAINS_LESS_1 | HF_COMMAND_R | HF_COHERE2 | HF_STARCODER2 | HF_SMOLLM3
+};
+
 enum { HF_ROPE_MAX = 512 /* pairs that a head rotates */ };
 
 /* How positions are rotated. */
@@ -33,6 +42,7 @@ typedef struct hf_rope {
     double factor;
     uint32_t original_context;                     /* 0: no key */
     double attn_factor;                            /* 0: no key */
+    double fast, slow, all, temper;                /* of YaRN; 0: no key */
     float freqs[HF_ROPE_MAX];                      /* llama3's divisors, where has_freqs */
     float longs[HF_ROPE_MAX], shorts[HF_ROPE_MAX]; /* phi3's, where has_longs */
     bool has_freqs, has_longs;

@@ -9,7 +9,7 @@ model is written as a GGUF file by that tool; its tensors are given to transform
 names that gguf's own table of names (TensorNameMap) has for the architecture, in the order that
 rotary positions of transformers want. test_arch.c makes the same file and compares.
 """
-import json, os, pathlib, subprocess, sys, tempfile
+import json, os, pathlib, re, subprocess, sys, tempfile
 import gguf, numpy as np, torch, transformers
 
 HERE = pathlib.Path(__file__).parent
@@ -117,6 +117,8 @@ CASES = {
                                     use_qk_norm=True, attn_temperature_tuning=True,
                                     floor_scale=8192, attn_scale=0.1)),
 }
+FOLDERS = ("gemma granite olmo2 olmo3 smollm3 mistral3 glm4 command-r cohere2 starcoder2 stablelm "
+           "exaone4 seed_oss").split()  # what `convert` reads; a name each side for every tensor
 TOKENS = {"llama4": 600}  # more than one chunk of keys
 HALVED = {"LLAMA", "GRANITE", "GRANITE_MOE", "SMOLLM3", "MISTRAL3"}  # files have pairs together
 
@@ -160,7 +162,7 @@ class Source:
     def __init__(self, arch, c, weights, bends):
         self.arch, self.c, self.w, self.bends = arch, c, weights, bends
         self.map = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, arch), c["layers"])
-        self.used = set()
+        self.used, self.names = set(), {}
 
     def take(self, name):
         self.used.add(name)
@@ -218,6 +220,7 @@ class Source:
         if not out or out not in self.w:
             raise KeyError(f"{name} -> {out}")
         a = self.take(out)
+        self.names[re.sub(r"^blk\.\d+\.", "", out)] = re.sub(r"layers\.\d+\.", "layers.%.", name)
         if self.arch in HALVED and (".attn_q." in out or ".attn_k." in out):
             a = together(a, self.c["heads" if ".attn_q." in out else "kv"])
         if self.arch == "GEMMA" and "norm" in out:
@@ -249,7 +252,18 @@ def build(case, path):
     model.load_state_dict(state)
     left = set(weights) - source.used - {"token_embd.weight"}
     assert not left, f"tensors that transformers has not: {left}"
+    c["names"] = source.names
     return model, c
+
+
+def folder_of(case, model, c):
+    """What test_convert_arch.c makes the folder of: its config.json, and names of its tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.config.architectures = [CASES[case][2]]
+        model.config.save_pretrained(folder)
+        config = json.loads(pathlib.Path(f"{folder}/config.json").read_text())
+    return {"config": config, "names": c["names"], "together": CASES[case][1] in HALVED,
+            "less_1": CASES[case][1] == "GEMMA"}
 
 
 def logits_of(model, ids):
@@ -276,8 +290,10 @@ def record(case):
            f"{torch.__version__.split('+')[0]}, {CASES[case][2]}", "ids": ids, "every": EVERY,
            "logits": [{"at": t, "values": [float(f"{all_[t][i]:.7g}") for i in chosen]} for t in at],
            "greedy": greedy}
+    if case in FOLDERS:
+        out["folder"] = folder_of(case, model, c)
     text = json.dumps(out).replace('"logits"', '\n "logits"').replace('{"at"', '\n  {"at"')
-    (HERE / "arch" / f"hf-{case}.json").write_text(text.replace('"greedy"', '\n "greedy"') + "\n")
+    (HERE / "arch" / f"hf-{case}.json").write_text(text.replace('"greedy"', '\n "greedy"').replace('"folder"', '\n "folder"') + "\n")
     print(case, "recorded", out["reference"])
 
 

@@ -368,6 +368,25 @@ TEST(hf_longrope_becomes_two_tensors_and_a_factor)
     drop(&in, g);
 }
 
+TEST(hf_yarn_becomes_keys)
+{
+    folder in;
+    gguf *g = must(&archs[LLAMA],
+                   "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":20,"
+                   "\"mscale_all_dim\":0.5,\"llama_4_scaling_beta\":0.1},",
+                   small_tokenizer, &in);
+
+    CHECK(near(number(g, "llama.rope.scaling.yarn_beta_fast"), 20));
+    CHECK(near(number(g, "llama.rope.scaling.yarn_log_multiplier"), 0.5));
+    CHECK(near(number(g, "llama.attention.temperature_scale"), 0.1));
+    drop(&in, g);
+    g = must(&archs[LLAMA],
+             "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attention_factor\":1},",
+             small_tokenizer, &in);
+    CHECK(near(number(g, "llama.rope.scaling.attn_factor"), 1 / (1 + 0.1 * log(4))));
+    drop(&in, g);
+}
+
 TEST(hf_what_no_key_says_is_refused)
 {
     static const struct {
@@ -377,8 +396,10 @@ TEST(hf_what_no_key_says_is_refused)
         {GEMMA2, "\"query_pre_attn_scalar\":7,", "query_pre_attn_scalar 7 is not supported"},
         {GEMMA3, "\"sliding_window_pattern\":4,", "sliding_window_pattern 4 is not supported"},
         {PHI3, "\"rope_scaling\":{\"type\":\"su\",\"long_factor\":[1]},", "must be 4 numbers"},
-        {LLAMA, "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":3},",
-         "yarn with attention_factor or beta_fast is not supported"},
+        {LLAMA, "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"truncate\":false},",
+         "yarn with truncate is not supported"},
+        {LLAMA, "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"mscale\":2},",
+         "yarn with mscale"},
         {LLAMA, "\"rope_scaling\":{\"type\":\"longrope\"},", "'longrope' is not supported"},
         {LLAMA, "\"partial_rotary_factor\":0.1,", "no part of a head rotates"}};
 
