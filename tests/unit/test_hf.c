@@ -372,11 +372,10 @@ TEST(hf_yarn_becomes_keys)
 {
     folder in;
     gguf *g = must(&archs[LLAMA],
-                   "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":20,"
+                   "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,"
                    "\"mscale_all_dim\":0.5,\"llama_4_scaling_beta\":0.1},",
                    small_tokenizer, &in);
 
-    CHECK(near(number(g, "llama.rope.scaling.yarn_beta_fast"), 20));
     CHECK(near(number(g, "llama.rope.scaling.yarn_log_multiplier"), 0.5));
     CHECK(near(number(g, "llama.attention.temperature_scale"), 0.1));
     drop(&in, g);
