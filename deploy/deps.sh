@@ -17,7 +17,7 @@ packages() {
       libcjson-dev libuv1-dev libopenblas-dev libpcre2-dev libxxhash-dev libinih-dev \
       libcurl4-openssl-dev libssl-dev libgnutls28-dev libutf8proc-dev ;;
     test) echo libcmocka-dev clang=clang clang-format=clang-format curl=curl jq=jq git=git \
-      python3=python3 python3-pip=pip3 nodejs=node npm=npm ;;
+      python3=python3 python3-pip=pip3 python3-jinja2 nodejs=node npm=npm ;;
     fuzz) echo libclang-rt-14-dev ;;
     figures) echo gnuplot-nox=gnuplot jq=jq ;;
     arm64) echo gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc libc6-dev-arm64-cross clang=clang \

@@ -91,6 +91,7 @@ engine
 engine/kern engine
 engine/gguf engine
 engine/tokenizer engine engine/gguf
+engine/template engine engine/gguf engine/tokenizer
 engine/model engine engine/gguf engine/kern
 engine/grammar engine engine/gguf engine/tokenizer
 xcache/codec
