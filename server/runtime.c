@@ -75,12 +75,13 @@ static bool identify_file(const char *path, uint64_t id[2])
     return true;
 }
 
-static err open_file(runtime *r, fault *why)
+static err open_file(runtime *r, const config *c, fault *why)
 {
     identify_file(r->model_path, r->file_id); /* what was replaced until gguf_open is seen */
     kern_init(&r->kern, cpu_flags());
     TRY(gguf_open(&r->file, r->model_path, why));
-    return tokenizer_new(&r->tokens, r->file, why);
+    TRY(tokenizer_new(&r->tokens, r->file, why));
+    return chat_setup_open(&r->chat, c, r->file, r->tokens, why);
 }
 
 /* The team is opened this early because buffers are counted by its slots. */
@@ -220,7 +221,7 @@ static void warn_of_context(const runtime *r, const config *c)
 
 static err begin(runtime *r, const config *c, fault *why)
 {
-    TRY(open_file(r, why));
+    TRY(open_file(r, c, why));
     warn_of_context(r, c);
     TRY(open_team(r, c));
     TRY(choose_mode(r, c, why));
@@ -347,7 +348,7 @@ static err check_expanded(runtime *r, const config *c, fault *why)
 
 static err open_model(runtime *r, const config *c, fault *why)
 {
-    TRY(open_file(r, why));
+    TRY(open_file(r, c, why));
     TRY(check_expanded(r, c, why));
     TRY(open_team(r, c));
     TRY(open_weights(r, c, why));
@@ -441,6 +442,7 @@ void runtime_close(runtime *r)
     mode_choice_close(&r->cache_mode);
     threads_close(r->team);
     model_close(r->weights);
+    chat_setup_close(&r->chat);
     tokenizer_free(r->tokens);
     gguf_close(r->file);
     free(r->model_path);

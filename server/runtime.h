@@ -13,6 +13,7 @@
 #include "engine/model/sample.h"
 #include "engine/team.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "server/chat_setup.h"
 #include "server/memory_report.h"
 #include "server/mode_choice.h"
 #include "server/plans.h"
@@ -25,6 +26,7 @@ typedef struct runtime {
     gguf *file;
     uint64_t file_id[2]; /* device and inode that model_path led to */
     tokenizer *tokens;
+    chat_setup chat; /* how conversations are written */
     model *weights;
     bool exact_products; /* weights multiply floats: --products exact */
     team *team;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/template/chat.h"
 #include "server/http/wire_error.h"
 #include "tests/lab.h"
 #include "tests/test.h"
@@ -11,13 +12,15 @@
 request_env body_env(void)
 {
     static tokenizer *t; /* once for all tests of this program */
+    static chat *c;
     static gguf *g;
     static guides *kept;
 
     if (!t && (gguf_open(&g, LAB_EMBEDDED, NULL) || tokenizer_new(&t, g, NULL) ||
-               guides_open(&kept, t)))
+               chat_open(&c, g, t) || guides_open(&kept, t)))
         abort();
     return (request_env){.tokens = t,
+                         .chat = c,
                          .model_name = "seedling",
                          .ctx_size = 2048,
                          .default_max_tokens = 512,

@@ -160,6 +160,7 @@ static void copy_tokenizer(key_list *k, const gguf *g, size_t V)
     copy_number(k, g, "tokenizer.ggml.eot_token_id");
     copy_bool(k, g, "tokenizer.ggml.add_bos_token");
     copy_bool(k, g, "tokenizer.ggml.add_eos_token");
+    copy_text(k, g, "tokenizer.chat_template");
 }
 
 /* --- keys --- */

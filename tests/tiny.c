@@ -327,6 +327,10 @@ static void set_keys(tiny *m)
     tiny_set_u32(m, "tokenizer.ggml.bos_token_id", 0);
     tiny_set_u32(m, "tokenizer.ggml.eos_token_id", 0);
     tiny_set_u32(m, "tokenizer.ggml.eot_token_id", 2);
+    tiny_set_text(m, "tokenizer.chat_template",
+                  "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + "
+                  "'<|im_end|>\n' }}{% endfor %}"
+                  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
     tiny_set_bool(m, "tokenizer.ggml.add_bos_token", 1);
 }
 

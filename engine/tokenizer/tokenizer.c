@@ -18,6 +18,7 @@
 #include "engine/tokenizer/tok_normal.h"
 #include "engine/tokenizer/tok_special.h"
 #include "engine/tokenizer/tok_swallow.h"
+#include "engine/tokenizer/tokenizer_state.h"
 
 static const char key_model[] = "tokenizer.ggml.model";
 static const char key_tokens[] = "tokenizer.ggml.tokens";
@@ -45,31 +46,9 @@ static const struct {
 #undef MARKER
 };
 
-enum {
-    END_KEYS = sizeof end_keys / sizeof end_keys[0],
-    MARKERS = sizeof markers / sizeof markers[0]
-};
-
-struct tokenizer {
-    const tok_kind *kind;
-    void *state; /* the kind's */
-    tok_vocab v; /* views of the next two */
-    gguf_text *piece;
-    uint8_t *type;
-    char *bytes;     /* what the pieces that the file spells otherwise lie in */
-    gguf_text *text; /* as they are found in text; NULL once the special tokens are read */
-    size_t longest;
-    tok_specials special;
-    bool user_tokens;   /* some are user-defined: found in plain text, too */
-    tok_normal *normal; /* or NULL: text stays as it is */
-    int32_t bos;
-    int32_t end[END_KEYS + MARKERS]; /* or TOKENIZER_NONE */
-    bool adds_bos;
-    bool pads_first;  /* where the kind pads: only what begins a row of ids */
-    bool pads_single; /* and only what has no space in front */
-    tok_swallow swallows;
-    gguf_text chat_template; /* of the file; empty if it has none */
-};
+enum { END_KEYS = sizeof end_keys / sizeof end_keys[0] };
+_Static_assert((int)END_KEYS == (int)TOKENIZER_END_KEYS, "each key has a place in `end`");
+enum { MARKERS = sizeof markers / sizeof markers[0] };
 
 /* --- reading --- */
 
@@ -291,9 +270,11 @@ static err read_adds_bos(tokenizer *t, const gguf *g)
     return ERR_OK;
 }
 
-static err read_template(tokenizer *t, const gguf *g)
+/* It is run elsewhere; here it is a text or the file is wrong. */
+static err check_template(const gguf *g)
 {
-    const err e = gguf_get_text(g, key_template, &t->chat_template);
+    gguf_text text;
+    const err e = gguf_get_text(g, key_template, &text);
 
     return e == ERR_MISSING ? ERR_OK : e;
 }
@@ -306,7 +287,7 @@ static err read_all(tokenizer *t, const gguf *g, fault *why)
     TRY(read_pieces(t, g, why));
     TRY(read_specials(t));
     TRY(read_roles(t, g, why));
-    TRY(tok_blame(why, read_template(t, g), key_template));
+    TRY(tok_blame(why, check_template(g), key_template));
     TRY(tok_blame(why, read_flag(g, key_first, &t->pads_first), key_first));
     TRY(tok_blame(why, read_flag(g, key_single, &t->pads_single), key_single));
     TRY(tok_swallow_read(&t->swallows, g, &t->v, t->kind == &tok_spm, why));
@@ -404,15 +385,40 @@ static err encode_between(const tokenizer *t, gguf_text text, tokenizer_specials
     return e;
 }
 
-err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
-                     token_ids *to)
+/* Text as its parts are found: where a special token may stand. */
+typedef struct source {
+    const char *text; /* [n] */
+    size_t n;
+    const unsigned char *own; /* [n] of a template, else NULL: then all is, or nothing */
+    bool controls;
+    size_t own_end; /* where the bytes of the same writer end */
+} source;
+
+/* The token that stands at byte i. In bytes of a template any may, as long as it ends there; in
+ * others those alone that are part of plain text. */
+static const tok_special *find_special(const tokenizer *t, source *s, size_t i)
 {
-    const bool controls = how == TOKENIZER_SPECIALS;
-    const bool search = controls ? t->special.n > 0 : t->user_tokens;
+    const tok_special *found = NULL;
+
+    if (!s->own) return tok_special_match(&t->special, s->text + i, s->n - i, s->controls);
+    if (s->own[i]) {
+        if (s->own_end < i) s->own_end = i;
+        while (s->own_end < s->n && s->own[s->own_end]) s->own_end++;
+        found = tok_special_match(&t->special, s->text + i, s->own_end - i, true);
+    }
+    if (found || !t->user_tokens) return found;
+    return tok_special_match(&t->special, s->text + i, s->n - i, false);
+}
+
+static err append(const tokenizer *t, source *s, tokenizer_specials how, token_ids *to)
+{
+    const bool search = s->own || s->controls ? t->special.n > 0 : t->user_tokens;
+    const char *const text = s->text;
+    const size_t n = s->n;
     size_t start = 0;
 
     for (size_t i = 0; search && i < n;) {
-        const tok_special *found = tok_special_match(&t->special, text + i, n - i, controls);
+        const tok_special *found = find_special(t, s, i);
         size_t end;
 
         if (!found) {
@@ -427,6 +433,22 @@ err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_s
         start = i;
     }
     return encode_between(t, (gguf_text){text + start, n - start}, how, start == 0, to);
+}
+
+err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
+                     token_ids *to)
+{
+    source s = {.text = text, .n = n, .controls = how == TOKENIZER_SPECIALS};
+
+    return append(t, &s, how, to);
+}
+
+err tokenizer_append_marked(const tokenizer *t, const char *text, size_t n,
+                            const unsigned char *own, token_ids *to)
+{
+    source s = {.text = text, .n = n, .own = own};
+
+    return append(t, &s, TOKENIZER_SPECIALS, to);
 }
 
 err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
@@ -444,53 +466,4 @@ int32_t tokenizer_find(const tokenizer *t, const char *special)
     const tok_special *found = tok_special_find(&t->special, special, strlen(special));
 
     return found ? found->id : TOKENIZER_NONE;
-}
-
-/* --- ids --- */
-
-gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials)
-{
-    const gguf_text none = {"", 0};
-
-    if (id < 0 || (size_t)id >= t->v.n) return none;
-    if (!specials && (t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN)) return none;
-    return t->piece[id];
-}
-
-size_t tokenizer_size(const tokenizer *t)
-{
-    return t->v.n;
-}
-
-size_t tokenizer_longest(const tokenizer *t)
-{
-    return t->longest;
-}
-
-int32_t tokenizer_bos(const tokenizer *t)
-{
-    return t->bos;
-}
-
-bool tokenizer_adds_bos(const tokenizer *t)
-{
-    return t->adds_bos;
-}
-
-/* A few dozen ids in a row, walked once for each token of an answer. */
-bool tokenizer_is_end(const tokenizer *t, int32_t id)
-{
-    for (int i = 0; i < END_KEYS + MARKERS; i++)
-        if (id != TOKENIZER_NONE && t->end[i] == id) return true;
-    return false;
-}
-
-bool tokenizer_is_special(const tokenizer *t, int32_t id)
-{
-    return id >= 0 && (size_t)id < t->v.n && tok_special_is(t->type[id]);
-}
-
-gguf_text tokenizer_chat_template(const tokenizer *t)
-{
-    return t->chat_template;
 }

@@ -47,6 +47,12 @@ err tokenizer_encode(const tokenizer *t, const char *text, size_t n, tokenizer_s
 err tokenizer_append(const tokenizer *t, const char *text, size_t n, tokenizer_specials how,
                      token_ids *to);
 
+/* The same of text that two have written: `own` [n] is 1 where the template did, and there
+ * alone special tokens that are written out are recognised. One that begins in such bytes must
+ * end in them. */
+err tokenizer_append_marked(const tokenizer *t, const char *text, size_t n,
+                            const unsigned char *own, token_ids *to);
+
 /* The most ids that n bytes become: n, or 2 n where spaces are added. */
 size_t tokenizer_most_ids(const tokenizer *t, size_t n);
 
@@ -64,11 +70,11 @@ gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials);
 size_t tokenizer_size(const tokenizer *t);    /* V: ids are 0 .. V-1 */
 size_t tokenizer_longest(const tokenizer *t); /* bytes of the longest piece */
 int32_t tokenizer_bos(const tokenizer *t);    /* or TOKENIZER_NONE */
+int32_t tokenizer_eos(const tokenizer *t);    /* the file's, or TOKENIZER_NONE */
 bool tokenizer_adds_bos(const tokenizer *t);  /* a prompt should start with BOS */
 bool tokenizer_pads(const tokenizer *t);      /* text gets a space, unless it is INSIDE other */
 bool tokenizer_is_end(const tokenizer *t, int32_t id);           /* EOS or end of turn */
 bool tokenizer_is_special(const tokenizer *t, int32_t id);       /* control or user-defined */
 int32_t tokenizer_find(const tokenizer *t, const char *special); /* "<|im_start|>" -> id */
-gguf_text tokenizer_chat_template(const tokenizer *t);           /* the file's, or no bytes */
 
 #endif

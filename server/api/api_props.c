@@ -1,6 +1,7 @@
 /* api_props.c - GET /props: what is served and with which defaults, in llama-server's words. */
 #include <string.h>
 
+#include "engine/template/chat.h"
 #include "server/api/routes.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
@@ -31,14 +32,12 @@ static void add_token(text_builder *t, const char *name, const tokenizer *k, int
 /* The path is not said: it is nobody's business who speaks HTTP. */
 static void add_model(text_builder *t, const runtime *r)
 {
-    const gguf_text chat = tokenizer_chat_template(r->tokens);
-
     text_add_string(t, ",\"model_alias\":");
     text_add_json_string(t, r->model_name);
     text_add_string(t, ",\"model_ftype\":");
     text_add_json_string(t, r->weights->weight_type);
     text_add_string(t, ",\"chat_template\":");
-    text_add_json(t, chat.n ? chat.at : "", chat.n);
+    text_add_json_string(t, chat_source(r->chat.templates));
     add_token(t, "bos_token", r->tokens, tokenizer_bos(r->tokens));
     text_add_string(t, ",\"modalities\":{\"vision\":false,\"audio\":false}");
 }

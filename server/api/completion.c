@@ -234,6 +234,8 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
     c->kind = kind;
     c->server = s;
     c->env = (request_env){.tokens = s->runtime->tokens,
+                           .chat = s->runtime->chat.templates,
+                           .chat_kwargs = s->runtime->chat.kwargs,
                            .sampling = &s->runtime->sampling,
                            .model_name = s->runtime->model_name,
                            .ctx_size = s->runtime->ctx_size,

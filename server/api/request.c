@@ -224,7 +224,7 @@ bool request_read(request *q, const request_kind *kind, const request_env *env,
     cJSON *body;
     bool good;
 
-    *q = (request){.in.top = -1};
+    *q = (request){.in.top = -1, .body_bytes = n};
     *why = (fault){0};
     if (!json_parse(&body, text, n, why)) return false;
     good = read_body(q, kind, env, body, text, why);

@@ -21,9 +21,13 @@
 
 enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP, REQUEST_MAX_CHOICES = 128 };
 
+struct chat;
+
 /* What a request is read against. */
 typedef struct request_env {
     const tokenizer *tokens;
+    const struct chat *chat;       /* how conversations are written */
+    const cJSON *chat_kwargs;      /* what its template is always given: an object, or NULL */
     const sample_params *sampling; /* where the request is silent; NULL: sample_usual */
     const char *model_name;
     size_t ctx_size;           /* longest context served */
@@ -45,7 +49,8 @@ typedef struct request {
     generation_in in;        /* what its generations have in common: no ids */
     request_prompt *prompts; /* [n_prompts] */
     size_t n_prompts;
-    size_t n; /* answers to each */
+    size_t body_bytes; /* that it was read from */
+    size_t n;          /* answers to each */
     bool stream, include_usage, return_token_ids;
     bool wants_tokens; /* max_tokens was given, and is no default */
     tenant who;

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "engine/gguf/gguf.h"
 #include "engine/model/arch.h"
+#include "engine/template/chat.h"
 #include "engine/tokenizer/detok.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/utf8.h"
@@ -67,6 +68,36 @@ static void describe_architecture(text_builder *t, const gguf *g)
     text_add_string(t, "\n");
 }
 
+/* A problem's sentence may quote the file. */
+static void add_problem(text_builder *t, const char *problem)
+{
+    for (; *problem; problem++) {
+        const char c = *problem >= 0x20 && *problem < 0x7f ? *problem : '?';
+
+        text_add(t, &c, 1);
+    }
+}
+
+/* Compiled, not run: what is wrong with it, if anything. */
+static void describe_templates(text_builder *t, const gguf *g)
+{
+    const char *name, *problem;
+    chat *c;
+
+    if (chat_open(&c, g, NULL) != ERR_OK) return;
+    problem = chat_problem(c);
+    text_add_string(t, "\nchat template: ");
+    add_problem(t, problem ? problem : "ok");
+    for (size_t i = 0; (name = chat_name(c, i, &problem)); i++) {
+        text_add_string(t, "\nchat template ");
+        add_name(t, (gguf_text){name, strlen(name)});
+        text_add_string(t, ": ");
+        add_problem(t, problem ? problem : "ok");
+    }
+    text_add_string(t, "\n");
+    chat_free(c);
+}
+
 static void describe(text_builder *t, const gguf *g, const char *path)
 {
     char value[VALUE_BYTES];
@@ -82,6 +113,7 @@ static void describe(text_builder *t, const gguf *g, const char *path)
         text_addf(t, " = %s\n", value);
     }
     describe_architecture(t, g);
+    describe_templates(t, g);
     text_addf(t, "\n%zu tensors, %zu bytes\n", gguf_tensors(g), tensor_bytes(g));
     for (size_t i = 0; i < gguf_tensors(g); i++) {
         const gguf_tensor *tensor = gguf_tensor_at(g, i);
@@ -164,6 +196,27 @@ static void json_architecture(text_builder *t, const gguf *g)
     text_addf(t, "%s]}", a->has ? "\"" : "");
 }
 
+/* null: there is nothing wrong with it. */
+static void json_templates(text_builder *t, const gguf *g)
+{
+    const char *name = "", *problem;
+    chat *c;
+
+    text_add_string(t, "[");
+    if (chat_open(&c, g, NULL) == ERR_OK) {
+        problem = chat_problem(c);
+        for (size_t i = 0; name; name = chat_name(c, i++, &problem)) {
+            text_add_string(t, i ? ",{\"name\":" : "{\"name\":");
+            json_text(t, (gguf_text){name, strlen(name)});
+            text_add_string(t, ",\"problem\":");
+            text_add_json_string(t, problem);
+            text_add_string(t, "}");
+        }
+        chat_free(c);
+    }
+    text_add_string(t, "]");
+}
+
 /* Keys keep the file's order, and one that stands twice is written twice: it is the file that
  * is shown. */
 static void describe_json(text_builder *t, const gguf *g, const char *path)
@@ -180,6 +233,8 @@ static void describe_json(text_builder *t, const gguf *g, const char *path)
     }
     text_add_string(t, "},\"architecture\":");
     json_architecture(t, g);
+    text_add_string(t, ",\"chat_templates\":");
+    json_templates(t, g);
     text_add_string(t, ",\"tensors\":[");
     for (size_t i = 0; i < gguf_tensors(g); i++) {
         const gguf_tensor *tensor = gguf_tensor_at(g, i);

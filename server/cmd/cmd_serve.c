@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/template/chat.h"
 #include "server/api/daemon.h"
 #include "server/cmd/command.h"
 #include "server/http/address.h"
@@ -41,6 +42,20 @@ static int check_health(const config *c)
     return ok ? 0 : 1;
 }
 
+/* What is wrong with the model file's templates is said once, and not only to whoever chats. */
+static void say_templates(const chat_setup *s)
+{
+    const char *name, *problem;
+
+    if (*s->file_problem)
+        log_line(LOG_WARN, "chat template", "problem", LOG_TEXT(s->file_problem), "instead",
+                 LOG_TEXT(s->plain ? "plain lines" : "chats are refused"), NULL);
+    for (size_t i = 0; (name = chat_name(s->templates, i, &problem)); i++)
+        if (problem)
+            log_line(LOG_WARN, "chat template", "name", LOG_TEXT(name), "problem",
+                     LOG_TEXT(problem), NULL);
+}
+
 /* On a thread of its own, while the listeners say that the model is being loaded. */
 static err load(runtime *r, const config *c, char *what, size_t n)
 {
@@ -50,6 +65,7 @@ static err load(runtime *r, const config *c, char *what, size_t n)
     if (!e) e = runtime_begin(r, c, path, what, n);
     if (e) return e;
     log_line(LOG_INFO, "memory", "needs", LOG_TEXT(r->memory), NULL);
+    say_templates(&r->chat);
     return runtime_finish(r, c, what, n);
 }
 

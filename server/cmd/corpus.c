@@ -15,11 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/tokenizer/template.h"
+#include "engine/template/chat.h"
 #include "server/document.h"
 #include "server/json.h"
 #include "server/text.h"
 #include "xcache/calibrate/calibrate.h"
+
+/* What reads: a vocabulary, and how dialogues are written. */
+typedef struct voice {
+    const tokenizer *tokens;
+    const chat *chat;
+} voice;
 
 /* The ids of one kind of text. */
 typedef struct stream {
@@ -42,19 +48,19 @@ static err append(stream *s, const tokenizer *t, const int32_t *ids, size_t n)
     return ERR_OK;
 }
 
-static err read_text(const tokenizer *t, char *text, size_t n, stream *out)
+static err read_text(const voice *v, char *text, size_t n, stream *out)
 {
     int32_t *ids = NULL;
     size_t count = 0;
-    err e = document_encode(t, text, n, TOKENIZER_PLAIN, &ids, &count);
+    err e = document_encode(v->tokens, text, n, TOKENIZER_PLAIN, &ids, &count);
 
-    if (e == ERR_OK) e = append(out, t, ids, count);
+    if (e == ERR_OK) e = append(out, v->tokens, ids, count);
     free(ids);
     return e;
 }
 
 /* "User: ...", a line a turn. */
-static err add_play(const tokenizer *t, const template_message *messages, size_t n, stream *out)
+static err add_play(const voice *v, const chat_message *messages, size_t n, stream *out)
 {
     text_builder play = {0};
     char *text;
@@ -66,29 +72,28 @@ static err add_play(const tokenizer *t, const template_message *messages, size_t
                   messages[i].content);
     text_add_string(&play, "\n");
     text = text_take(&play, &bytes);
-    if (text) e = read_text(t, text, bytes, out);
+    if (text) e = read_text(v, text, bytes, out);
     free(text);
     return e;
 }
 
-static err add_messages(const tokenizer *t, const template_message *messages, size_t n,
-                        stream *out)
+static err add_messages(const voice *v, const chat_message *messages, size_t n, stream *out)
 {
     token_ids ids = {.most = SIZE_MAX};
-    err e = template_encode(t, messages, n, false, &ids);
+    err e = chat_encode_messages(v->chat, messages, n, false, &ids);
 
-    if (e == ERR_TEMPLATE) return add_play(t, messages, n, out);
+    if (e == ERR_TEMPLATE) return add_play(v, messages, n, out);
     if (e != ERR_OK) return e;
-    e = append(out, t, ids.at, ids.n);
+    e = append(out, v->tokens, ids.at, ids.n);
     free(ids.at);
     return e;
 }
 
 /* One line: {"messages": [{"role": ..., "content": ...}, ...]}. */
-static err read_dialogue(const tokenizer *t, const cJSON *dialogue, stream *out)
+static err read_dialogue(const voice *v, const cJSON *dialogue, stream *out)
 {
     enum { MOST = 64 }; /* turns; those beyond would not fit into a row */
-    template_message messages[MOST];
+    chat_message messages[MOST];
     const cJSON *item;
     size_t n = 0;
     fault why;
@@ -100,12 +105,12 @@ static err read_dialogue(const tokenizer *t, const cJSON *dialogue, stream *out)
         if (!json_get_string(item, "role", &role, &why) ||
             !json_get_string(item, "content", &content, &why) || !role || !content)
             return ERR_JSON;
-        messages[n++] = (template_message){role, content, strlen(content)};
+        messages[n++] = (chat_message){role, content, strlen(content)};
     }
-    return n ? add_messages(t, messages, n, out) : ERR_JSON;
+    return n ? add_messages(v, messages, n, out) : ERR_JSON;
 }
 
-static err read_dialogues(const tokenizer *t, char *text, size_t n, stream *out)
+static err read_dialogues(const voice *v, char *text, size_t n, stream *out)
 {
     char *const end = text + n;
 
@@ -118,7 +123,7 @@ static err read_dialogues(const tokenizer *t, char *text, size_t n, stream *out)
         next = stop ? stop + 1 : end;
         if (stop) *stop = '\0';
         if (json_parse(&dialogue, line, strlen(line), &why))
-            e = read_dialogue(t, dialogue, out);
+            e = read_dialogue(v, dialogue, out);
         cJSON_Delete(dialogue);
         TRY(e);
     }
@@ -127,8 +132,7 @@ static err read_dialogues(const tokenizer *t, char *text, size_t n, stream *out)
 
 /* --- the order of rows --- */
 
-static err (*const readers[PLAN_TEXTS])(const tokenizer *t, char *text, size_t n,
-                                        stream *out) = {
+static err (*const readers[PLAN_TEXTS])(const voice *v, char *text, size_t n, stream *out) = {
     [PLAN_PROSE] = read_text, [PLAN_DIALOGUE] = read_dialogues, [PLAN_CODE] = read_text};
 
 /* Half prose, half dialogues, and a little code, whose symbols prose hardly has. Interleaved,
@@ -235,7 +239,7 @@ static err cut_all(const layout *l, const tokenizer *t, const stream texts[PLAN_
 /* --- all of it --- */
 
 /* Read one kind, as much as its rows need. errno is that of reading. */
-static err read_kind(const layout *l, const tokenizer *t, plan_text kind, const char *path,
+static err read_kind(const layout *l, const voice *v, plan_text kind, const char *path,
                      stream *out)
 {
     const size_t rows = count_rows(l, kind) + l->held;
@@ -246,9 +250,10 @@ static err read_kind(const layout *l, const tokenizer *t, plan_text kind, const 
     errno = ENOMEM;
     text = document_read(path, &n);
     if (!text) return ERR_READ;
-    e = readers[kind](t, text, n, out);
+    e = readers[kind](v, text, n, out);
     free(text);
-    if (e == ERR_OK && out->n < rows * document_row_text(t, l->row_tokens)) e = ERR_EMPTY;
+    if (e == ERR_OK && out->n < rows * document_row_text(v->tokens, l->row_tokens))
+        e = ERR_EMPTY;
     return e;
 }
 
@@ -256,12 +261,13 @@ err corpus_open(corpus *out, const tokenizer *t, size_t ctx, const corpus_files 
                 fault *why)
 {
     const layout l = lay_out(ctx, !files->path[PLAN_DIALOGUE]);
+    const voice v = {t, files->chat};
     stream texts[PLAN_TEXTS] = {0};
     err e = l.rows ? ERR_OK : ERR_MODEMODEL;
 
     for (int k = 0; k < PLAN_TEXTS && e == ERR_OK; k++) {
         if (l.plain && k != PLAN_PROSE) break;
-        e = read_kind(&l, t, (plan_text)k, files->path[k], &texts[k]);
+        e = read_kind(&l, &v, (plan_text)k, files->path[k], &texts[k]);
         if (e != ERR_OK) err_blame(why, e, files->path[k]);
     }
     if (e == ERR_OK) e = cut_all(&l, t, texts, out);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "engine/err.h"
+#include "engine/template/chat.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "xcache/calibrate/reader.h"
 #include "xcache/codec/plan.h"
@@ -25,6 +26,7 @@ typedef struct corpus {
  * With prose alone, the others NULL, all rows are prose. */
 typedef struct corpus_files {
     const char *path[PLAN_TEXTS];
+    const chat *chat; /* how dialogues are written */
 } corpus_files;
 
 /* Read the files and cut them for contexts of ctx tokens. Rows begin with BOS where the model

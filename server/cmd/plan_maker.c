@@ -78,7 +78,7 @@ static err read_corpus(const runtime *r, const plan_maker_wish *w, corpus *out, 
                                                     [PLAN_DIALOGUE] = "models/dialogues.jsonl",
                                                     [PLAN_CODE] = "models/code.txt"};
     char paths[PLAN_TEXTS][PATH_BYTES];
-    corpus_files files = {{w->text}};
+    corpus_files files = {.path = {w->text}, .chat = r->chat.templates};
 
     for (int k = 0; !w->text && k < PLAN_TEXTS; k++) {
         folders_find_shipped(shipped[k], paths[k], sizeof paths[k]);

@@ -309,7 +309,7 @@ test("what is wrong is said with status, code and parameter", async () => {
 
 test("what would change the answer is refused by name, and what is unknown is logged once", async () => {
     const refused = { ebnf: "root ::= x", structural_tag: { format: 1 }, min_tokens: 4,
-        stop_token_ids: [2], n_predict: 8, modalities: ["text", "audio"], continue_final_message: true,
+        stop_token_ids: [2], n_predict: 8, modalities: ["text", "audio"],
         include_stop_str_in_output: true, truncate_prompt_tokens: 5 };
 
     for (const [member, value] of Object.entries(refused)) {

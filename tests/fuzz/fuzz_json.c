@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/template/chat.h"
 #include "engine/utf8.h"
 #include "server/api/completion.h"
 
@@ -18,11 +19,14 @@ static request_env env = {.model_name = "m", .ctx_size = 2048, .default_max_toke
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     tokenizer *t;
+    chat *c;
 
     (void)argc, (void)argv;
     if (gguf_open(&file, "models/seedling-32m-mha-q8_0.gguf", NULL)) abort();
     if (tokenizer_new(&t, file, NULL)) abort();
+    if (chat_open(&c, file, t)) abort();
     env.tokens = t;
+    env.chat = c;
     if (guides_open(&env.guides, t)) abort();
     return 0;
 }

@@ -64,7 +64,7 @@ TEST(gguf_valid_file_gives_its_keys_and_tensors)
 
     CHECK(open_tiny(tiny_new(), &i, &g, NULL) == ERR_OK);
     CHECK(gguf_version(g) == 3 && gguf_file_bytes(g) == i.n);
-    CHECK(gguf_keys(g) == 20 && gguf_tensors(g) == 20);
+    CHECK(gguf_keys(g) == 21 && gguf_tensors(g) == 20);
     CHECK(gguf_get_text(g, "general.name", &name) == ERR_OK && text_is(name, "tiny"));
     CHECK(gguf_get_u64(g, "llama.block_count", &layers) == ERR_OK && layers == 2);
     CHECK(gguf_get_f64(g, "llama.block_count", &epsilon) == ERR_OK && epsilon == 2);

@@ -9,7 +9,7 @@
 #include "engine/kern/cpu.h"
 #include "engine/model/model_load.h"
 #include "engine/model/sample.h"
-#include "engine/tokenizer/template.h"
+#include "engine/template/chat.h"
 #include "server/sched/generation.h"
 #include "tests/lab.h"
 #include "tests/test.h"
@@ -94,7 +94,7 @@ TEST(memory_is_not_taken_in_a_decode_step)
 /* Open everything a request needs; the first error is returned and all is undone. */
 static err open_and_close(const char *path)
 {
-    const template_message hello = {"user", "hello", 5};
+    const chat_message hello = {"user", "hello", 5};
     team alone = team_alone;
     const cache_options o = {.mode = "xq4",
                              .budget_bytes = 8 << 20,
@@ -104,6 +104,7 @@ static err open_and_close(const char *path)
                              .team = &alone};
     gguf *file = NULL;
     tokenizer *t = NULL;
+    chat *how = NULL;
     model *m = NULL;
     cache *c = NULL;
     forward *f = NULL;
@@ -114,7 +115,8 @@ static err open_and_close(const char *path)
     kern_init(&k, cpu_flags());
     e = gguf_open(&file, path, NULL);
     if (e == ERR_OK) e = tokenizer_new(&t, file, NULL);
-    if (e == ERR_OK) e = template_encode(t, &hello, 1, true, &ids);
+    if (e == ERR_OK) e = chat_open(&how, file, t);
+    if (e == ERR_OK) e = chat_encode_messages(how, &hello, 1, true, &ids);
     if (e == ERR_OK) e = model_open(&m, file, 0, NULL);
     if (e == ERR_OK) e = cache_open(&c, m, &k, &o);
     if (e == ERR_OK) e = forward_open(&f, m, &k, &alone, 128, 128);
@@ -122,6 +124,7 @@ static err open_and_close(const char *path)
     forward_close(f);
     cache_close(c);
     model_close(m);
+    chat_free(how);
     tokenizer_free(t);
     gguf_close(file);
     return e;

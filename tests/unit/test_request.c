@@ -342,14 +342,11 @@ TEST(request_what_would_change_the_answer_is_refused_by_name)
         {"n_predict", "8"},
         {"modalities", "[\"text\",\"audio\"]"},
         {"modalities", "[\"audio\"]"},
-        {"continue_final_message", "true"},
-        {"add_generation_prompt", "false"},
         {"skip_special_tokens", "false"},
         {"dry_multiplier", "0.8"},
         {"tool_choice", "\"required\""},
         {"function_call", "{\"name\":\"f\"}"},
         {"logits_processors", "[\"x\"]"},
-        {"chat_template_kwargs", "{\"enable_thinking\":false}"},
     };
     char member[128];
 
@@ -361,6 +358,10 @@ TEST(request_what_would_change_the_answer_is_refused_by_name)
     CHECK(unsupported(chat, "\"prompt\":\"x\"", "prompt"));
     CHECK(unsupported(text, "\"messages\":[{}]", "messages"));
     CHECK(unsupported(text, "\"top_logprobs\":2", "top_logprobs"));
+    CHECK(unsupported(text, "\"continue_final_message\":true", "continue_final_message"));
+    CHECK(unsupported(text, "\"add_generation_prompt\":false", "add_generation_prompt"));
+    CHECK(unsupported(text, "\"enable_thinking\":true", "enable_thinking"));
+    CHECK(unsupported(text, "\"chat_template_kwargs\":{\"a\":1}", "chat_template_kwargs"));
     CHECK(unsupported(text, "\"stream_options\":{\"continuous_usage_stats\":true}",
                       "stream_options.continuous_usage_stats"));
 }
@@ -387,7 +388,8 @@ TEST(request_history_of_tool_calls_is_not_dropped)
                                "{\"role\":\"assistant\",\"content\":null,\"%s\":%s}]}";
     char body[256];
 
-    snprintf(body, sizeof body, call, "tool_calls", "[{\"id\":\"c\"}]");
+    snprintf(body, sizeof body, call, "tool_calls",
+             "[{\"id\":\"c\",\"function\":{\"name\":\"f\"}}]"); /* its template has none */
     CHECK(body_refused(chat, body, "messages[1].tool_calls"));
     snprintf(body, sizeof body, call, "function_call", "{\"name\":\"f\"}");
     CHECK(body_refused(chat, body, "messages[1].function_call"));

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/tokenizer/template.h"
 #include "tests/lab.h"
 #include "tests/test.h"
 #include "tests/tiny_spm.h"

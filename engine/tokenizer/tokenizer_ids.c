@@ -1,0 +1,50 @@
+/* tokenizer_ids.c - what is asked of a vocabulary that has been read: ids, their bytes, their
+ * roles. */
+#include "engine/tokenizer/tokenizer_state.h"
+
+gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials)
+{
+    const gguf_text none = {"", 0};
+
+    if (id < 0 || (size_t)id >= t->v.n) return none;
+    if (!specials && (t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN)) return none;
+    return t->piece[id];
+}
+
+size_t tokenizer_size(const tokenizer *t)
+{
+    return t->v.n;
+}
+
+size_t tokenizer_longest(const tokenizer *t)
+{
+    return t->longest;
+}
+
+int32_t tokenizer_bos(const tokenizer *t)
+{
+    return t->bos;
+}
+
+int32_t tokenizer_eos(const tokenizer *t)
+{
+    return t->end[0]; /* of the first key */
+}
+
+bool tokenizer_adds_bos(const tokenizer *t)
+{
+    return t->adds_bos;
+}
+
+/* A few dozen ids in a row, walked once for each token of an answer. */
+bool tokenizer_is_end(const tokenizer *t, int32_t id)
+{
+    for (int i = 0; i < TOKENIZER_ENDS; i++)
+        if (id != TOKENIZER_NONE && t->end[i] == id) return true;
+    return false;
+}
+
+bool tokenizer_is_special(const tokenizer *t, int32_t id)
+{
+    return id >= 0 && (size_t)id < t->v.n && tok_special_is(t->type[id]);
+}
