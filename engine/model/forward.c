@@ -54,9 +54,8 @@ void forward_close(forward *f)
 
 /* --- layers --- */
 
-/* Wo attention(norm h), deferred. Beside a network, x must outlive it: it has a place of its
- * own.
- */
+/* Wo attention(norm h), deferred. Beside a network x must outlive it, so that its result has a
+ * place of its own. */
 static void run_attention(forward *f, size_t l)
 {
     const model_layer *layer = &f->m->layers[l];
