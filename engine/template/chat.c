@@ -385,7 +385,7 @@ static err make_given(jinja_run *r, const chat_message *messages, size_t n, jinj
  */
 size_t chat_run_bytes(size_t bytes)
 {
-    return ((size_t)64 << 20) + 32 * bytes;
+    return ((size_t)64 << 20) + 16 * bytes;
 }
 
 err chat_encode_messages(const chat *c, const chat_message *messages, size_t n, bool generate,

@@ -1,7 +1,8 @@
 /* jinja_tree.h - a template as it is run: nodes of jinja_nodes.def, made once, never changed.
  *
  * Names are numbered, so that a scope is searched by number. What filters and tests there are
- * is known here already: one that nobody has is refused when a template is compiled. */
+ * is known here already: one that nobody has is refused when a template is compiled, or inside
+ * a condition, where Jinja lets it stand, when it is reached. */
 #ifndef ENGINE_TEMPLATE_JINJA_TREE_H
 #define ENGINE_TEMPLATE_JINJA_TREE_H
 

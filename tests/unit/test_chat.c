@@ -251,6 +251,23 @@ TEST(chat_a_token_is_not_made_of_two_writers_bytes)
     close_voice(&o);
 }
 
+/* Some families make a control token of the role: its name is one of ours. */
+TEST(chat_a_roles_name_may_be_part_of_a_control_token)
+{
+    static const char *const tokens[] = {"<|user|>", NULL};
+    const chat_message m = message("user", "<|user|>");
+    voice o = open_with(tokens, "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}"
+                                "{% endfor %}");
+    token_ids ids = {.most = SIZE_MAX};
+    size_t found = 0;
+
+    CHECK(chat_encode_messages(o.c, &m, 1, false, &ids) == ERR_OK);
+    for (size_t i = 0; i < ids.n; i++) found += ids.at[i] == tokenizer_find(o.v.t, "<|user|>");
+    CHECK(found == 1);
+    free(ids.at);
+    close_voice(&o);
+}
+
 /* --- files --- */
 
 TEST(chat_bos_stands_once_whoever_writes_it)

@@ -303,6 +303,17 @@ TEST(jinja_dicts_of_many_keys_are_found_in)
     CHECK(x.e == ERR_OK && strcmp(x.text, "15000 29999 False 3") == 0);
 }
 
+/* Jinja lets it stand inside a condition: templates ask first what there is. */
+TEST(jinja_an_unknown_filter_in_a_condition_is_an_error_when_it_is_reached)
+{
+    result x = run("{% if false %}{{ x | nosuch }}{% endif %}ok", nothing);
+
+    CHECK(x.e == ERR_OK && strcmp(x.text, "ok") == 0);
+    x = run("a\n{% if true %}{{ x | nosuch }}{% endif %}", nothing);
+    CHECK(x.e == ERR_TEMPLATE && x.why.line == 2);
+    CHECK(strcmp(x.why.text, "unknown filter or test 'nosuch'") == 0);
+}
+
 TEST(jinja_bytes_that_are_no_text_pass_through)
 {
     const result x = run("{{ u }}{{ u | upper }}{{ u[1] }}{{ u | length }}",
