@@ -91,7 +91,7 @@ FAULT_BIN := $(if $(and $(SAN),$(findstring clang,$(CC))),,$(BUILD)/tests/tortur
 # A make of our own, parallel unless the caller chose otherwise.
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz canaries freezes flood \
+.PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz canaries freezes flood forms \
         bench-sessions bench-returning bench-scale soak ablations figures image check-image deps compile_commands clean programs fuzz-programs bare FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -192,6 +192,11 @@ canaries: ## 20,000 requests of 50 tenants with secrets: nothing of one reaches 
 freezes: ## a completion beside each thing that could stop a server, and SIGTERM (idle machine)
 	@$(SUB) all
 	@node tests/bench/freezes.mjs
+
+forms: ## 1,000 random schemas at temperature 1.5, each answer judged (SCHEMAS=1000)
+	@$(SUB) all
+	@tests/api/setup.sh
+	@node tests/bench/forms.mjs $(SCHEMAS)
 
 flood: ## time to the first token beside a key that floods the server (idle machine)
 	@$(SUB) all

@@ -14,7 +14,7 @@ typedef struct memory_needs {
     uint64_t contexts; /* of context_tokens tokens, that the pool holds */
     size_t context_tokens;
     uint64_t workspace;
-    uint64_t scratch; /* buffers of a step, open pages, tables, positions */
+    uint64_t scratch; /* buffers of a step, open pages, tables, positions, the tokens' tree */
     uint64_t plan;    /* what rebuilding multiplies with, where a plan is used */
     uint64_t factors; /* the same of a mode that has none: projections in floats, bases */
 } memory_needs;

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/grammar/token_tree.h"
 #include "engine/kern/cpu.h"
 #include "engine/model/arch.h"
 #include "engine/model/model_load.h"
@@ -166,7 +167,9 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     each = (b->context_tokens + s.block_tokens - 1) / s.block_tokens;
     b->contexts = s.blocks / each;
     b->workspace = s.workspace_bytes;
-    b->scratch = steps + s.scratch_bytes;
+    /* the tree is made when somebody first wants an answer in a form (server/schema/guides.h)
+     */
+    b->scratch = steps + s.scratch_bytes + token_tree_measure(r->tokens);
     *(r->cache_mode.plan ? &b->plan : &b->factors) = s.weight_bytes;
     return ERR_OK;
 }

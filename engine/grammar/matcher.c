@@ -100,22 +100,44 @@ static void allow(walk *w, int32_t token, uint32_t cost)
     w->m->program->scratch[token / 64] |= UINT64_C(1) << token % 64;
 }
 
+/* A walk ends early where it has gone through so many configurations, some tenths of a second:
+ * a grammar that is in hundreds at once may not stop everybody's answers. What is left out then
+ * depends on the grammar and the text alone, not on what was known before. */
+#define MOST_WORK (UINT64_C(1) << 24)
+
+/* Tokens of one byte, whose nodes are those at the top: with them a text can always be closed.
+ */
+static void walk_bytes(walk *w)
+{
+    const program *p = w->m->program;
+    const token_tree_node *nodes = p->tree->nodes;
+
+    for (size_t i = 0; i < p->tree->n_nodes && !w->failed; i = nodes[i].skip) {
+        const uint32_t state = step(w, 1, nodes[i].byte);
+
+        if (state != STATES_DEAD && nodes[i].token >= 0 && !is_hidden(w->m, 1, nodes[i].byte))
+            allow(w, nodes[i].token, states_cost(p->states, state));
+    }
+}
+
 /* A space that is not shown is no progress: the token that is nothing else is left out. Nearly
  * every step is a look-up here; what is not known yet is asked for, which may move the states.
  */
 static void walk_tree(walk *w)
 {
+    uint64_t work = 0;
     program *p = w->m->program;
     const token_tree_node *nodes = p->tree->nodes;
     const size_t n = p->tree->n_nodes;
     states_view view = states_look(p->states);
 
-    for (size_t i = 0; i < n;) {
+    for (size_t i = 0; i < n && work < MOST_WORK;) {
         const token_tree_node x = nodes[i];
         uint32_t state = p->at[x.depth];
 
         if (!x.again) {
             p->bytes[x.depth - 1] = x.byte;
+            work += view.sizes[p->at[x.depth - 1]];
             state = view.rows[p->at[x.depth - 1] * view.n_classes + view.byte_class[x.byte]];
             if (state == STATES_UNKNOWN || (x.depth == 1 && w->m->padded)) {
                 state = step(w, x.depth, x.byte);
@@ -163,6 +185,7 @@ static bool make_mask(walk *w)
     memset(p->scratch, 0, p->tree->words * sizeof *p->scratch);
     w->worst = 0;
     p->at[0] = w->m->root.state;
+    walk_bytes(w);
     walk_tree(w);
     if (trigger_is_awaited(p->grammar, p->states, w->m->root.state)) walk_controls(w);
     if (states_may_end(p->states, w->m->root.state))

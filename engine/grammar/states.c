@@ -49,6 +49,7 @@ typedef struct half {
     state *states;                       /* [ROOM_STATES] number 0 is STATES_DEAD */
     uint32_t *rows;                      /* [ROOM_STATES][n_classes] */
     uint32_t *costs;                     /* [ROOM_STATES] */
+    uint16_t *sizes;                     /* [ROOM_STATES] items */
     uint32_t *frame_table, *state_table; /* open addressing, 0: empty; twice the room */
     size_t n_frames, n_items, n_states;
 } half;
@@ -84,10 +85,11 @@ static bool open_half(half *h, size_t classes)
     h->states = malloc(ROOM_STATES * sizeof *h->states);
     h->rows = malloc(ROOM_STATES * classes * sizeof *h->rows);
     h->costs = malloc(ROOM_STATES * sizeof *h->costs);
+    h->sizes = malloc(ROOM_STATES * sizeof *h->sizes);
     h->frame_table = calloc(2 * ROOM_FRAMES, sizeof *h->frame_table);
     h->state_table = calloc(2 * ROOM_STATES, sizeof *h->state_table);
-    return h->frames && h->items && h->states && h->rows && h->costs && h->frame_table &&
-           h->state_table;
+    return h->frames && h->items && h->states && h->rows && h->costs && h->sizes &&
+           h->frame_table && h->state_table;
 }
 
 static void close_half(half *h)
@@ -97,6 +99,7 @@ static void close_half(half *h)
     free(h->states);
     free(h->rows);
     free(h->costs);
+    free(h->sizes);
     free(h->frame_table);
     free(h->state_table);
 }
@@ -109,6 +112,7 @@ static void reset_half(half *h, size_t classes)
     h->frames[NO_FRAME] = (frame){0};
     h->states[STATES_DEAD] = (state){0};
     h->costs[STATES_DEAD] = GRAMMAR_NEVER;
+    h->sizes[STATES_DEAD] = 0;
     memset(h->rows, 0, classes * sizeof *h->rows);
     h->n_frames = h->n_states = 1;
     h->n_items = 0;
@@ -206,7 +210,6 @@ static uint32_t intern_set(states *s)
 {
     half *h = &s->now;
     uint32_t hash = s->may_end, at;
-    state *x;
 
     if (!s->n_set && !s->may_end) return STATES_DEAD;
     for (size_t i = 0; i < s->n_set; i++)
@@ -214,9 +217,10 @@ static uint32_t intern_set(states *s)
     for (at = hash % (2 * ROOM_STATES); h->state_table[at]; at = (at + 1) % (2 * ROOM_STATES))
         if (is_same_set(s, &h->states[h->state_table[at]])) return h->state_table[at];
     if (h->n_states == ROOM_STATES || h->n_items + s->n_set > ROOM_ITEMS) return STATES_UNKNOWN;
-    x = &h->states[h->n_states];
-    *x = (state){.first = (uint32_t)h->n_items, .n = (uint16_t)s->n_set, .may_end = s->may_end};
+    h->states[h->n_states] = (state){
+        .first = (uint32_t)h->n_items, .n = (uint16_t)s->n_set, .may_end = s->may_end};
     h->costs[h->n_states] = set_cost(s);
+    h->sizes[h->n_states] = (uint16_t)s->n_set;
     memcpy(h->items + h->n_items, s->set, s->n_set * sizeof(item));
     memset(h->rows + h->n_states * s->g->n_classes, 0xff, s->g->n_classes * sizeof *h->rows);
     h->n_items += s->n_set;
@@ -433,7 +437,8 @@ bool states_forget(states *s)
 
 states_view states_look(const states *s)
 {
-    return (states_view){s->now.rows, s->now.costs, s->g->byte_class, s->g->n_classes};
+    return (states_view){s->now.rows, s->now.costs, s->now.sizes, s->g->byte_class,
+                         s->g->n_classes};
 }
 
 uint32_t states_cost(const states *s, uint32_t number)

@@ -47,9 +47,11 @@ void states_drop(states *s, states_root *r);
 uint32_t states_step(states *s, uint32_t state, uint8_t byte);
 
 /* For a walk's own loop: where a byte of a class leads from a state, [state][class], and the
- * states' costs, [state]. UNKNOWN: ask states_step. Valid until states_forget. */
+ * states' costs and configurations, [state]. UNKNOWN: ask states_step. Valid until
+ * states_forget. */
 typedef struct states_view {
     const uint32_t *rows, *costs;
+    const uint16_t *sizes;
     const uint8_t *byte_class;
     size_t n_classes;
 } states_view;

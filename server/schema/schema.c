@@ -180,12 +180,25 @@ static bool compile_all(schema_compiler *c)
     return nfa_failure(c->a) == ERR_OK || fault_fail(c->why, nfa_failure(c->a));
 }
 
+/* As deep as JSON is nested. */
+static size_t count_values(const cJSON *at)
+{
+    const cJSON *child;
+    size_t n = 1;
+
+    cJSON_ArrayForEach (child, at) n += count_values(child);
+    return n;
+}
+
 bool schema_add(nfa *a, const cJSON *root, const char *path, fault *why)
 {
     schema_compiler c = {.a = a, .root = root, .path = path, .why = why};
     schema_set set = {.n = 0};
     bool good;
 
+    c.values = count_values(root);
+    if (c.values > SCHEMA_MAX_VALUES)
+        return fault_refuse(why, ERR_INVALID, path, "'%s' is too large a schema.", path);
     c.table = calloc(2 * SCHEMA_MAX_TASKS, sizeof *c.table);
     if (!c.table) return fault_fail(why, ERR_NOMEM);
     c.json = json_rules_add(a);

@@ -98,6 +98,14 @@ bool schema_check_refuse(schema_compiler *c, const cJSON *part, const char *sent
     return fault_refuse(c->why, ERR_INVALID, path, "'%s': %s.", path, sentence);
 }
 
+bool schema_check_work(schema_compiler *c, size_t n)
+{
+    c->work += n;
+    if (c->work <= SCHEMA_MAX_WORK) return true;
+    if (c->a->failure == ERR_OK) c->a->failure = ERR_TOOMANY;
+    return false;
+}
+
 /* --- one schema --- */
 
 static bool is_list_of_schemas(const cJSON *list)
@@ -165,6 +173,7 @@ bool schema_check(schema_compiler *c, const cJSON *schema)
     cJSON_ArrayForEach (item, schema) {
         const row *r = find_row(item->string);
 
+        if (!schema_check_work(c, 50)) return true; /* told of as a whole */
         if (!r || r->use == NOTE) continue;
         if (is_twice(item)) return schema_check_refuse(c, item, "this is there twice");
         if (r->use == REFUSED && !r->is_neutral(item))

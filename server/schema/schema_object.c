@@ -291,7 +291,8 @@ bool schema_object_add(schema_compiler *c, const schema_set *set, uint32_t rule)
 
     if (!l) return fault_fail(c->why, ERR_NOMEM);
     l->n = 0;
-    good = list_names(c, set, l) && add_object(c, set, l, rule);
+    good = list_names(c, set, l) &&
+           (!schema_check_work(c, l->n * l->n) || add_object(c, set, l, rule));
     free(l);
     return good;
 }

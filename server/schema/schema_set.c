@@ -115,7 +115,7 @@ unsigned schema_set_types_of(schema_compiler *c, const cJSON *schema, int depth)
     unsigned types;
 
     if (cJSON_IsFalse(schema)) return 0;
-    if (!cJSON_IsObject(schema) || depth == 0) return SCHEMA_ANY;
+    if (!cJSON_IsObject(schema) || depth == 0 || !schema_check_work(c, 100)) return SCHEMA_ANY;
     types = own_types(schema) & listed_types(schema);
     if (ref) {
         const cJSON *to = schema_ref_find(c, ref);

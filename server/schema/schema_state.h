@@ -13,6 +13,7 @@
 #include "engine/grammar/nfa.h"
 #include "server/fault.h"
 
+enum { SCHEMA_MAX_VALUES = 100000, SCHEMA_MAX_WORK = 50000000 };
 enum { SCHEMA_PARTS = 32, SCHEMA_MAX_TASKS = 1 << 14, SCHEMA_DEPTH = 16 };
 
 /* Keywords of a part that a branch was chosen for. */
@@ -43,6 +44,8 @@ typedef struct schema_compiler {
     schema_task *tasks; /* [n_tasks] */
     uint32_t *table;    /* [2 * SCHEMA_MAX_TASKS] task + 1, by its set */
     size_t n_tasks, room_tasks;
+    size_t values; /* of the whole schema */
+    uint64_t work; /* schema_check_work */
 } schema_compiler;
 
 /* Kinds of values; a number is either of two, so that an integer is one of them. */
@@ -87,6 +90,10 @@ bool schema_set_count(schema_compiler *c, const schema_set *set, const char *key
 
 /* Are a schema's keywords such as can be compiled? */
 bool schema_check(schema_compiler *c, const cJSON *schema);
+
+/* Count so many comparisons; false, and a failure of the grammar: there were too many. What is
+ * looked for by name is looked for from the beginning, again and again. */
+bool schema_check_work(schema_compiler *c, size_t n);
 
 /* The kinds of value that a keyword of the table speaks of; 0: none, or any. */
 unsigned schema_check_kinds(const char *keyword);

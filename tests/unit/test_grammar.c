@@ -294,6 +294,18 @@ TEST(states_are_forgotten_and_answers_go_on)
     program_free(p);
 }
 
+/* Hundreds of configurations at once, and hardly a state twice: masks are cut, answers are not.
+ */
+TEST(a_grammar_of_many_configurations_still_ends)
+{
+    fault why;
+    program *p = accepts_open(ACCEPTS_REGEX, "[a-z]*x[a-z]{200}", &why);
+
+    CHECK(p);
+    for (uint32_t seed = 0; seed < 5; seed++) run_to_end(p, 260 + seed, seed);
+    program_free(p);
+}
+
 TEST(a_grammar_behind_a_trigger_holds_from_there_on)
 {
     program *p = accepts_open_behind(ACCEPTS_REGEX, "\\[[0-9]+\\]", "<call>");

@@ -276,3 +276,22 @@ TEST(schema_neutral_keywords_are_let_through)
         "\"x-order\":3,\"$schema\":\"s\",\"default\":[]}",
         LIST("[]"), LIST("1")));
 }
+
+/* Work grows with the square of what is written: it ends, and soon. */
+TEST(schema_that_would_take_minutes_is_refused)
+{
+    enum { DEFS = 20000 };
+    char *text = malloc(100 * DEFS), *at = text;
+    fault why;
+
+    at += sprintf(at, "{\"allOf\":[");
+    for (int i = 0; i < 10; i++)
+        at += sprintf(at, "%s{\"$ref\":\"#/$defs/%d\"}", i ? "," : "", i);
+    at += sprintf(at, "],\"anyOf\":[");
+    for (int i = 0; i < DEFS; i++) at += sprintf(at, "%s{\"minimum\":%d}", i ? "," : "", i);
+    at += sprintf(at, "],\"$defs\":{");
+    for (int i = DEFS - 1; i >= 0; i--)
+        at += sprintf(at, "\"%d\":{\"type\":\"integer\"}%s", i, i ? "," : "}}");
+    CHECK(!accepts_open(ACCEPTS_SCHEMA, text, &why) && strstr(why.sentence, "too large"));
+    free(text);
+}
