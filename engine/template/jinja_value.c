@@ -98,10 +98,13 @@ static uint64_t hash(jinja_value v, uint64_t h, walk *w)
     }
 }
 
-static uint64_t hash_key(jinja_value key)
+/* From where the dict lies, which no client knows: keys that all hash alike cannot be made up.
+ */
+static uint64_t hash_key(const jinja_dict *d, jinja_value key)
 {
     walk w = {0};
-    const uint64_t h = hash(key, 0xcbf29ce484222325u, &w);
+    const uint64_t start = 0xcbf29ce484222325u ^ (uint64_t)(uintptr_t)d * 0x9e3779b97f4a7c15u;
+    const uint64_t h = hash(key, start, &w);
 
     return h ^ h >> 32;
 }
@@ -141,7 +144,7 @@ err jinja_make_dict(jinja_arena *a, jinja_value *out)
 static uint32_t *find_slot(const jinja_dict *d, jinja_value key)
 {
     const size_t mask = d->n_slots - 1;
-    size_t i = hash_key(key) & mask;
+    size_t i = hash_key(d, key) & mask;
 
     while (d->slots[i] && !jinja_equal(d->at[d->slots[i] - 1].key, key)) i = (i + 1) & mask;
     return &d->slots[i];
