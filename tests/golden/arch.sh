@@ -50,7 +50,8 @@ while read -r arch more; do
   model=$files/$arch.gguf
   # shellcheck disable=SC2086 # a list of options
   "$build/tests/tools/random_model" "${shape[@]}" --arch "$arch" $more "$model" || exit 1
-  "$program" inspect "$model" | grep -q "^architecture $arch" >"$files/said" 2>&1
+  # not through a pipe: grep would leave at the first line, and inspect says that its output is lost
+  "$program" inspect "$model" >"$files/said" 2>&1 && grep -q "^architecture $arch" "$files/said"
   check "inspect $arch"
   "$program" calibrate --model "$model" --out "$files/$arch.xplan" >"$files/said" 2>&1
   check "calibrate $arch"
