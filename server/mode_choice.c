@@ -1,9 +1,9 @@
 /* mode_choice.c - from --cache to a mode and its plan.
  *
  *   --cache klt<R>   its plan must be there and valid
- *           auto     the densest mode that a valid plan knows to be within --max-kl; without
- * one the cache chooses by the model's heads, and the log says what is not known others   need
- * no plan */
+ *           auto     the densest mode that a valid plan knows to be within --max-kl; else
+ *                    the cache chooses by the model's heads, and the log says what is not known
+ *           others   need no plan */
 #include <stdio.h>
 #include <string.h>
 

@@ -5,8 +5,8 @@
  * once:
  *
  *   cost[n]   the fewest bytes from node n to the end of its rule, NEVER if there are none, in
- *             bytes that are tokens by themselves: so many tokens are enough, whatever the
- * model depth[n]  the frames that this shortest way takes
+ *             bytes that are tokens by themselves: so many tokens are enough for any model
+ *   depth[n]  the frames that this shortest way takes
  *
  * A configuration whose shortest way does not exist, or is deeper than GRAMMAR_MAX_DEPTH, is
  * never entered. So from every configuration there is a way to the end, a byte at a time, and

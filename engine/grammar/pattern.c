@@ -4,8 +4,7 @@
  *        --multiply--> steps x phase x count, as nodes of the grammar, those that are reached
  *
  * phase  bit 0: something was taken; bit 1: the end was met, so nothing may be taken any more
- * count  characters taken, where their number matters; without an upper bound up to the lower
- * one
+ * count  characters taken, where their number matters; up to the lower bound without an upper
  *
  * Without places and bounds there is one phase and one count, and a node for each step. */
 #include "engine/grammar/pattern.h"

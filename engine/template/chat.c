@@ -4,9 +4,7 @@
  * template's own, as no request can write it, and what comes out is cut there.
  *
  *   ... assistant\nThe sea is<mark> <|im_end|>\n        with white space kept: cut at the mark
- *   ... assistant\nThe sea is<mark><|im_end|>\n         trimmed: white space before it goes,
- * too
- */
+ *   ... assistant\nThe sea is<mark><|im_end|>\n         trimmed: so is white space before it */
 #include "engine/template/chat.h"
 
 #include <stdio.h>

@@ -1,8 +1,7 @@
 /* chat.h - a conversation to token ids, as the model's own template writes it.
  *
  *   tokenizer.chat_template  --jinja-->  text, each byte the template's or a request's
- *                            --tokenizer-->  ids: control tokens out of the template's bytes
- * only
+ *                            --tokenizer-->  ids: control tokens only of the template's bytes
  *
  * A file may have several templates; tokenizer.chat_template.tool_use writes what comes with
  * tools. All are compiled when the model is opened. A file without one, or with one that is not

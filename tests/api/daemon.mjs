@@ -93,6 +93,16 @@ export function ask(daemon, method, path, body, headers = {}, port = daemon.port
 export const complete = (daemon, body) => ask(daemon, "POST", "/v1/completions", body);
 export const chat = (daemon, body) => ask(daemon, "POST", "/v1/chat/completions", body);
 
+// What an APIError says, of a call that must fail.
+export async function failure(promise) {
+    try {
+        await promise;
+    } catch (e) {
+        return e;
+    }
+    throw new Error("it should have failed");
+}
+
 // The data lines of an event stream, parsed; "[DONE]" stays text.
 export function events(text) {
     return text.split("\n\n").filter((event) => event.startsWith("data: "))

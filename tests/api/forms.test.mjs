@@ -6,7 +6,7 @@ import Ajv from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import OpenAI from "openai";
 
-import { chat, complete, startDaemon } from "./daemon.mjs";
+import { chat, complete, failure, startDaemon } from "./daemon.mjs";
 import { randomSchema } from "./random_schema.mjs";
 
 const ajv = new Ajv({ strict: false, validateFormats: true });
@@ -27,15 +27,6 @@ after(async () => {
 
 const messages = [{ role: "user", content: "Write some JSON." }];
 const format = (schema) => ({ type: "json_schema", json_schema: { name: "answer", strict: true, schema } });
-
-async function failure(promise) {
-    try {
-        await promise;
-    } catch (e) {
-        return e;
-    }
-    throw new Error("it should have failed");
-}
 
 test("random schemas at temperature 1.5: each answer parses, is valid and ends with stop", async () => {
     const seeds = Array.from({ length: 32 }, (_, i) => i + 1);

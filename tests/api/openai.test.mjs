@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 
 import OpenAI from "openai";
 
-import { ask, chat, complete, events, metrics, series, startDaemon, until } from "./daemon.mjs";
+import { ask, chat, complete, events, failure, metrics, series, startDaemon, until } from "./daemon.mjs";
 
 let daemon;
 let client;
@@ -21,16 +21,6 @@ after(async () => {
 
 const hello = [{ role: "user", content: "Hello! Who are you?" }];
 const greedy = { temperature: 0, max_tokens: 12 };
-
-// What an APIError says, of a call that must fail.
-async function failure(promise) {
-    try {
-        await promise;
-    } catch (e) {
-        return e;
-    }
-    throw new Error("it should have failed");
-}
 
 test("models are listed and found by name, slashes plain or encoded", async () => {
     assert.equal(model, "org/seedling");
