@@ -1,7 +1,7 @@
 // catalog.test.mjs - models by a name of the catalogue: a hub and a Python index of our own on
 // loopback are its sources, and a copy of the program has a catalogue that names them.
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
@@ -9,7 +9,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { after, before, beforeEach } from "node:test";
 
-import { slowness } from "./daemon.mjs";
+import { launch, slowness } from "./daemon.mjs";
 
 const model = fs.readFileSync("models/seedling-32m-mha-q8_0.gguf");
 const sha = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -112,7 +112,7 @@ const environment = () => ({ ...process.env, XDG_CACHE_HOME: cache, HF_ENDPOINT:
 
 // Run a command to its end: {code, out, said}.
 function run(command, ...args) {
-    const child = spawn(command, args, { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+    const child = launch(command, args, { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
     const result = { out: "", said: "" };
 
     child.stdout.on("data", (text) => (result.out += text));
@@ -235,7 +235,7 @@ function isRunning(pid) {
 test("an interrupt leaves no model and no pip, and the next run begins anew", async () => {
     inPackages();
     web.silent = /wheel\/a_c/;
-    const child = spawn(program, ["pull", "small"], { env: environment(), stdio: "ignore" });
+    const child = launch(program, ["pull", "small"], { env: environment(), stdio: "ignore" });
     const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(signal)));
     while (!web.asked.some((a) => a.url.startsWith("/wheel/a_c")))
         await new Promise((resolve) => setTimeout(resolve, 20));
@@ -339,7 +339,7 @@ test("models rm removes what was downloaded, all of its files, and nothing else"
 
 // Start deploy/run.sh; resolves with what is ready, and stops it: {model, said}.
 async function firstStart(...options) {
-    const child = spawn("deploy/run.sh", [program, "--listen", "127.0.0.1:0", "--admin-listen", "off",
+    const child = launch("deploy/run.sh", [program, "--listen", "127.0.0.1:0", "--admin-listen", "off",
         "--log-format", "json", "--cache-size", "256MiB", ...options],
         { env: { ...environment(), RUN_MODEL: "small", RUN_SECONDS: "20" }, stdio: ["ignore", "ignore", "pipe"] });
     let said = "";

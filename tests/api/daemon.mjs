@@ -11,9 +11,21 @@ const program = process.env.XQUANTD ?? "build/xquantd";
 export const slowness = /thread|address|undefined/.test(program) ? 5 : 1;
 const agent = new http.Agent({ keepAlive: true, maxSockets: 512 });
 
+// spawn() of a program that does not outlive the tests: one that a failed test has left running
+// would keep the folder, the port and the whole run (run.sh ends node by force, once all is tested).
+const children = new Set();
+process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+export function launch(...args) {
+    const child = spawn(...args);
+
+    children.add(child);
+    child.on("exit", () => children.delete(child));
+    return child;
+}
+
 // Start `serve` with more arguments; resolves when it is ready.
 export async function startDaemon(...args) {
-    const child = spawn(
+    const child = launch(
         program,
         ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format",
             "json", "--cache-size", "256MiB", ...args],

@@ -1,13 +1,13 @@
 // doors.test.mjs - who is let in: keys, hosts, origins, content types, addresses, TLS.
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { ask, metrics, newFile, newFolder, startDaemon } from "./daemon.mjs";
+import { ask, launch, metrics, newFile, newFolder, startDaemon } from "./daemon.mjs";
 
 const body = { prompt: [5, 6, 7], max_tokens: 2, temperature: 0 };
 const bearer = (key) => ({ authorization: `Bearer ${key}` });
@@ -73,9 +73,25 @@ test("sessions of one key are not listed, read or deleted by another", async () 
     await daemon.stop();
 });
 
+// A stream that has begun; resolves with a call that leaves it.
+function begin(daemon, key, what) {
+    return new Promise((resolve, reject) => {
+        const request = http.request({ host: "127.0.0.1", port: daemon.port, method: "POST",
+            path: "/v1/completions", agent: false,
+            headers: { ...bearer(key), "content-type": "application/json" } }, (response) => {
+            assert.equal(response.statusCode, 200);
+            response.on("error", () => {}); // we leave in the middle
+            response.once("data", () => resolve(() => request.destroy()));
+        });
+        request.on("error", reject);
+        request.end(JSON.stringify({ ...what, stream: true }));
+    });
+}
+
 test("a key has its limits, and other keys are not touched by them", async () => {
-    const daemon = await startDaemon("--api-key-file", newFile("a requests=2 tokens=400\n" +
-        "m tokens_per_minute=60\nfree\n"));
+    const file = newFile("a requests=2\nt tokens=1900\nm tokens_per_minute=60\nfree\n");
+    // Pages for three long answers at once.
+    const daemon = await startDaemon("--api-key-file", file, "--cache-size", "1GiB");
     const long = { prompt: "Once", max_tokens: 150, temperature: 0, ignore_eos: true };
     const over = (answer, limit) => {
         assert.equal(answer.status, 429, answer.text);
@@ -84,14 +100,20 @@ test("a key has its limits, and other keys are not touched by them", async () =>
         assert.ok(Number(answer.headers["retry-after"]) >= 1);
     };
 
-    const never = await post(daemon, bearer("a"), { ...long, max_tokens: 500 });
+    const never = await post(daemon, bearer("t"), { ...long, max_tokens: 1950 });
     assert.equal(never.status, 400, never.text);
     assert.match(never.json.error.message, /may not have so many tokens/);
-    const two = [post(daemon, bearer("a"), long), post(daemon, bearer("a"), long)];
-    over(await post(daemon, bearer("a"), body), /limit of requests/);
-    assert.equal((await post(daemon, bearer("free"), long)).status, 200);
-    for (const answer of await Promise.all(two)) assert.equal(answer.status, 200);
-    assert.equal((await post(daemon, bearer("a"), body)).status, 200);
+    for (const [key, limit, tokens, runs] of [["a", /limit of requests/, 1900, 2],
+        ["t", /limit of tokens/, 1890, 1]]) {
+        const endless = { ...long, max_tokens: tokens };
+        const leave = [];
+
+        for (let i = 0; i < runs; i++) leave.push(await begin(daemon, key, endless));
+        over(await post(daemon, bearer(key), { ...body, max_tokens: 20 }), limit);
+        assert.equal((await post(daemon, bearer("free"))).status, 200);
+        leave.forEach((call) => call());
+        await wait(async () => (await post(daemon, bearer(key))).status === 200, "room again");
+    }
     assert.equal((await post(daemon, bearer("m"), long)).status, 200);
     const late = await post(daemon, bearer("m"), body);
     over(late, /limit of tokens_per_minute/);
@@ -157,7 +179,7 @@ test("pages of other origins may not post unless --cors-origin has them", async 
 // Run `serve` with what must be refused; resolves with {code, text}.
 function refused(...args) {
     return new Promise((resolve) => {
-        const child = spawn(process.env.XQUANTD ?? "build/xquantd", ["serve", "--listen",
+        const child = launch(process.env.XQUANTD ?? "build/xquantd", ["serve", "--listen",
             "127.0.0.1:0", "--admin-listen", "off", ...args], { stdio: ["ignore", "ignore", "pipe"] });
         let text = "";
 
@@ -201,7 +223,7 @@ function get(module, options) {
 test("a Unix socket serves, has its mode, is there again after a kill, and goes at the end", async () => {
     const path = join(newFolder(), "socket");
     const start = () => new Promise((resolve) => {
-        const child = spawn(process.env.XQUANTD ?? "build/xquantd", ["serve", "--listen",
+        const child = launch(process.env.XQUANTD ?? "build/xquantd", ["serve", "--listen",
             `unix:${path}`, "--admin-listen", "off", "--unix-mode", "0600"],
         { stdio: ["ignore", "ignore", "pipe"] });
 
@@ -247,7 +269,7 @@ test("TLS serves, and SIGHUP shows a new certificate", async () => {
 
 test("SIGUSR1 opens the log anew; SIGUSR2 and SIGALRM mean nothing", async () => {
     const log = join(newFolder(), "log"), old = `${log}.1`;
-    const child = spawn(process.env.XQUANTD ?? "build/xquantd", ["serve", "--listen",
+    const child = launch(process.env.XQUANTD ?? "build/xquantd", ["serve", "--listen",
         "127.0.0.1:0", "--admin-listen", "off", "--log-file", log], { stdio: "ignore" });
     const exited = new Promise((done) => child.on("exit", done));
 

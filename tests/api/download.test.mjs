@@ -1,6 +1,5 @@
 // download.test.mjs - models by their name on the hub, against a hub of our own on loopback.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
@@ -8,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { after, before, beforeEach } from "node:test";
 
-import { ask, startDaemon } from "./daemon.mjs";
+import { ask, launch, startDaemon } from "./daemon.mjs";
 
 process.env.no_proxy = "127.0.0.1";
 const program = process.env.XQUANTD ?? "build/xquantd";
@@ -83,7 +82,7 @@ const place = (name = "own-er/re.po/some_model.gguf") =>
 
 // Run the program to its end: {code, said}.
 function run(args, env = {}, shell = []) {
-    const child = spawn(shell[0] ?? program, [...shell.slice(1), ...(shell[0] ? [program] : []),
+    const child = launch(shell[0] ?? program, [...shell.slice(1), ...(shell[0] ? [program] : []),
         ...args],
         { env: { ...process.env, XDG_CACHE_HOME: cache, HF_ENDPOINT: hub.url, HF_TOKEN: "", ...env },
             stdio: ["ignore", "ignore", "pipe"] });
@@ -157,7 +156,7 @@ test("what has come is kept when the server goes away, and the next run goes on 
 
 test("an interrupt keeps what has come, and the next run goes on from there", async () => {
     hub.files.set(route, { bytes: model, tag: sha(model), stall: 1000000 });
-    const child = spawn(program, ["inspect", spec], { stdio: "ignore",
+    const child = launch(program, ["inspect", spec], { stdio: "ignore",
         env: { ...process.env, XDG_CACHE_HOME: cache, HF_ENDPOINT: hub.url } });
     const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(signal)));
     const part = place() + ".part";
@@ -263,7 +262,7 @@ test("a file that two fetch at once is fetched by one", async () => {
     fs.mkdirSync(path.dirname(place()), { recursive: true });
     fs.writeFileSync(place() + ".part", "");
     hub.files.set(route, { bytes: model });
-    const holder = spawn("flock", [place() + ".part", "sh", "-c", "echo held; read x"],
+    const holder = launch("flock", [place() + ".part", "sh", "-c", "echo held; read x"],
         { stdio: ["pipe", "pipe", "ignore"] });
     await new Promise((resolve) => holder.stdout.once("data", resolve));
     refused(await inspect(), "another process is downloading it");

@@ -1,10 +1,9 @@
 // loading.test.mjs - the listeners are there before the model is.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import http from "node:http";
 import { test } from "node:test";
 
-import { ask, newFolder } from "./daemon.mjs";
+import { ask, launch, newFolder } from "./daemon.mjs";
 
 // A daemon whose model comes from a hub that answers when it is told to.
 async function startLoading() {
@@ -12,7 +11,7 @@ async function startLoading() {
     const wanted = new Promise((resolve) => (asked = resolve));
     const hub = http.createServer((request, response) => asked(response));
     await new Promise((done) => hub.listen(0, "127.0.0.1", done));
-    const child = spawn(process.env.XQUANTD ?? "build/xquantd", ["serve", "--model",
+    const child = launch(process.env.XQUANTD ?? "build/xquantd", ["serve", "--model",
         "hf:a/b:c.gguf", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
         "--log-format", "json"], { stdio: ["ignore", "ignore", "pipe"],
         env: { ...process.env, HF_ENDPOINT: `http://127.0.0.1:${hub.address().port}`,

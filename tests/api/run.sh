@@ -8,7 +8,7 @@ node=node
 [ -x tests/api/node_modules/.bin/node ] && node=tests/api/node_modules/.bin/node
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-"$node" --test --test-concurrency=1 --test-reporter=tap tests/api/*.test.mjs tests/api/{abuse,canaries}/*.test.mjs 2>&1 | tee "$log"
+"$node" --test --test-force-exit --test-concurrency=1 --test-reporter=tap tests/api/*.test.mjs tests/api/{abuse,canaries}/*.test.mjs 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 count() { sed -n "s/^# $1 \([0-9]*\)$/\1/p" "$log" | tail -n 1; }
 failed=$(count fail)
