@@ -95,11 +95,10 @@ static const char *escape_at(const char *bytes, size_t n, char code[8], size_t *
 }
 
 /* A model's answer may end in half a character, and JSON must be UTF-8 all the same. */
-void text_add_json(text_builder *t, const char *bytes, size_t n)
+void text_add_escaped(text_builder *t, const char *bytes, size_t n)
 {
     size_t from = 0, length; /* what is copied as it is goes in runs */
 
-    text_add(t, "\"", 1);
     for (size_t i = 0; i < n; i += length) {
         char code[8];
         const char *escape = escape_at(bytes + i, n - i, code, &length);
@@ -112,6 +111,12 @@ void text_add_json(text_builder *t, const char *bytes, size_t n)
     }
     /* What is left behind the last escape. */
     text_add(t, bytes + from, n - from);
+}
+
+void text_add_json(text_builder *t, const char *bytes, size_t n)
+{
+    text_add(t, "\"", 1);
+    text_add_escaped(t, bytes, n);
     text_add(t, "\"", 1);
 }
 

@@ -21,7 +21,8 @@ void text_addf(text_builder *t, const char *format, ...) __attribute__((format(p
 /* The n bytes as a JSON string with its quotes. Only `"`, `\` and bytes below 0x20 are
  * escaped; what is not UTF-8 becomes U+FFFD. */
 void text_add_json(text_builder *t, const char *bytes, size_t n);
-void text_add_json_string(text_builder *t, const char *s); /* NULL: null */
+void text_add_escaped(text_builder *t, const char *bytes, size_t n); /* without the quotes */
+void text_add_json_string(text_builder *t, const char *s);           /* NULL: null */
 
 /* A number as JSON: %.9g, which a float survives; -9999 stands for one that is not finite. */
 void text_add_float(text_builder *t, float x);

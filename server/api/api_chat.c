@@ -12,14 +12,14 @@
 /* A control token has no bytes that the answer's text would show. */
 static void add_bytes(text_builder *t, const reply *a, int32_t id)
 {
-    const gguf_text piece = tokenizer_piece(a->generation->tokenizer, id, false);
+    const gguf_text shown = tokenizer_piece(a->generation->tokenizer, id, false);
 
-    if (piece.n == 0) {
+    if (shown.n == 0) {
         text_add_string(t, "null");
         return;
     }
-    for (size_t i = 0; i < piece.n; i++)
-        text_addf(t, "%c%u", i ? ',' : '[', (unsigned)(unsigned char)piece.at[i]);
+    for (size_t i = 0; i < shown.n; i++)
+        text_addf(t, "%c%u", i ? ',' : '[', (unsigned)(unsigned char)shown.at[i]);
     text_add_string(t, "]");
 }
 
@@ -75,13 +75,14 @@ static void open_answer(text_builder *t, const reply *a)
 {
     reply_open(t, a, "chat.completion");
     reply_add_prompt_ids(t, a);
+    text_add_string(t, ",\"choices\":[");
 }
 
 /* `refusal` is always null: the model does not say when it refuses. */
 static void write_choice(text_builder *t, reply *a, const reply_slice *s)
 {
     text_addf(t, "{\"index\":%zu,\"message\":{\"role\":\"assistant\",\"content\":", a->index);
-    reply_add_text(t, a, s);
+    reply_add_text(t, s, PIECE_TEXT);
     text_add_string(t, ",\"refusal\":null}");
     add_logprobs(t, a, s);
     reply_add_finish(t, a, s);
@@ -116,21 +117,28 @@ static void write_role(text_builder *t, const reply *a, const reply_slice *s)
     close_delta(t, a, &none);
 }
 
-/* The role, text, the end: an event each, as the client libraries expect. The tokens of a
- * slice go with its text, or with the end where no text is left. */
+static void write_piece(text_builder *t, const reply *a, const reply_slice *s, const piece *p)
+{
+    const reply_slice only = {.pieces = p, .n_pieces = 1};
+
+    open_delta(t, a);
+    text_add_string(t, "{\"content\":");
+    reply_add_text(t, &only, p->kind);
+    text_add_string(t, "}");
+    close_delta(t, a, s);
+}
+
+/* The role, pieces, the end: an event each, as the client libraries expect. The tokens of a
+ * slice go with its first piece, or with the end where none is left. */
 static void write_events(text_builder *t, reply *a, const reply_slice *s)
 {
     reply_slice now = *s;
 
     now.first = false;
     if (s->first) write_role(t, a, s);
-    if (s->text_to > s->text_from) {
-        now.last = false;
-        open_delta(t, a);
-        text_add_string(t, "{\"content\":");
-        reply_add_text(t, a, s);
-        text_add_string(t, "}");
-        close_delta(t, a, &now);
+    now.last = false;
+    for (size_t i = 0; i < s->n_pieces; i++) {
+        write_piece(t, a, &now, &s->pieces[i]);
         now.token_from = now.token_to;
     }
     if (s->last) {
@@ -141,14 +149,21 @@ static void write_events(text_builder *t, reply *a, const reply_slice *s)
     }
 }
 
+static void end_events(text_builder *t, const reply *a, const reply_usage *usage)
+{
+    reply_end_events(t, a, event_object, usage);
+}
+
 const completion_kind api_chat_kind = {
     .request = {.chat = true, .read_prompt = chat_prompt_read},
     .id_prefix = "chatcmpl-",
     .prompt_param = "messages",
-    .event_object = event_object,
+    .stream_type = "text/event-stream",
     .open_answer = open_answer,
     .write_choice = write_choice,
+    .close_answer = reply_close,
     .write_events = write_events,
+    .end_events = end_events,
 };
 
 void api_chat(http_request *r)

@@ -94,10 +94,10 @@ static bool read_prompt(request *q, const cJSON *body, const request_env *env, f
 /* Characters that token i adds: bytes that begin one. */
 static size_t characters_of(const reply *a, size_t token)
 {
-    const gguf_text piece = generation_piece(a->generation, token);
+    const gguf_text shown = generation_piece(a->generation, token);
     size_t n = 0;
 
-    for (size_t i = 0; i < piece.n; i++) n += ((unsigned char)piece.at[i] & 0xc0) != 0x80;
+    for (size_t i = 0; i < shown.n; i++) n += ((unsigned char)shown.at[i] & 0xc0) != 0x80;
     return n;
 }
 
@@ -164,7 +164,7 @@ static const char object_name[] = "text_completion";
 static void write_choice(text_builder *t, reply *a, const reply_slice *s)
 {
     text_addf(t, "{\"index\":%zu,\"text\":", a->index);
-    reply_add_text(t, a, s);
+    reply_add_text(t, s, PIECE_TEXT);
     text_add_string(t, ",\"logprobs\":");
     if (a->generation->in.top >= 0)
         add_logprobs(t, a, s);
@@ -180,6 +180,7 @@ static void write_choice(text_builder *t, reply *a, const reply_slice *s)
 static void open_answer(text_builder *t, const reply *a)
 {
     reply_open(t, a, object_name);
+    text_add_string(t, ",\"choices\":[");
 }
 
 static void write_events(text_builder *t, reply *a, const reply_slice *s)
@@ -190,14 +191,21 @@ static void write_events(text_builder *t, reply *a, const reply_slice *s)
     reply_close_event(t, a);
 }
 
+static void end_events(text_builder *t, const reply *a, const reply_usage *usage)
+{
+    reply_end_events(t, a, object_name, usage);
+}
+
 const completion_kind api_completions_kind = {
     .request = {.default_max_tokens = DEFAULT_MAX_TOKENS, .read_prompt = read_prompt},
     .id_prefix = "cmpl-",
     .prompt_param = "prompt",
-    .event_object = object_name,
+    .stream_type = "text/event-stream",
     .open_answer = open_answer,
     .write_choice = write_choice,
+    .close_answer = reply_close,
     .write_events = write_events,
+    .end_events = end_events,
 };
 
 void api_completions(http_request *r)

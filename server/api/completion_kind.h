@@ -1,5 +1,11 @@
-/* completion_kind.h - what the endpoints that generate do each in its own way: how a request is
- * read and its answer written. completion.c and delivery.c do the rest for both. */
+/* completion_kind.h - a dialect: how a request of one wire format is read, and how its answer
+ * is written.
+ *
+ *   body --translate--> the members of a chat completion --request.c--> generations
+ *   generations --pieces--> write_choice, or write_events --> the dialect's own answer
+ *
+ * completion.c and delivery.c do the rest for all of them; there is one way to the scheduler.
+ */
 #ifndef SERVER_API_COMPLETION_KIND_H
 #define SERVER_API_COMPLETION_KIND_H
 
@@ -11,14 +17,18 @@ typedef struct completion_kind {
     request_kind request;
     const char *id_prefix;    /* "chatcmpl-" */
     const char *prompt_param; /* what is at fault if the prompt is too long */
-    const char *event_object; /* "chat.completion.chunk" */
-    /* The whole answer up to its choices, and one of these; s covers all of it, `first` too. */
+    const char *stream_type;  /* "text/event-stream" */
+    /* The whole answer up to its choices; one of these, s covers all of it, `first` too; and
+     * what follows them. Between two choices comes a comma. */
     void (*open_answer)(text_builder *t, const reply *a);
     void (*write_choice)(text_builder *t, reply *a, const reply_slice *s);
-    /* The events of a slice, none or several. */
+    void (*close_answer)(text_builder *t, const reply *a, const reply_usage *usage);
+    /* The events of a slice, none or several; and those that follow the last choice's. */
     void (*write_events)(text_builder *t, reply *a, const reply_slice *s);
+    void (*end_events)(text_builder *t, const reply *a, const reply_usage *usage);
 } completion_kind;
 
-extern const completion_kind api_chat_kind, api_completions_kind; /* in api_<name>.c */
+/* The table of them, each in api_<name>.c. */
+extern const completion_kind api_chat_kind, api_completions_kind;
 
 #endif

@@ -103,11 +103,24 @@ static void send_events(delivery *d, text_builder *t)
         cancel(d);
 }
 
+/* The pieces of the slice's text: all of it is the answer's. */
+static void split(const choice *c, reply_slice *s, piece *room)
+{
+    const char *text = c->generation->out.text;
+
+    *room = (piece){PIECE_TEXT, .text = text + s->text_from, .len = s->text_to - s->text_from};
+    s->pieces = room;
+    s->n_pieces = room->len > 0;
+}
+
 static void write_slice(choice *c, text_builder *t, reply_slice *s)
 {
+    piece room;
+
     s->token_from = c->sent_tokens;
     s->text_from = c->sent_text;
     s->first = !c->begun;
+    split(c, s, &room);
     c->of->kind->write_events(t, &c->reply, s);
     c->begun = true;
     c->sent_tokens = s->token_to;
@@ -146,7 +159,7 @@ static void open_stream(delivery *d)
 {
     if (!d->request.stream || d->opened || http_is_gone(d->http)) return;
     d->opened = true;
-    http_stream_begin(d->http, 200, "text/event-stream");
+    http_stream_begin(d->http, 200, d->kind->stream_type);
 }
 
 static void on_progress(generation *g)
@@ -186,7 +199,7 @@ static void end_events(delivery *d)
     const reply_usage usage = sum_usage(d);
     text_builder t = {0};
 
-    reply_end_events(&t, &d->choices[0].reply, d->kind->event_object, &usage);
+    d->kind->end_events(&t, &d->choices[0].reply, &usage);
     send_events(d, &t);
 }
 
@@ -202,17 +215,16 @@ static void write_answer(delivery *d, text_builder *t)
     const reply_usage usage = sum_usage(d);
 
     d->kind->open_answer(t, &d->choices[0].reply);
-    text_add_string(t, ",\"choices\":[");
     for (size_t i = 0; i < d->n; i++) {
         reply_slice whole = rest_of(&d->choices[i]);
+        piece room;
 
         whole.first = true;
+        split(&d->choices[i], &whole, &room);
         if (i) text_add_string(t, ",");
         d->kind->write_choice(t, &d->choices[i].reply, &whole);
     }
-    text_add_string(t, "],");
-    reply_add_usage(t, &usage);
-    text_add_string(t, "}");
+    d->kind->close_answer(t, &d->choices[0].reply, &usage);
 }
 
 /* The headers are out: an event is the only way left to say it. */

@@ -43,6 +43,14 @@ void reply_end_events(text_builder *t, const reply *a, const char *object,
     text_add_string(t, "data: [DONE]\n\n");
 }
 
+void reply_close(text_builder *t, const reply *a, const reply_usage *usage)
+{
+    (void)a;
+    text_add_string(t, "],");
+    reply_add_usage(t, usage);
+    text_add_string(t, "}");
+}
+
 void reply_add_usage(text_builder *t, const reply_usage *u)
 {
     text_addf(t,
@@ -72,31 +80,41 @@ void reply_add_token_ids(text_builder *t, const reply *a, const reply_slice *s)
     text_add_string(t, "]");
 }
 
+/* Who calls a tool has stopped for it, whatever token said so. */
+const char *reply_finish(const reply *a)
+{
+    if (a->generation->out.finish == FINISH_STOP && a->calls) return "tool_calls";
+    return generation_finish_name(a->generation->out.finish);
+}
+
 void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s)
 {
     text_add_string(t, "\"finish_reason\":");
-    text_add_json_string(t, s->last ? generation_finish_name(a->generation->out.finish) : NULL);
+    text_add_json_string(t, s->last ? reply_finish(a) : NULL);
 }
 
-/* A text_end never cuts a character, so each slice is valid UTF-8 by itself. */
-void reply_add_text(text_builder *t, const reply *a, const reply_slice *s)
+/* No piece cuts a character, so each is valid UTF-8 by itself, and so is its JSON. */
+void reply_add_text(text_builder *t, const reply_slice *s, piece_kind kind)
 {
-    text_add_json(t, a->generation->out.text + s->text_from, s->text_to - s->text_from);
+    text_add_string(t, "\"");
+    for (size_t i = 0; i < s->n_pieces; i++)
+        if (s->pieces[i].kind == kind) text_add_escaped(t, s->pieces[i].text, s->pieces[i].len);
+    text_add_string(t, "\"");
 }
 
 /* Byte tokens are half characters. The escaped form is the original's, for clients that put
  * them together again. */
 void reply_add_token(text_builder *t, const reply *a, int32_t id)
 {
-    const gguf_text piece = tokenizer_piece(a->generation->tokenizer, id, true);
+    const gguf_text shown = tokenizer_piece(a->generation->tokenizer, id, true);
 
-    if (utf8_valid(piece.at, piece.n)) {
-        text_add_json(t, piece.at, piece.n);
+    if (utf8_valid(shown.at, shown.n)) {
+        text_add_json(t, shown.at, shown.n);
         return;
     }
     text_add_string(t, "\"bytes:");
-    for (size_t i = 0; i < piece.n; i++)
-        text_addf(t, "\\\\x%02x", (unsigned)(unsigned char)piece.at[i]);
+    for (size_t i = 0; i < shown.n; i++)
+        text_addf(t, "\\\\x%02x", (unsigned)(unsigned char)shown.at[i]);
     text_add_string(t, "\"");
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/api/piece.h"
 #include "server/api/request.h"
 #include "server/random.h"
 #include "server/sched/generation.h"
@@ -23,6 +24,7 @@ typedef struct reply {
     const generation *generation; /* with in.ids still there */
     size_t index;                 /* of the choice */
     size_t characters;            /* of the answer's tokens so far, for text_offset */
+    size_t calls;                 /* of tools, in its pieces so far */
 } reply;
 
 /* What one event, or the whole answer, is about. */
@@ -31,9 +33,12 @@ typedef struct reply_slice {
     size_t text_from, text_to;   /* bytes of text */
     bool first;                  /* of the stream */
     bool last;                   /* the generation has ended: says why */
+    const piece *pieces;         /* [n_pieces] that the text is made of */
+    size_t n_pieces;
 } reply_slice;
 
-/* `{"id":..,"object":..,"created":..,"model":..,"system_fingerprint":..` */
+/* `{"id":..,"object":..,"created":..,"model":..,"system_fingerprint":..`; what one endpoint
+ * adds follows, and then `,"choices":[`. */
 void reply_open(text_builder *t, const reply *a, const char *object);
 
 /* `data: ` and reply_open and `,"choices":[`; then what closes it: `"usage":null` where a
@@ -46,6 +51,9 @@ typedef struct reply_usage {
     size_t prompt, cached, completion;
 } reply_usage;
 
+/* The end of a whole answer: its usage. */
+void reply_close(text_builder *t, const reply *a, const reply_usage *usage);
+
 /* The event with usage and no choices, if it was asked for, and `data: [DONE]`. */
 void reply_end_events(text_builder *t, const reply *a, const char *object,
                       const reply_usage *usage);
@@ -57,11 +65,14 @@ void reply_add_usage(text_builder *t, const reply_usage *usage);
 void reply_add_prompt_ids(text_builder *t, const reply *a);
 void reply_add_token_ids(text_builder *t, const reply *a, const reply_slice *s);
 
+/* Why it has ended: "stop", "length", "tool_calls" where it stopped to call tools. */
+const char *reply_finish(const reply *a);
+
 /* `"finish_reason":"stop"`, or null before the end. */
 void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s);
 
-/* The text of the slice, a JSON string. */
-void reply_add_text(text_builder *t, const reply *a, const reply_slice *s);
+/* The slice's pieces of a kind as one JSON string. */
+void reply_add_text(text_builder *t, const reply_slice *s, piece_kind kind);
 
 /* A token as a JSON string: its text, or "bytes:\\xf0\\x9f" where that is not UTF-8. */
 void reply_add_token(text_builder *t, const reply *a, int32_t id);

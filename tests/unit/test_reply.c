@@ -18,6 +18,7 @@ typedef struct fixture {
     generation *g;
     request request;
     reply reply;
+    piece whole;
 } fixture;
 
 /* An answer " Hello", "!", end token to a prompt of three ids; logprobs of `top` where not
@@ -56,12 +57,15 @@ static void close_fixture(fixture *f)
     gguf_close(f->file);
 }
 
-static reply_slice all_of(const fixture *f)
+static reply_slice all_of(fixture *f)
 {
+    f->whole = (piece){PIECE_TEXT, .text = f->g->out.text, .len = f->g->out.text_bytes};
     return (reply_slice){.token_to = f->g->out.n_tokens,
                          .text_to = f->g->out.text_bytes,
                          .first = true,
-                         .last = true};
+                         .last = true,
+                         .pieces = &f->whole,
+                         .n_pieces = f->whole.len > 0};
 }
 
 static const reply_usage spent = {.prompt = 30, .cached = 20, .completion = 4};
@@ -73,11 +77,8 @@ static cJSON *answer(fixture *f, const completion_kind *kind)
     cJSON *parsed;
 
     kind->open_answer(&t, &f->reply);
-    text_add_string(&t, ",\"choices\":[");
     kind->write_choice(&t, &f->reply, &s);
-    text_add_string(&t, "],");
-    reply_add_usage(&t, &spent);
-    text_add_string(&t, "}");
+    kind->close_answer(&t, &f->reply, &spent);
     parsed = cJSON_Parse(t.at);
     text_free(&t);
     CHECK(parsed != NULL);
@@ -130,7 +131,7 @@ static cJSON *events(fixture *f, const completion_kind *kind)
     cJSON *list;
 
     kind->write_events(&t, &f->reply, &s);
-    reply_end_events(&t, &f->reply, kind->event_object, &spent);
+    kind->end_events(&t, &f->reply, &spent);
     list = parse_events(t.at);
     text_free(&t);
     return list;
