@@ -1,13 +1,12 @@
-/* matcher.c - walks the tree of tokens with an automaton.
+/* matcher.c - the mask of an answer's state: kept, or walked for (walk.h).
  *
- *   at[0]   the answer's state
- *   at[d]   behind d bytes of the token that is looked at
+ * A mask is first made as if any number of tokens were left, and kept with the state, with the
+ * highest cost of what it allows. Only where fewer tokens are left than that, a mask is made
+ * for this one time:
  *
- * A walk is one pass over the tree's nodes. A mask is first made as if any number of tokens
- * were left, and kept with the state, with the highest cost of what it allows. Only where fewer
- * tokens are left than that, a mask is made for this one time. When the states' room is full in
- * the middle of a walk, all but the answers' states are forgotten and at[] is made again: the
- * walk goes on where it was. */
+ *   prepare -> kept with the state? --yes--> worst <= left? --yes--> that is it
+ *                    | no                         | no
+ *               walk, any left ---- keep it ------'--- walk, `left` ---> that is it */
 #include "engine/grammar/matcher.h"
 
 #include <math.h>
@@ -15,11 +14,14 @@
 #include <string.h>
 
 #include "engine/grammar/trigger.h"
+#include "engine/grammar/walk.h"
 
 struct matcher {
     program *program;
     states_root root;
-    bool padded; /* and nothing was taken yet */
+    walk walk;
+    bool walking; /* and cut */
+    bool padded;  /* and nothing was taken yet */
 };
 
 err matcher_new(matcher **out, program *p, bool padded)
@@ -29,7 +31,7 @@ err matcher_new(matcher **out, program *p, bool padded)
     if (!m) return ERR_NOMEM;
     m->program = p;
     m->padded = padded && p->tree->pads;
-    if (!states_begin(p->states, &m->root)) {
+    if (walk_open(&m->walk, p) != ERR_OK || !states_begin(p->states, &m->root)) {
         matcher_free(m);
         return ERR_NOMEM;
     }
@@ -41,157 +43,11 @@ void matcher_free(matcher *m)
 {
     if (!m) return;
     states_drop(m->program->states, &m->root);
+    walk_close(&m->walk);
     free(m);
 }
 
-/* --- walks --- */
-
-/* Who walks, what for, and what comes out. */
-typedef struct walk {
-    matcher *m;
-    size_t left; /* tokens that may follow the one that is chosen */
-    uint32_t worst;
-    bool failed; /* the states have no room, whatever is forgotten */
-} walk;
-
-/* The first byte of a padded text is not shown if it is a space. */
-static bool is_hidden(const matcher *m, size_t depth, uint8_t byte)
-{
-    return m->padded && depth == 1 && byte == ' ';
-}
-
-/* at[0 .. depth] once more, after states were forgotten. */
-static bool retrace(walk *w, size_t depth)
-{
-    program *p = w->m->program;
-
-    p->at[0] = w->m->root.state;
-    for (size_t d = 1; d <= depth; d++) {
-        p->at[d] = is_hidden(w->m, d, p->bytes[d - 1])
-                       ? p->at[d - 1]
-                       : states_step(p->states, p->at[d - 1], p->bytes[d - 1]);
-        if (p->at[d] == STATES_UNKNOWN) return false;
-    }
-    return true;
-}
-
-/* at[depth], behind one more byte. */
-static uint32_t step(walk *w, size_t depth, uint8_t byte)
-{
-    program *p = w->m->program;
-
-    p->bytes[depth - 1] = byte;
-    p->at[depth] = is_hidden(w->m, depth, byte)
-                       ? p->at[depth - 1]
-                       : states_step(p->states, p->at[depth - 1], byte);
-    if (p->at[depth] != STATES_UNKNOWN) return p->at[depth];
-    if (!states_forget(p->states) || !retrace(w, depth)) {
-        w->failed = true;
-        return STATES_DEAD;
-    }
-    return p->at[depth];
-}
-
-/* Allow a token that leads to a state, if what is left is enough from there. */
-static void allow(walk *w, int32_t token, uint32_t cost)
-{
-    if (cost > w->left) return;
-    if (cost > w->worst) w->worst = cost;
-    w->m->program->scratch[token / 64] |= UINT64_C(1) << token % 64;
-}
-
-/* A walk ends early where it has gone through so many configurations, some tenths of a second:
- * a grammar that is in hundreds at once may not stop everybody's answers. What is left out then
- * depends on the grammar and the text alone, not on what was known before. */
-#define MOST_WORK (UINT64_C(1) << 24)
-
-/* Tokens of one byte, whose nodes are those at the top: with them a text can always be closed.
- */
-static void walk_bytes(walk *w)
-{
-    const program *p = w->m->program;
-    const token_tree_node *nodes = p->tree->nodes;
-
-    for (size_t i = 0; i < p->tree->n_nodes && !w->failed; i = nodes[i].skip) {
-        const uint32_t state = step(w, 1, nodes[i].byte);
-
-        if (state != STATES_DEAD && nodes[i].token >= 0 && !is_hidden(w->m, 1, nodes[i].byte))
-            allow(w, nodes[i].token, states_cost(p->states, state));
-    }
-}
-
-/* A space that is not shown is no progress: the token that is nothing else is left out. Nearly
- * every step is a look-up here; what is not known yet is asked for, which may move the states.
- */
-static void walk_tree(walk *w)
-{
-    uint64_t work = 0;
-    program *p = w->m->program;
-    const token_tree_node *nodes = p->tree->nodes;
-    const size_t n = p->tree->n_nodes;
-    states_view view = states_look(p->states);
-
-    for (size_t i = 0; i < n && work < MOST_WORK;) {
-        const token_tree_node x = nodes[i];
-        uint32_t state = p->at[x.depth];
-
-        if (!x.again) {
-            p->bytes[x.depth - 1] = x.byte;
-            work += view.sizes[p->at[x.depth - 1]];
-            state = view.rows[p->at[x.depth - 1] * view.n_classes + view.byte_class[x.byte]];
-            if (state == STATES_UNKNOWN || (x.depth == 1 && w->m->padded)) {
-                state = step(w, x.depth, x.byte);
-                view = states_look(p->states);
-                if (w->failed) return;
-            }
-            p->at[x.depth] = state;
-        }
-        if (state == STATES_DEAD) {
-            i = x.skip;
-            continue;
-        }
-        if (x.token >= 0 && !is_hidden(w->m, x.depth, x.byte))
-            allow(w, x.token, view.costs[state]);
-        i++;
-    }
-}
-
-/* Where a trigger is waited for, control tokens may come, too: by their names. */
-static void walk_controls(walk *w)
-{
-    program *p = w->m->program;
-
-    for (size_t i = 0; i < p->tree->n_controls && !w->failed; i++) {
-        const gguf_text name = p->tree->pieces[p->tree->controls[i]];
-        uint32_t state = p->at[0] = w->m->root.state;
-
-        for (size_t k = 0; k < name.n && state != STATES_DEAD; k++) {
-            state = states_step(p->states, state, (uint8_t)name.at[k]);
-            if (state == STATES_UNKNOWN) w->failed = !states_forget(p->states);
-            if (state == STATES_UNKNOWN) break;
-        }
-        if (state == STATES_UNKNOWN)
-            i -= !w->failed; /* once more, with room */
-        else if (state != STATES_DEAD)
-            allow(w, p->tree->controls[i], states_cost(p->states, state));
-    }
-}
-
-/* Into scratch; false: there is no mask. */
-static bool make_mask(walk *w)
-{
-    program *p = w->m->program;
-
-    memset(p->scratch, 0, p->tree->words * sizeof *p->scratch);
-    w->worst = 0;
-    p->at[0] = w->m->root.state;
-    walk_bytes(w);
-    walk_tree(w);
-    if (trigger_is_awaited(p->grammar, p->states, w->m->root.state)) walk_controls(w);
-    if (states_may_end(p->states, w->m->root.state))
-        for (size_t i = 0; i < p->tree->words; i++) p->scratch[i] |= p->tree->ends[i];
-    return !w->failed;
-}
+/* --- masks --- */
 
 static bool is_empty(const uint64_t *mask, size_t words)
 {
@@ -202,30 +58,53 @@ static bool is_empty(const uint64_t *mask, size_t words)
 
 /* What the first token of a padded text may be is another question than what follows: it is not
  * kept. */
-static const uint64_t *whole_mask(matcher *m, uint32_t *worst)
+static void keep(matcher *m)
 {
-    program *p = m->program;
-    const uint64_t *kept = m->padded ? NULL : states_mask(p->states, m->root.state, worst);
-    walk w = {.m = m, .left = GRAMMAR_NEVER};
-    uint64_t *mask;
+    const walk *w = &m->walk;
+    const size_t words = m->program->tree->words;
 
-    if (kept) return kept;
-    if (!make_mask(&w)) return NULL;
-    *worst = w.worst;
-    if (m->padded) return p->scratch;
-    mask = states_keep_mask(p->states, m->root.state, w.worst);
-    memcpy(mask, p->scratch, p->tree->words * sizeof *mask);
-    return mask;
+    if (w->failed || m->padded || w->left != GRAMMAR_NEVER) return;
+    memcpy(states_keep_mask(m->program->states, m->root.state, w->worst), w->mask,
+           words * sizeof *w->mask);
+}
+
+/* The mask that is kept, where it holds for what is left; or a walk is begun. */
+static const uint64_t *kept_mask(matcher *m, size_t left)
+{
+    uint32_t worst;
+    const uint64_t *kept = m->padded ? NULL
+                                     : states_mask(m->program->states, m->root.state, &worst);
+
+    if (kept && worst <= left) return kept;
+    walk_begin(&m->walk, kept ? left : GRAMMAR_NEVER, m->padded);
+    m->walking = true;
+    return NULL;
+}
+
+bool matcher_prepare(matcher *m, size_t left, uint64_t until_ns, const uint64_t **mask)
+{
+    walk *w = &m->walk;
+
+    *mask = m->walking ? NULL : kept_mask(m, left);
+    while (m->walking) {
+        if (!walk_go_on(w, &m->root, until_ns)) return false;
+        keep(m);
+        if (w->failed || w->worst <= left)
+            m->walking = false;
+        else
+            walk_begin(w, left, m->padded);
+        *mask = w->failed ? NULL : w->mask;
+    }
+    if (*mask && is_empty(*mask, m->program->tree->words)) *mask = NULL;
+    return true;
 }
 
 const uint64_t *matcher_mask(matcher *m, size_t left)
 {
-    walk w = {.m = m, .left = left};
-    uint32_t worst;
-    const uint64_t *mask = whole_mask(m, &worst);
+    const uint64_t *mask;
 
-    if (mask && worst > left) mask = make_mask(&w) ? m->program->scratch : NULL;
-    return mask && !is_empty(mask, m->program->tree->words) ? mask : NULL;
+    matcher_prepare(m, left, UINT64_MAX, &mask);
+    return mask;
 }
 
 /* --- taking tokens --- */
@@ -254,7 +133,8 @@ bool matcher_accept(matcher *m, int32_t id)
         !trigger_is_awaited(m->program->grammar, m->program->states, m->root.state))
         return false;
     for (size_t i = 0; i < piece.n; i++)
-        if (!is_hidden(m, i + 1, (uint8_t)piece.at[i]) && !take_byte(m, (uint8_t)piece.at[i]))
+        if (!walk_is_hidden(m->padded, i + 1, (uint8_t)piece.at[i]) &&
+            !take_byte(m, (uint8_t)piece.at[i]))
             return false;
     m->padded = false;
     return true;

@@ -22,8 +22,13 @@ void matcher_free(matcher *m);
 /* The tokens that may come next, a bit each [words of the vocabulary], if `left` tokens may
  * follow; NULL: none, which only happens where a bound of states.h is in the way, or no token
  * ends an answer. Valid until the next call for this program. Does not allocate. A look-up for
- * a state that was asked for before, else one walk over the vocabulary. */
+ * a state that was asked for before, else one walk over the vocabulary, or two. */
 const uint64_t *matcher_mask(matcher *m, size_t left);
+
+/* The same in pieces: works until a moment of clock_ns, at least by a few steps. False: the
+ * mask is not made yet; call again, with the same `left`, before a token is taken. Where it is
+ * cut changes nothing in the mask. */
+bool matcher_prepare(matcher *m, size_t left, uint64_t until_ns, const uint64_t **mask);
 
 /* Take a token. False: it was not allowed. */
 bool matcher_accept(matcher *m, int32_t id);

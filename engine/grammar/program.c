@@ -8,8 +8,6 @@ static void destroy(program *p)
     states_close(p->states);
     grammar_free(p->grammar);
     free(p->at);
-    free(p->bytes);
-    free(p->scratch);
     free(p);
 }
 
@@ -27,9 +25,7 @@ err program_new(program **out, grammar *g, const token_tree *v)
     p->tree = v;
     atomic_init(&p->holders, 1);
     p->at = malloc((v->longest + 1) * sizeof *p->at);
-    p->bytes = malloc(v->longest + 1);
-    p->scratch = malloc((v->words + 1) * sizeof *p->scratch);
-    if (p->at && p->bytes && p->scratch) e = states_open(&p->states, g, v->words);
+    if (p->at) e = states_open(&p->states, g, v->words);
     if (e == ERR_OK)
         *out = p;
     else
@@ -59,7 +55,7 @@ size_t program_bytes(const program *p)
     const size_t node = sizeof *a->first + sizeof *p->grammar->cost +
                         sizeof *p->grammar->depth + 1;
 
-    return states_bytes(p->states) + sizeof *p + p->tree->words * sizeof *p->scratch +
+    return states_bytes(p->states) + sizeof *p + p->tree->longest * sizeof *p->at +
            a->room_nodes * node + a->room_edges * sizeof *a->edges +
            a->room_rules * sizeof *a->rules;
 }

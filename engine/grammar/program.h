@@ -16,10 +16,7 @@ typedef struct program {
     grammar *grammar;
     const token_tree *tree; /* outlives it */
     states *states;
-    /* of the walk that is made, matcher.c's: */
-    uint32_t *at;      /* [longest + 1] states behind so many bytes of a token */
-    uint8_t *bytes;    /* [longest] that led there */
-    uint64_t *scratch; /* [words] a mask that is being made */
+    uint32_t *at; /* [longest + 1] of the walk that goes on (walk.c) */
     atomic_size_t holders;
 } program;
 

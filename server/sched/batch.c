@@ -3,14 +3,16 @@
  * With D = what a step of decoding alone lately took (decode_seconds), a step that also serves
  * others is to last at most STRETCH * D, so that a stream slows down by about that factor:
  *
- *   |<-- D -->|<------------- (STRETCH - 1) * D ------------->|
- *   | decode  | seal     | rebuild     | prefill    | degrade |
+ *   |<-- D -->|<------------------ (STRETCH - 1) * D ------------------>|
+ *   | decode  | seal     | rebuild     | prefill    | masks   | degrade |
  *
  * Each takes from what the one before has left: sealing first, because a run whose block is
  * full waits for it; then pages that a context lacks; then prefill, the oldest request first;
- * and degrading, which nobody waits for, last. None starves: sealing and rebuilding go on by a
- * layer at least, and prefill by LEAST_ROWS rows where nothing was sealed. While nobody decodes
- * there is nobody to slow down, and each takes all it can use.
+ * then masks of answers that are held to a form, which are nearly always small (what is left
+ * bounds a grammar that was made to be slow); and degrading, which nobody waits for, last. None
+ * starves: sealing and rebuilding go on by a layer at least, prefill by LEAST_ROWS rows where
+ * nothing was sealed, and masks by LEAST_MASK_SECONDS. While nobody decodes there is nobody to
+ * slow down, and each takes all it can use.
  *
  * Tenants that have had more than others stand back (precedence.h), and a step is given up for
  * one that comes and goes first: between two layers, and between two pieces of sealing, we ask.
@@ -23,6 +25,7 @@
 #include "server/sched/batch.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +40,11 @@ enum { LEAST_ROWS = 8 };
  * at once, while nobody decodes. About 3 ms to the next layer of the embedded model on two
  * threads; four times as many rows are no faster a row. */
 enum { FEW_ROWS = 128, FEW_LAYERS = 4 };
+
+/* Of the time for masks: for all of them, beside others whose step has left none, and while
+ * nobody decodes, which is when a request is looked at that may go first. */
+#define LEAST_MASK_SECONDS .001
+#define ALONE_MASK_SECONDS .01
 
 #define STRETCH 2.5 /* a step with prefill, against one of decoding alone */
 #define LATELY  0.2 /* weight of the newest of what is averaged */
@@ -228,11 +236,12 @@ static size_t schedule_prefill(batch *b, size_t n, size_t rows, double left)
     return n;
 }
 
-/* x may have sampled a token. A prompt that is only to be cached (max_tokens 0) has none. */
+/* x may have sampled a token, or will once its mask is made. A prompt that is only to be cached
+ * (max_tokens 0) has none. */
 static void note_news(batch *b, run *x, double sampled_before)
 {
     b->stats.sample_seconds += x->sample_seconds - sampled_before;
-    if (!x->generation->in.max_tokens) return;
+    if (!x->generation->in.max_tokens || x->masking) return;
     b->stats.new_tokens++;
     b->news[b->n_news++] = x->generation;
 }
@@ -255,6 +264,27 @@ static void fork_copies(batch *b)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->runs[i]->leader && run_fork(b->runs[i])) note_news(b, b->runs[i], 0);
+}
+
+/* The masks of answers that are held to a form, each for its share of the time that is left. */
+static void make_masks(batch *b, bool alone, double left)
+{
+    size_t masking = 0;
+
+    for (size_t i = 0; i < b->n; i++) masking += b->runs[i]->masking;
+    if (!masking) return;
+    left = fmax(alone ? ALONE_MASK_SECONDS : left, LEAST_MASK_SECONDS) / (double)masking;
+    for (size_t i = 0; i < b->n; i++) {
+        run *x = b->runs[i];
+        const double sampled = x->sample_seconds;
+        const uint64_t now = clock_ns();
+
+        if (!x->masking) continue;
+        run_make_mask(x, now + (uint64_t)(left * 1e9));
+        share_charge(&b->precedence.share, x->generation->in.tenant,
+                     clock_seconds_between(now, clock_ns()), clock_seconds());
+        note_news(b, x, sampled);
+    }
 }
 
 /* What a step of so many rows of prefill took says how to size the next ones. A step that was
@@ -403,5 +433,6 @@ void batch_step(batch *b)
     precedence_end(&b->precedence, clock_seconds() - begun, b->given_up);
     if (b->given_up) return;
     fork_copies(b);
+    make_masks(b, !decoding, left - (clock_seconds() - begun - b->decode_seconds));
     degrade(b, decoding, left - (clock_seconds() - begun - b->decode_seconds));
 }

@@ -15,6 +15,10 @@
  *                      |  run_fork: the leader's prefill is done     | its leader is canceled
  *                    DECODE                                        OVER
  *
+ * An answer that is held to a form is MASKING between its logits and its token: the mask may
+ * take longer than others can wait, so batch has it made in pieces, and the run takes part in
+ * no step until then (run_make_mask). Most are made at once, behind the step.
+ *
  * Beside it, SEALING: a block became full in the last step. From PREFILL, DECODE and OVER
  * alike; the run takes part in no step until batch has had it sealed (run_is_ready). A leader
  * whose copies still follow waits at the end of PREFILL, since they must find the prompt and
@@ -119,7 +123,8 @@ bool run_is_sealing(const run *x)
 
 bool run_is_ready(const run *x)
 {
-    return !x->over && x->context && !run_is_sealing(x) && !(x->copies && run_is_decoding(x));
+    return !x->over && !x->masking && x->context && !run_is_sealing(x) &&
+           !(x->copies && run_is_decoding(x));
 }
 
 /* A run that others follow stays until they have forked, even when it has ended itself. */
@@ -194,33 +199,46 @@ static bool add(run *x, int32_t id)
 }
 
 /* Choose the next token. The sampler changes the logits it is given, and logprobs are of those
- * before any rule: so it gets a copy, in the second half. A form that allows nothing more ends
- * the answer: with an error of a bound only, or where the vocabulary has no end token. */
-static void sample(run *x)
+ * before any rule: so it gets a copy, in the second half. */
+static void sample(run *x, const uint64_t *mask)
 {
     generation *g = x->generation;
     const uint64_t start = clock_ns();
-    const uint64_t *mask = NULL;
-    int32_t id;
+    const int32_t id = pick(x, mask);
 
-    if (x->matcher) {
-        mask = matcher_mask(x->matcher, g->in.max_tokens - generation_tokens(g) - 1);
-        if (!mask) generation_end(g, matcher_may_end(x->matcher) ? FINISH_STOP : FINISH_LENGTH);
-        x->over = !mask;
-        if (x->over) return;
-    }
-    id = pick(x, mask);
     sampler_see_answer(x->sampler, id);
     if (!g->out.first_ns) g->out.first_ns = clock_ns();
     x->over = add(x, id);
     x->sample_seconds += clock_seconds_between(start, clock_ns());
 }
 
+/* A form that allows nothing more ends the answer: with an error of a bound only, or where the
+ * vocabulary has no end token. */
+bool run_make_mask(run *x, uint64_t until_ns)
+{
+    generation *g = x->generation;
+    const uint64_t start = clock_ns();
+    const uint64_t *mask;
+
+    x->masking = !matcher_prepare(x->matcher, g->in.max_tokens - generation_tokens(g) - 1,
+                                  until_ns, &mask);
+    x->sample_seconds += clock_seconds_between(start, clock_ns());
+    if (x->masking) return false;
+    if (mask) {
+        sample(x, mask);
+    } else {
+        generation_end(g, matcher_may_end(x->matcher) ? FINISH_STOP : FINISH_LENGTH);
+        x->over = true;
+    }
+    return true;
+}
+
 /* Its prefill is done, or it decoded one more row. max_tokens 0 only fills the cache. */
 static void answer(run *x)
 {
     if (x->generation->in.max_tokens) {
-        sample(x);
+        x->masking = x->matcher;
+        if (!x->masking) sample(x, NULL);
     } else {
         generation_end(x->generation, FINISH_LENGTH);
         x->over = true;
@@ -268,6 +286,7 @@ void run_cancel(run *x)
     if (x->leader) cache_drop_copy(x->leader->context);
     leave(x);
     generation_end(x->generation, FINISH_ABORT);
+    x->masking = false;
     x->over = true;
 }
 

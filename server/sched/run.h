@@ -25,6 +25,7 @@ typedef struct run {
     float *logits;      /* [2,V]: as computed, and what the sampler may change */
     size_t prefilled;   /* tokens of the prompt that are in the context */
     bool over;          /* the generation has ended */
+    bool masking;       /* its next token waits for its form's mask */
     bool behind;        /* its tenant has had more than others: precedence.h */
     struct run *leader; /* whose prompt it waits for; NULL: nobody's */
     size_t copies;      /* runs that wait for its prefill */
@@ -69,8 +70,13 @@ bool run_is_decoding(const run *x);
  * It then takes part in that step. */
 forward_chunk run_next_chunk(run *x, size_t max_rows);
 
-/* After the step: keep what was computed, and sample a token if the prefill is done. */
+/* After the step: keep what was computed, and sample a token if the prefill is done; of an
+ * answer that is held to a form, once its mask is made. */
 void run_commit(run *x, const forward_chunk *c);
+
+/* While it is `masking`: make the mask, until a moment of clock_ns, and sample with it. False:
+ * it is not made yet. */
+bool run_make_mask(run *x, uint64_t until_ns);
 
 /* The step was given up: the chunk is still to be computed. */
 void run_take_back(run *x);

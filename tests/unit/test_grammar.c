@@ -306,6 +306,59 @@ TEST(a_grammar_of_many_configurations_still_ends)
     program_free(p);
 }
 
+/* A mask in as many pieces as there may be, while another answer of the same program takes
+ * masks and tokens in between. */
+static const uint64_t *mask_in_pieces(matcher *m, matcher *other)
+{
+    const uint64_t *mask;
+    uint32_t seed = 1;
+    int pieces = 1;
+
+    for (; !matcher_prepare(m, 40, 0, &mask); pieces++) {
+        const uint64_t *its = matcher_mask(other, 1000);
+        const int32_t id = 2 + (int32_t)((seed >> 8) % 256);
+
+        seed = seed * 1664525u + 1013904223u;
+        CHECK(pieces < 10000);
+        if (its && matcher_allows(its, id)) CHECK(matcher_accept(other, id));
+    }
+    CHECK(mask && pieces >= 256 / 16);
+    return mask;
+}
+
+static void check_pieces(program *p, program *alone)
+{
+    matcher *m = begin(p), *other = begin(p), *same = begin(alone);
+    const uint64_t *mask = mask_in_pieces(m, other), *whole = matcher_mask(same, 40);
+
+    CHECK(whole && memcmp(mask, whole, accepts_tree()->words * sizeof *mask) == 0);
+    matcher_free(m);
+    matcher_free(other);
+    matcher_free(same);
+    program_free(p);
+    program_free(alone);
+}
+
+TEST(a_mask_in_pieces_is_the_mask)
+{
+    static const struct {
+        accepts_kind kind;
+        const char *source;
+    } all[] = {{ACCEPTS_REGEX, "[a-z]*x[a-z]{20}"},
+               {ACCEPTS_REGEX, "[a-z]{0,20000}!"},
+               {ACCEPTS_GBNF, "root ::= \"a\" root \"b\" | [^a]*"},
+               {ACCEPTS_SCHEMA, "{}"}};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        fault why;
+
+        check_pieces(accepts_open(all[i].kind, all[i].source, &why),
+                     accepts_open(all[i].kind, all[i].source, &why));
+        check_pieces(accepts_open_behind(all[i].kind, all[i].source, "<call>"),
+                     accepts_open_behind(all[i].kind, all[i].source, "<call>"));
+    }
+}
+
 TEST(a_grammar_behind_a_trigger_holds_from_there_on)
 {
     program *p = accepts_open_behind(ACCEPTS_REGEX, "\\[[0-9]+\\]", "<call>");
