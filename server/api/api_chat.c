@@ -149,7 +149,7 @@ static void write_events(text_builder *t, reply *a, const reply_slice *s)
     }
 }
 
-static void end_events(text_builder *t, const reply *a, const reply_usage *usage)
+static void end_events(text_builder *t, reply *a, const reply_usage *usage)
 {
     reply_end_events(t, a, event_object, usage);
 }

@@ -191,7 +191,7 @@ static void write_events(text_builder *t, reply *a, const reply_slice *s)
     reply_close_event(t, a);
 }
 
-static void end_events(text_builder *t, const reply *a, const reply_usage *usage)
+static void end_events(text_builder *t, reply *a, const reply_usage *usage)
 {
     reply_end_events(t, a, object_name, usage);
 }

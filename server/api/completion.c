@@ -28,6 +28,7 @@ typedef struct completion {
     size_t body_bytes;
     request request;
     fault why;                /* the worker's: e is OK where the body is fine */
+    text_builder answer;      /* the worker's, where nothing is generated */
     session_history *history; /* of its session's last turn, while it is compared */
 } completion;
 
@@ -37,6 +38,7 @@ static void completion_free(completion *c)
 {
     sessions_history_drop(c->history);
     request_free(&c->request);
+    text_free(&c->answer);
     free(c);
 }
 
@@ -153,7 +155,10 @@ static err read_body(job *j)
     completion *c = (completion *)j;
 
     if (atomic_load(&j->cancel)) return ERR_CANCELED;
-    request_read(&c->request, &c->kind->request, &c->env, c->body, c->body_bytes, &c->why);
+    if (request_read(&c->request, &c->kind->request, &c->env, c->body, c->body_bytes,
+                     &c->why) &&
+        c->kind->write_prompt)
+        c->kind->write_prompt(&c->answer, &c->request, &c->env);
     return c->why.e;
 }
 
@@ -197,13 +202,26 @@ static void attach(completion *c)
     fail(c, e);
 }
 
+/* What is asked of the prompt alone needs no scheduler. */
+static void answer_prompt(completion *c)
+{
+    http_request *r = c->http;
+    text_builder answer = c->answer;
+
+    c->answer = (text_builder){0};
+    completion_free(c);
+    answer_json(r, &answer);
+}
+
 static void on_read(job *j, err e)
 {
     completion *c = (completion *)j;
 
     if (e == ERR_OK && http_is_gone(c->http)) e = ERR_CANCELED;
     if (e != ERR_OK) count_rejected(c, e);
-    if (e == ERR_OK)
+    if (e == ERR_OK && c->kind->write_prompt)
+        answer_prompt(c);
+    else if (e == ERR_OK)
         attach(c);
     else if (c->why.sentence[0])
         blame(c);
@@ -245,7 +263,8 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .session = http_header(r, "X-Session-ID"),
                            .share_prefixes = s->config->share_prefixes,
                            .cancel = &c->job.cancel,
-                           .guides = s->guides};
+                           .guides = s->guides,
+                           .responses = s->responses};
     c->body = http_body(r, &c->body_bytes);
     return c;
 }

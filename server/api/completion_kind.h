@@ -12,6 +12,8 @@
 #include "server/api/reply.h"
 #include "server/api/request.h"
 
+struct server;
+
 /* One const struct each, in api_*.c. */
 typedef struct completion_kind {
     request_kind request;
@@ -25,10 +27,14 @@ typedef struct completion_kind {
     void (*close_answer)(text_builder *t, const reply *a, const reply_usage *usage);
     /* The events of a slice, none or several; and those that follow the last choice's. */
     void (*write_events)(text_builder *t, reply *a, const reply_slice *s);
-    void (*end_events)(text_builder *t, const reply *a, const reply_usage *usage);
+    void (*end_events)(text_builder *t, reply *a, const reply_usage *usage);
+    /* Once an answer is whole; or NULL. */
+    void (*keep)(struct server *s, const reply *a, const reply_usage *usage);
+    /* In place of generations, what a worker answers once the request is read; or NULL. */
+    void (*write_prompt)(text_builder *t, const request *q, const request_env *env);
 } completion_kind;
 
 /* The table of them, each in api_<name>.c. */
-extern const completion_kind api_chat_kind, api_completions_kind;
+extern const completion_kind api_chat_kind, api_completions_kind, api_responses_kind;
 
 #endif

@@ -16,6 +16,7 @@
 #include "engine/kern/cpu.h"
 #include "server/api/listeners.h"
 #include "server/api/notify.h"
+#include "server/api/response_store.h"
 #include "server/api/server.h"
 
 enum {
@@ -117,6 +118,7 @@ static void stop(daemon_state *d)
     guides_close(s->guides);
     listeners_close(s);
     sessions_close(s->sessions);
+    response_store_close(s->responses);
 }
 
 /* Twice bounded: until --shutdown-timeout for answers, then two seconds for the last bytes of
@@ -345,6 +347,7 @@ static bool open_rest(daemon_state *d)
     if (!e) e = guides_open(&s->guides, s->runtime->tokens);
     if (!e) e = sched_open(&s->sched, &d->loop, s->runtime, limit);
     if (!e) e = open_sessions(s);
+    if (!e) e = response_store_open(&s->responses, (size_t)s->config->response_store);
     if (!e) e = open_metrics(s);
     if (e) complain("cannot start", "", err_text(e));
     return !e;

@@ -19,9 +19,11 @@
 #include <time.h>
 
 #include "engine/clock.h"
+#include "server/api/blocks.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/http/wire_error.h"
+#include "server/http/wire_form.h"
 #include "server/log.h"
 #include "server/random.h"
 
@@ -32,6 +34,7 @@ typedef struct choice {
     struct delivery *of;
     generation *generation; /* the scheduler's until it has ended */
     reply reply;
+    blocks blocks;
     size_t sent_tokens, sent_text;
     size_t observed; /* tokens that metrics have seen */
     bool begun;      /* an event was written */
@@ -54,7 +57,10 @@ typedef struct delivery {
 static void delivery_free(delivery *d)
 {
     if (d->key) keys_release(d->key, d->held_tokens, d->used_tokens);
-    for (size_t i = 0; d->choices && i < d->n; i++) generation_free(d->choices[i].generation);
+    for (size_t i = 0; d->choices && i < d->n; i++) {
+        generation_free(d->choices[i].generation);
+        blocks_free(&d->choices[i].blocks);
+    }
     free(d->choices);
     request_free(&d->request);
     free(d);
@@ -231,10 +237,11 @@ static void write_answer(delivery *d, text_builder *t)
 static void fail_events(delivery *d)
 {
     const wire_error row = wire_error_for(d->result);
-    char *body = wire_error_body(row.type, row.code, NULL, err_text(d->result));
+    const wire_form *form = wire_form_of(http_path(d->http));
+    char *body = form->body(row.status, row.type, row.code, NULL, err_text(d->result));
     text_builder t = {0};
 
-    if (body) text_addf(&t, "data: %s\n\n", body);
+    if (body) text_addf(&t, "%s%s%s", form->open, body, form->close);
     free(body);
     send_events(d, &t);
 }
@@ -256,6 +263,13 @@ static void note_turn(const delivery *d)
     free(answer);
 }
 
+static void keep(const delivery *d)
+{
+    const reply_usage usage = sum_usage(d);
+
+    if (d->kind->keep) d->kind->keep(d->server, &d->choices[0].reply, &usage);
+}
+
 /* Frees d before the request's one answer. */
 static void end_whole(delivery *d)
 {
@@ -264,6 +278,7 @@ static void end_whole(delivery *d)
     text_builder t = {0};
 
     if (e == ERR_OK) write_answer(d, &t);
+    if (e == ERR_OK) keep(d);
     delivery_free(d);
     if (e == ERR_OK)
         answer_json(r, &t);
@@ -283,6 +298,7 @@ static void end_all(delivery *d)
         return;
     }
     if (d->result == ERR_OK) end_events(d);
+    if (d->result == ERR_OK) keep(d);
     if (d->result != ERR_OK) fail_events(d);
     delivery_free(d);
     http_stream_end(r);
@@ -357,6 +373,7 @@ static err make_choice(delivery *d, const request_env *env, const reply *common,
     c->of = d;
     c->reply = *common;
     c->reply.index = i;
+    c->reply.blocks = &c->blocks;
     c->reply.generation = c->generation;
     c->generation->user = c;
     c->generation->progress = on_progress;
@@ -425,10 +442,15 @@ static err count_for_key(delivery *d, key *x, delivery_refusal *why)
 static err submit(delivery *d, const request_env *env, groups *l, delivery_refusal *why)
 {
     sched *to = d->server->sched;
-    reply common = {
-        .model = env->model_name, .created = (uint64_t)time(NULL), .request = &d->request};
+    reply common = {.model = env->model_name,
+                    .created = (uint64_t)time(NULL),
+                    .request = &d->request,
+                    .arrived_ns = http_arrived_ns(d->http)};
 
-    random_id(common.id, d->kind->id_prefix);
+    if (d->request.id[0])
+        memcpy(common.id, d->request.id, sizeof common.id);
+    else
+        random_id(common.id, d->kind->id_prefix);
     for (size_t p = 0; p < d->request.n_prompts; p++)
         TRY(make_choices(d, env, &common, p, l, why));
     TRY(count_for_key(d, env->key, why));

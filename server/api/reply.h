@@ -25,6 +25,9 @@ typedef struct reply {
     size_t index;                 /* of the choice */
     size_t characters;            /* of the answer's tokens so far, for text_offset */
     size_t calls;                 /* of tools, in its pieces so far */
+    struct blocks *blocks;        /* what its pieces have become, for dialects that say it */
+    unsigned events;              /* of its stream, for dialects that count them */
+    uint64_t arrived_ns;          /* its request's first line */
 } reply;
 
 /* What one event, or the whole answer, is about. */
@@ -49,6 +52,7 @@ void reply_close_event(text_builder *t, const reply *a);
 /* Tokens of all choices; a prompt counts once. */
 typedef struct reply_usage {
     size_t prompt, cached, completion;
+    size_t reasoning; /* of completion, thoughts */
 } reply_usage;
 
 /* The end of a whole answer: its usage. */

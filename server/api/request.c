@@ -111,7 +111,7 @@ static bool read_logprobs(request *q, const request_kind *kind, const cJSON *bod
 {
     int64_t n = -1;
 
-    if (kind->chat) return read_chat_logprobs(&q->in.top, body, why);
+    if (kind->chat && !q->raw) return read_chat_logprobs(&q->in.top, body, why);
     if (!json_get_int(body, "logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
     q->in.top = (int)n;
     return true;
@@ -199,10 +199,12 @@ bool request_make_room(request *q, size_t n_prompts, fault *why)
 static bool read_body(request *q, const request_kind *kind, const request_env *env,
                       const cJSON *body, const char *text, fault *why)
 {
+    const bool chat = kind->chat && !q->raw;
+
     if (!cJSON_IsObject(body))
         return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
     if (!read_model(body, env, why) || !read_counts(q, body, why) ||
-        !request_check_members(body, kind->chat ? REQUEST_CHAT : REQUEST_TEXT, "", why) ||
+        !request_check_members(body, chat ? REQUEST_CHAT : REQUEST_TEXT, "", why) ||
         !read_fields(&q->in.sample, env, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
         !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
@@ -218,6 +220,41 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
     return true;
 }
 
+/* --- other dialects --- */
+
+static bool translate(request *q, const request_kind *kind, const request_env *env,
+                      cJSON **body, fault *why)
+{
+    if (!kind->translate) return true;
+    if (!cJSON_IsObject(*body))
+        return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
+    return kind->translate(q, body, env, why);
+}
+
+/* The first member that the fault is about, in its name and where its sentence quotes it. */
+static void rename_fault(fault *why, const request_rename *names)
+{
+    const fault said = *why;
+    char field[sizeof said.field];
+
+    for (; names->inner; names++) {
+        const size_t n = strlen(names->inner);
+        char quoted[64];
+        const char *at;
+
+        if (strncmp(said.field, names->inner, n) != 0 || !strchr("[.", said.field[n])) continue;
+        snprintf(field, sizeof field, "%s%.200s", names->outer, said.field + n);
+        snprintf(quoted, sizeof quoted, "'%s", names->inner);
+        at = strstr(said.sentence, quoted);
+        if (at)
+            fault_refuse(why, said.e, field, "%.*s'%s%s", (int)(at - said.sentence),
+                         said.sentence, names->outer, at + n + 1);
+        else
+            fault_refuse(why, said.e, field, "%s", said.sentence);
+        return;
+    }
+}
+
 bool request_read(request *q, const request_kind *kind, const request_env *env,
                   const char *text, size_t n, fault *why)
 {
@@ -227,8 +264,9 @@ bool request_read(request *q, const request_kind *kind, const request_env *env,
     *q = (request){.in.top = -1, .body_bytes = n};
     *why = (fault){0};
     if (!json_parse(&body, text, n, why)) return false;
-    good = read_body(q, kind, env, body, text, why);
+    good = translate(q, kind, env, &body, why) && read_body(q, kind, env, body, text, why);
     cJSON_Delete(body);
+    if (!good && kind->renames) rename_fault(why, kind->renames);
     assert(good == (why->e == ERR_OK));
     return good;
 }
@@ -238,6 +276,8 @@ void request_free(request *q)
 {
     for (size_t i = 0; i < q->n_prompts; i++) free(q->prompts[i].ids);
     free(q->prompts);
+    free(q->said.echo);
+    free(q->said.items);
     generation_in_free(&q->in);
     *q = (request){0};
 }

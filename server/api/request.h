@@ -16,6 +16,7 @@
 #include "server/api/sessions.h"
 #include "server/api/tenant.h"
 #include "server/json.h"
+#include "server/random.h"
 #include "server/sched/generation.h"
 #include "server/schema/guides.h"
 
@@ -38,12 +39,20 @@ typedef struct request_env {
     bool share_prefixes;       /* between keys */
     const atomic_bool *cancel; /* the client has left; or NULL */
     guides *guides;            /* grammars that are kept */
+    struct response_store *responses; /* answers that may be gone on from; or NULL */
 } request_env;
 
 typedef struct request_prompt {
     int32_t *ids; /* [n] malloc'd */
     size_t n;
 } request_prompt;
+
+/* What a dialect's answer says of its request, as JSON; malloc'd, or NULL. */
+typedef struct request_said {
+    char *echo;  /* members of the answer */
+    char *items; /* the conversation so far, an array */
+    bool store;  /* the answer is kept */
+} request_said;
 
 typedef struct request {
     generation_in in;        /* what its generations have in common: no ids */
@@ -53,13 +62,26 @@ typedef struct request {
     size_t n;          /* answers to each */
     bool stream, include_usage, return_token_ids;
     bool wants_tokens; /* max_tokens was given, and is no default */
+    bool raw;          /* a chat's kind, but the prompt is a text */
+    bool truncates;    /* the oldest messages go where the context is too short for all */
+    char id[RANDOM_ID_BYTES]; /* of its answer; empty: any */
+    request_said said;
     tenant who;
     char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
     char guided_by[64];                   /* the member that in.program came from */
 } request;
 
+/* A member of a chat completion, and what a dialect's clients know it by. */
+typedef struct request_rename {
+    const char *inner, *outer;
+} request_rename;
+
 /* How an endpoint reads its own part. false: why says it. */
 typedef struct request_kind {
+    /* Another dialect's body becomes a chat completion's, in place of *body; NULL: it is one.
+     * What is found wrong later is said in the words of `renames`, which ends with NULL. */
+    bool (*translate)(request *q, cJSON **body, const request_env *env, fault *why);
+    const request_rename *renames;
     bool chat;                 /* logprobs is a flag, max_completion_tokens is preferred */
     size_t default_max_tokens; /* 0: request_env's */
     /* prompts from the document. */
@@ -79,9 +101,20 @@ bool request_make_room(request *q, size_t n_prompts, fault *why);
 
 /* Where a member is found, for the rows of fields.def. */
 enum { REQUEST_CHAT = 1, REQUEST_TEXT = 2, REQUEST_MESSAGE = 4, REQUEST_OPTIONS = 8 };
+enum {
+    REQUEST_RESPONSES = 16,
+    REQUEST_ANTHROPIC = 32,
+    REQUEST_CHATS = 64, /* Ollama's */
+    REQUEST_GENERATES = 128,
+    REQUEST_KNOBS = 256
+};
 
 /* Refuse what the table refuses there; `path` precedes the member's name in the fault. */
 bool request_check_members(const cJSON *object, unsigned where, const char *path, fault *why);
+
+/* For translate: what dialects.def lets through goes from one object to the other, what it
+ * refuses is refused, and what a translator reads stays behind. */
+bool request_move_members(cJSON *from, cJSON *to, unsigned where, const char *path, fault *why);
 
 /* The members that hold many (request_lists.c), into what generation_in_free frees. */
 bool request_read_stop(generation_in *in, const cJSON *body, fault *why);

@@ -1,6 +1,6 @@
 /* request_fields.c - what is done with each member of a request: the table fields.def.
  *
- *   body, message, stream_options
+ *   body, message, stream_options, and the bodies of other dialects
  *     member  in a row   USED      read elsewhere
  *                        ACCEPTED  a debug line says why it has no effect
  *                        REFUSED   400 that names it, unless its value asks for nothing
@@ -16,8 +16,12 @@
 #include "server/log.h"
 
 enum { CHAT = 1, TEXT = 2, BODIES = CHAT | TEXT, MESSAGE = 4, OPTIONS = 8 };
+enum { RESPONSES = 16, ANTHROPIC = 32, CHATS = 64, GENERATES = 128, KNOBS = 256 };
 _Static_assert((int)CHAT == REQUEST_CHAT && (int)TEXT == REQUEST_TEXT &&
-                   (int)MESSAGE == REQUEST_MESSAGE && (int)OPTIONS == REQUEST_OPTIONS,
+                   (int)MESSAGE == REQUEST_MESSAGE && (int)OPTIONS == REQUEST_OPTIONS &&
+                   (int)RESPONSES == REQUEST_RESPONSES && (int)ANTHROPIC == REQUEST_ANTHROPIC &&
+                   (int)CHATS == REQUEST_CHATS && (int)GENERATES == REQUEST_GENERATES &&
+                   (int)KNOBS == REQUEST_KNOBS,
                "the table's short names are those of request.h");
 
 /* --- values that ask for nothing --- */
@@ -68,14 +72,20 @@ typedef struct row {
     unsigned where;
     bool (*is_neutral)(const cJSON *item); /* REFUSED */
     const char *why;                       /* ACCEPTED */
+    const char *inner;                     /* MOVED: the member that it becomes */
 } row;
 
 static const row table[] = {
-#define NUMBER(kind, name, member, min, max) {#name, BODIES, NULL, NULL},
-#define USED(name, where)                    {#name, where, NULL, NULL},
-#define ACCEPTED(name, where, why)           {#name, where, NULL, why},
-#define REFUSED(name, where, neutral)        {#name, where, is_##neutral, NULL},
+#define NUMBER(kind, name, member, min, max) {#name, BODIES, NULL, NULL, NULL},
+#define USED(name, where)                    {#name, where, NULL, NULL, NULL},
+#define ACCEPTED(name, where, why)           {#name, where, NULL, why, NULL},
+#define REFUSED(name, where, neutral)        {#name, where, is_##neutral, NULL, NULL},
 #include "server/api/fields.def"
+#define MOVED(name, where, inner)     {#name, where, NULL, NULL, #inner},
+#define USED(name, where)             {#name, where, NULL, NULL, NULL},
+#define ACCEPTED(name, where, why)    {#name, where, NULL, why, NULL},
+#define REFUSED(name, where, neutral) {#name, where, is_##neutral, NULL, NULL},
+#include "server/api/dialects.def"
 };
 
 /* The row for this place; else one of the other endpoint, whose member means nothing here. */
@@ -135,6 +145,30 @@ static bool check_member(const cJSON *item, unsigned where, const char *path, fa
     if (r->where & where ? !r->is_neutral || r->is_neutral(item) : is_empty(item)) return true;
     snprintf(name, sizeof name, "%s%s", path, r->name);
     return fault_refuse(why, ERR_UNSUPPORTED, name, "'%s' is not supported.", name);
+}
+
+/* --- another dialect's body --- */
+
+/* Of what is in no row the inner request's own check decides. */
+bool request_move_members(cJSON *from, cJSON *to, unsigned where, const char *path, fault *why)
+{
+    cJSON *item = from->child, *next;
+
+    for (; item; item = next) {
+        const row *r = find_row(item->string, where);
+        char name[KEPT_BYTES];
+
+        next = item->next;
+        if (cJSON_IsNull(item)) continue;
+        if (r && !check_member(item, where, path, why)) return false;
+        if (r && !r->inner) continue;
+        snprintf(name, sizeof name, "%s", r ? r->inner : item->string);
+        cJSON_DetachItemViaPointer(from, item);
+        if (cJSON_AddItemToObject(to, name, item)) continue;
+        cJSON_Delete(item);
+        return fault_fail(why, ERR_NOMEM);
+    }
+    return true;
 }
 
 bool request_check_members(const cJSON *object, unsigned where, const char *path, fault *why)

@@ -26,8 +26,9 @@ typedef struct server {
     runtime *runtime;
     sched *sched;
     sessions *sessions;
-    workers *workers; /* tokenizing */
-    guides *guides;   /* grammars of requests */
+    workers *workers;                 /* tokenizing */
+    guides *guides;                   /* grammars of requests */
+    struct response_store *responses; /* answers of /v1/responses */
     metrics *metrics;
     http *api, *admin; /* admin NULL when off */
     keys *keys;        /* NULL: none is asked for, and everyone is one tenant */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/http/wire_error.h"
+#include "server/http/wire_form.h"
 
 /* Overload passes; any other 5xx would only be computed, and fail, once more. */
 static void add_retry_headers(http_request *r, int status)
@@ -22,7 +23,7 @@ void answer_error(http_request *r, int status, const char *type, const char *cod
 {
     /* No memory for the text either: http_answer makes of a NULL body what it has kept for
      * that. */
-    char *body = wire_error_body(type, code, param, message);
+    char *body = wire_form_of(http_path(r))->body(status, type, code, param, message);
 
     add_retry_headers(r, status);
     if (!http_is_gone(r)) http_note_error(r, code, param, message);

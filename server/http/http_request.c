@@ -17,6 +17,7 @@
 #include "engine/clock.h"
 #include "server/http/http_state.h"
 #include "server/http/wire_error.h"
+#include "server/http/wire_form.h"
 
 enum { STREAM_BLOCK = 16384 };
 
@@ -310,12 +311,9 @@ void http_answer(http_request *r, int status, const char *content_type, char *bo
 
 void http_request_refuse(http_request *r, const http_refusal *why)
 {
-    char *body = wire_error_body("invalid_request_error", why->code, NULL, why->message);
+    const char *type = why->status < 500 ? "invalid_request_error" : "server_error";
+    char *body = wire_form_of(r->path)->body(why->status, type, why->code, NULL, why->message);
 
-    if (why->status >= 500) {
-        free(body);
-        body = wire_error_body("server_error", why->code, NULL, why->message);
-    }
     r->settled = true; /* no handler has seen it, and none will */
     http_note_error(r, why->code, NULL, why->message);
     answer_object(r, body, why->status);
@@ -410,11 +408,11 @@ void http_request_ping(http_request *r, uint64_t now_ns)
 
 static void end_with_event(http_request *r, const char *body)
 {
-    static const char open[] = "data: ", close[] = "\n\n";
+    const wire_form *form = wire_form_of(r->path);
 
-    if (r->events && body && append(r, open, sizeof open - 1) == ERR_OK &&
+    if (body && append(r, form->open, strlen(form->open)) == ERR_OK &&
         append(r, body, strlen(body)) == ERR_OK)
-        append(r, close, sizeof close - 1);
+        append(r, form->close, strlen(form->close));
     r->ended = true;
 }
 
@@ -422,7 +420,7 @@ void http_request_expire(http_request *r)
 {
     static const char message[] = "The request took too long.";
     const wire_error row = wire_error_for(ERR_TIMEOUT);
-    char *body = wire_error_body(row.type, row.code, NULL, message);
+    char *body = wire_form_of(r->path)->body(row.status, row.type, row.code, NULL, message);
 
     http_note_error(r, row.code, NULL, message);
     if (r->streaming) {

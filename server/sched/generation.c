@@ -176,8 +176,11 @@ static bool take_text(generation *g, size_t n)
         const char byte = g->out.text[s->bytes++];
         size_t cut = 0;
 
-        for (size_t i = 0; i < g->in.n_stop; i++)
-            if (stop_step(&s->stops[i], byte) && s->stops[i].n > cut) cut = s->stops[i].n;
+        for (size_t i = 0; i < g->in.n_stop; i++) {
+            if (!stop_step(&s->stops[i], byte) || s->stops[i].n <= cut) continue;
+            cut = s->stops[i].n;
+            g->out.stop = g->in.stop[i];
+        }
         if (cut) {
             s->bytes -= cut;
             return true;
@@ -239,11 +242,14 @@ static void end_text(generation *g, bool stopped)
 }
 
 /* A stop string counts where end tokens are ignored: somebody asked for it by name. */
-static bool is_last(const generation *g, int32_t id)
+static bool is_last(generation *g, int32_t id)
 {
     if ((!g->in.ignore_eos || g->in.program) && tokenizer_is_end(g->tokenizer, id)) return true;
-    for (size_t i = 0; i < g->in.n_stop; i++)
-        if (g->state->stops[i].id == id) return true;
+    for (size_t i = 0; i < g->in.n_stop; i++) {
+        if (g->state->stops[i].id != id) continue;
+        g->out.stop = g->in.stop[i];
+        return true;
+    }
     return false;
 }
 

@@ -9,6 +9,9 @@ const routes = [
     ["/v1/chat/completions", "POST"], ["/v1/completions", "POST"],
     ["/chat/completions", "POST"], ["/completions", "POST"], ["/models", "GET, HEAD", 200],
     ["/tokenize", "POST"], ["/detokenize", "POST"], ["/props", "GET, HEAD", 200],
+    ["/v1/responses", "POST"], ["/responses", "POST"],
+    ["/v1/responses/nobody", "GET, HEAD, DELETE", 404],
+    ["/v1/responses/nobody/input_items", "GET, HEAD", 404],
     ["/v1/models", "GET, HEAD", 200], ["/v1/models/nobody", "GET, HEAD", 404],
     ["/v1/sessions", "GET, HEAD", 200], ["/v1/sessions/nobody", "GET, HEAD, DELETE", 404],
     ["/v1/sessions/nobody/pin", "POST"], ["/v1/sessions/nobody/unpin", "POST"],
@@ -37,7 +40,7 @@ export default [
         [`GET ${path} with a body`, ask("GET", path, "abc"), status],
     ]),
     ...["/", "/v1", "/v1/", "/v1/v1/models", "/v1/tokenize", "/v1/props", "/models/nobody", "/v2/models",
-        "/v1/embeddings", "/v1/responses", "/favicon.ico", "/V1/MODELS", "/livez/", "/v1/completions/"]
+        "/v1/embeddings", "/favicon.ico", "/V1/MODELS", "/livez/", "/v1/completions/"]
         .map((path) => [`GET ${path}`, get(path), 404, /unknown_url.*|base URL/]),
     ["POST /v2/chat/completions", ask("POST", "/v2/chat/completions", GOOD), 404, /base URL.*\/v1/],
     ["POST /v1/v1/completions", ask("POST", "/v1/v1/completions", GOOD), 404, /base URL.*\/v1/],
