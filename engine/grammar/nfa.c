@@ -46,6 +46,7 @@ void nfa_free(nfa *a)
 {
     if (!a) return;
     free(a->first);
+    free(a->waits);
     free(a->edges);
     free(a->rules);
     free(a);
@@ -58,12 +59,15 @@ err nfa_failure(const nfa *a)
 
 uint32_t nfa_add_node(nfa *a)
 {
-    void *at = a->first;
-    const bool good = grow(a, &at, a->n_nodes, &a->room_nodes, sizeof *a->first, NFA_MAX_NODES);
+    void *at = a->first, *flags = a->waits;
+    bool good = grow(a, &at, a->n_nodes, &a->room_nodes, sizeof *a->first, NFA_MAX_NODES);
 
     a->first = at;
+    good = good && grow(a, &flags, a->n_nodes, &a->room_waits, 1, NFA_MAX_NODES);
+    a->waits = flags;
     if (!good) return 0;
     a->first[a->n_nodes] = NFA_NONE;
+    a->waits[a->n_nodes] = 0;
     return (uint32_t)a->n_nodes++;
 }
 
@@ -127,4 +131,21 @@ void nfa_add_text(nfa *a, uint32_t from, const char *text, size_t n, uint32_t to
         nfa_add_bytes(a, from, (uint8_t)text[i], (uint8_t)text[i], next);
         from = next;
     }
+}
+
+/* A node of its own for each byte: only those of the mark are waited at. */
+void nfa_add_mark(nfa *a, uint32_t from, const char *text, uint32_t to)
+{
+    uint32_t at = nfa_add_node(a);
+
+    nfa_add_skip(a, from, at);
+    for (; *text && nfa_failure(a) == ERR_OK; text++) {
+        const uint32_t next = nfa_add_node(a);
+
+        if (nfa_failure(a) != ERR_OK) return;
+        a->waits[at] = 1;
+        nfa_add_bytes(a, at, (uint8_t)*text, (uint8_t)*text, next);
+        at = next;
+    }
+    nfa_add_skip(a, at, to);
 }

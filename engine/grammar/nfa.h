@@ -39,8 +39,8 @@ typedef struct nfa {
     nfa_edge *edges;
     nfa_rule *rules; /* number 0 is where a text begins */
     size_t n_nodes, n_edges, n_rules;
-    size_t room_nodes, room_edges, room_rules;
-    uint32_t wait_from, wait_to; /* nodes that wait for a trigger (trigger.h); none if equal */
+    size_t room_nodes, room_waits, room_edges, room_rules;
+    uint8_t *waits; /* [n_nodes] 1: control tokens may come here, spelled by their names */
     err failure;
 } nfa;
 
@@ -64,5 +64,8 @@ void nfa_add_call(nfa *a, uint32_t from, uint32_t rule, uint32_t to);
 
 /* A path `from` -> `to` that spells n bytes. */
 void nfa_add_text(nfa *a, uint32_t from, const char *text, size_t n, uint32_t to);
+
+/* The same of a mark: a control token that is called like a part of it may stand for that. */
+void nfa_add_mark(nfa *a, uint32_t from, const char *text, uint32_t to);
 
 #endif

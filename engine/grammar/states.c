@@ -456,15 +456,12 @@ bool states_goes_on(const states *s, uint32_t number)
     return s->now.states[number].n > 0;
 }
 
-bool states_is_at(const states *s, uint32_t number, uint32_t from, uint32_t to)
+bool states_is_at(const states *s, uint32_t number, const uint8_t *flags)
 {
     const state x = s->now.states[number];
 
-    for (uint32_t i = 0; i < x.n; i++) {
-        const uint32_t node = s->now.items[x.first + i].node;
-
-        if (node >= from && node < to) return true;
-    }
+    for (uint32_t i = 0; i < x.n; i++)
+        if (flags[s->now.items[x.first + i].node]) return true;
     return false;
 }
 

@@ -65,8 +65,8 @@ uint32_t states_cost(const states *s, uint32_t state);
 bool states_may_end(const states *s, uint32_t state);
 bool states_goes_on(const states *s, uint32_t state);
 
-/* Has it a configuration at one of the nodes `from` <= node < `to`? */
-bool states_is_at(const states *s, uint32_t state, uint32_t from, uint32_t to);
+/* Has it a configuration at a node with a flag, of flags [n_nodes]? */
+bool states_is_at(const states *s, uint32_t state, const uint8_t *flags);
 
 /* The mask that is kept with a state, or NULL; room for one to be kept with it, which may take
  * that of another. `worst`: a number that is kept with it. Valid until the next of these calls

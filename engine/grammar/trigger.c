@@ -10,7 +10,9 @@
  *   --> nodes --------+------------'
  *        ^    the last byte of a trigger --> call of the grammar --.
  *        '----------------------------------------------------------'
- */
+ *
+ * A trigger that only leads is the same tree without the way back to its nodes: a byte that
+ * goes on with none of them leads to text that is free for good. */
 #include "engine/grammar/trigger.h"
 
 #include <assert.h>
@@ -21,7 +23,7 @@ typedef struct tree {
     uint32_t (*next)[256]; /* [n] */
     uint32_t *shorter;     /* [n] the node of the longest proper ending */
     uint32_t *queue;       /* [n] */
-    bool *ends;            /* [n] a trigger ends here */
+    uint32_t *ends;        /* [n] 1 + the trigger that ends here; 0: none */
     size_t n;
 } tree;
 
@@ -43,7 +45,7 @@ static err open_tree(tree *t, size_t most)
     return t->next && t->shorter && t->queue && t->ends ? ERR_OK : ERR_NOMEM;
 }
 
-static void add_trigger(tree *t, const char *text)
+static void add_trigger(tree *t, const char *text, uint32_t number)
 {
     uint32_t at = 0;
 
@@ -53,7 +55,7 @@ static void add_trigger(tree *t, const char *text)
         if (!*next) *next = (uint32_t)t->n++;
         at = *next;
     }
-    t->ends[at] = true;
+    if (!t->ends[at]) t->ends[at] = number + 1;
 }
 
 /* In the order of length: what a node lacks, its longest ending has. */
@@ -66,7 +68,7 @@ static void complete_tree(tree *t)
     for (size_t i = 0; i < n; i++) {
         const uint32_t at = t->queue[i], shorter = t->shorter[at];
 
-        t->ends[at] |= t->ends[shorter];
+        if (!t->ends[at]) t->ends[at] = t->ends[shorter];
         for (int b = 0; b < 256; b++) {
             const uint32_t child = t->next[at][b];
 
@@ -79,44 +81,57 @@ static void complete_tree(tree *t)
     }
 }
 
-/* Edges of one node, neighbours that lead to one place as one. */
-static void add_edges(nfa *a, const tree *t, uint32_t first, uint32_t node, uint32_t called)
+/* Nodes of the grammar for those of the tree, and for the calls of triggers' rules. */
+typedef struct places {
+    uint32_t first, called, free;
+} places;
+
+/* Edges of one node, neighbours that lead to one place as one. Node 0 of a tree that only leads
+ * is where all begins, so that none leads there. */
+static void add_edges(nfa *a, const tree *t, const places *x, uint32_t node)
 {
     for (int lo = 0, hi; lo < 256; lo = hi + 1) {
         const uint32_t to = t->next[node][lo];
+        uint32_t at = to ? x->first + to : x->free;
 
+        if (t->ends[to]) at = x->called + t->ends[to] - 1;
         for (hi = lo; hi < 255 && t->next[node][hi + 1] == to;) hi++;
-        nfa_add_bytes(a, first + node, (uint8_t)lo, (uint8_t)hi,
-                      t->ends[to] ? called : first + to);
+        nfa_add_bytes(a, x->first + node, (uint8_t)lo, (uint8_t)hi, at);
     }
 }
 
-/* Rule 0 becomes the free text; what it was gets a number of its own, also where it is called.
- */
-static void add_nodes(nfa *a, const tree *t)
+static void wait_at(nfa *a, uint32_t node)
 {
-    const uint32_t rule = nfa_add_rule(a), called = nfa_add_node(a);
-    const uint32_t first = (uint32_t)a->n_nodes;
-    nfa_rule free_text;
-
-    for (size_t i = 0; i < t->n; i++) nfa_add_node(a);
-    if (nfa_failure(a) != ERR_OK) return;
-    for (size_t i = 0; i < a->n_edges; i++)
-        if (a->edges[i].kind == NFA_CALL && a->edges[i].rule == 0) a->edges[i].rule = rule;
-    free_text = a->rules[rule];
-    a->rules[rule] = a->rules[0];
-    a->rules[0] = free_text;
-    nfa_add_skip(a, free_text.start, first);
-    nfa_add_call(a, called, rule, first);
-    for (uint32_t i = 0; i < t->n; i++) {
-        add_edges(a, t, first, i, called);
-        nfa_add_skip(a, first + i, free_text.end);
-    }
-    a->wait_from = first;
-    a->wait_to = first + (uint32_t)t->n;
+    if (nfa_failure(a) == ERR_OK) a->waits[node] = 1;
 }
 
-err trigger_add(nfa *a, const char *const *triggers, size_t n)
+/* Free text until a trigger, or with `leads` behind none that it begins with. */
+static void add_nodes(nfa *a, const tree *t, const trigger *list, size_t n,
+                      const trigger_use *use)
+{
+    places x = {.called = (uint32_t)a->n_nodes};
+
+    for (size_t i = 0; i < n; i++) nfa_add_node(a);
+    x.first = (uint32_t)a->n_nodes;
+    for (size_t i = 0; i < t->n; i++) nfa_add_node(a);
+    x.free = use->leads ? nfa_add_node(a) : x.first;
+    if (nfa_failure(a) != ERR_OK) return;
+    nfa_add_skip(a, use->from, x.first);
+    for (size_t i = 0; i < n; i++)
+        nfa_add_call(a, x.called + (uint32_t)i, list[i].rule,
+                     use->again && !use->leads ? x.first : use->to);
+    for (uint32_t i = 0; i < t->n; i++) {
+        add_edges(a, t, &x, i);
+        wait_at(a, x.first + i);
+        if (!use->must) nfa_add_skip(a, x.first + i, use->to);
+    }
+    if (!use->leads) return;
+    nfa_add_bytes(a, x.free, 0, 255, x.free);
+    wait_at(a, x.free);
+    nfa_add_skip(a, x.free, use->to);
+}
+
+err trigger_add_text(nfa *a, const trigger *list, size_t n, const trigger_use *use)
 {
     size_t bytes = 0;
     tree t;
@@ -124,23 +139,49 @@ err trigger_add(nfa *a, const char *const *triggers, size_t n)
 
     if (!n || n > TRIGGER_MOST) return ERR_INVALID;
     for (size_t i = 0; i < n; i++) {
-        if (!*triggers[i] || strlen(triggers[i]) > TRIGGER_MOST_BYTES) return ERR_INVALID;
-        bytes += strlen(triggers[i]);
+        if (!*list[i].text || strlen(list[i].text) > TRIGGER_MOST_BYTES) return ERR_INVALID;
+        bytes += strlen(list[i].text);
     }
     if (bytes > TRIGGER_MOST_BYTES) return ERR_INVALID;
     e = open_tree(&t, bytes + 1);
     if (e == ERR_OK) {
-        for (size_t i = 0; i < n; i++) add_trigger(&t, triggers[i]);
-        complete_tree(&t);
-        add_nodes(a, &t);
+        for (size_t i = 0; i < n; i++) add_trigger(&t, list[i].text, (uint32_t)i);
+        if (!use->leads) complete_tree(&t);
+        add_nodes(a, &t, list, n, use);
         e = nfa_failure(a);
     }
     close_tree(&t);
     return e;
 }
 
+uint32_t trigger_push_down(nfa *a)
+{
+    const uint32_t rule = nfa_add_rule(a);
+    nfa_rule outer;
+
+    if (nfa_failure(a) != ERR_OK) return 0;
+    for (size_t i = 0; i < a->n_edges; i++)
+        if (a->edges[i].kind == NFA_CALL && a->edges[i].rule == 0) a->edges[i].rule = rule;
+    outer = a->rules[rule];
+    a->rules[rule] = a->rules[0];
+    a->rules[0] = outer;
+    return rule;
+}
+
+err trigger_add(nfa *a, const char *const *triggers, size_t n)
+{
+    trigger list[TRIGGER_MOST];
+    uint32_t rule;
+
+    if (n > TRIGGER_MOST) return ERR_INVALID;
+    rule = trigger_push_down(a);
+    for (size_t i = 0; i < n; i++) list[i] = (trigger){triggers[i], rule};
+    return trigger_add_text(
+        a, list, n,
+        &(trigger_use){.from = nfa_start(a, 0), .to = nfa_end(a, 0), .again = true});
+}
+
 bool trigger_is_awaited(const grammar *g, const states *s, uint32_t state)
 {
-    return g->nfa->wait_from < g->nfa->wait_to &&
-           states_is_at(s, state, g->nfa->wait_from, g->nfa->wait_to);
+    return states_is_at(s, state, g->nfa->waits);
 }

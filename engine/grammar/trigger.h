@@ -13,11 +13,31 @@
 #include "engine/grammar/grammar.h"
 #include "engine/grammar/states.h"
 
-enum { TRIGGER_MOST = 64, TRIGGER_MOST_BYTES = 4096 };
+enum { TRIGGER_MOST = 256, TRIGGER_MOST_BYTES = 16384 };
 
-/* Let what `a` is so far, its rule 0, begin behind the n triggers, of which none is empty. Of
- * triggers that hold each other the one that ends first counts. The last thing that is done to
- * a. ERR_INVALID: too many, too long, or an empty one. */
+/* A text, and what follows it. */
+typedef struct trigger {
+    const char *text; /* not empty */
+    uint32_t rule;
+} trigger;
+
+typedef struct trigger_use {
+    uint32_t from, to; /* nodes */
+    bool again;        /* behind a rule there may be more text, and the next trigger */
+    bool must;         /* text alone does not lead to `to` */
+    bool leads;        /* triggers count where the text begins only, and one of them */
+} trigger_use;
+
+/* A path `from` -> `to` of free text in which triggers are followed by their rules. Of triggers
+ * that hold each other the one that ends first counts. ERR_INVALID: too many, too long, or an
+ * empty one; NOMEM, TOOMANY. */
+err trigger_add_text(nfa *a, const trigger *list, size_t n, const trigger_use *use);
+
+/* Rule 0 becomes a new one without edges; what it was gets the number that is returned. */
+uint32_t trigger_push_down(nfa *a);
+
+/* Let what `a` is so far, its rule 0, begin behind the n triggers, again and again. The last
+ * thing that is done to a. Errors: those of trigger_add_text. */
 err trigger_add(nfa *a, const char *const *triggers, size_t n);
 
 /* Does a state wait for a trigger? */

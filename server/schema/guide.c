@@ -54,6 +54,16 @@ static err add_source(nfa *a, const guide *g, fault *why)
                      nfa_start(a, 0), nfa_end(a, 0), why);
 }
 
+static bool add_guide(nfa *a, const guide *g, fault *place, fault *why)
+{
+    err e;
+
+    if (g->kind == GUIDE_SCHEMA) return schema_add(a, g->value, g->param, why);
+    if (g->kind == GUIDE_OTHER) return g->add(a, g->value, why);
+    e = add_source(a, g, place);
+    return e == ERR_OK || blame(g, e, place, why);
+}
+
 bool guide_compile(grammar **out, const guide *g, const bool *available, fault *why)
 {
     fault place = {0};
@@ -61,17 +71,10 @@ bool guide_compile(grammar **out, const guide *g, const bool *available, fault *
     err e = nfa_new(&a);
 
     if (e != ERR_OK) return fault_fail(why, e);
-    if (g->kind == GUIDE_SCHEMA) {
-        if (!schema_add(a, g->value, g->param, why)) {
-            nfa_free(a);
-            return false;
-        }
-    } else {
-        e = add_source(a, g, &place);
-    }
-    if (e == ERR_OK)
-        e = grammar_new(out, a, available, &place);
-    else
+    if (!add_guide(a, g, &place, why)) {
         nfa_free(a);
+        return false;
+    }
+    e = grammar_new(out, a, available, &place);
     return e == ERR_OK || blame(g, e, &place, why);
 }

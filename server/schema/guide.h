@@ -18,13 +18,17 @@ typedef enum guide_kind {
     GUIDE_SCHEMA, /* value: the schema */
     GUIDE_GBNF,   /* value: a string */
     GUIDE_REGEX,  /* value: a string */
-    GUIDE_CHOICE  /* value: an array of strings */
+    GUIDE_CHOICE, /* value: an array of strings */
+    GUIDE_OTHER   /* value: what `add` makes a grammar of */
 } guide_kind;
 
 typedef struct guide {
     guide_kind kind;
     const cJSON *value;
     char param[64]; /* the member that it came in */
+    /* GUIDE_OTHER: rule 0 of a becomes what `value` says; false: why. By value alone, as which
+     * it is kept. */
+    bool (*add)(nfa *a, const cJSON *value, fault *why);
 } guide;
 
 enum { GUIDE_MAX_CHOICES = 10000 };

@@ -63,7 +63,7 @@ uint32_t schema_rule(schema_compiler *c, const schema_set *set)
         if (is_same(&c->tasks[c->table[at] - 1].set, set))
             return c->tasks[c->table[at] - 1].rule;
     if (nfa_failure(c->a) != ERR_OK || !make_room(c)) return 0;
-    c->tasks[c->n_tasks] = (schema_task){*set, c->n_tasks ? nfa_add_rule(c->a) : 0};
+    c->tasks[c->n_tasks] = (schema_task){*set, c->n_tasks ? nfa_add_rule(c->a) : c->first};
     c->table[at] = (uint32_t)++c->n_tasks;
     return c->tasks[c->n_tasks - 1].rule;
 }
@@ -190,25 +190,33 @@ static size_t count_values(const cJSON *at)
     return n;
 }
 
-bool schema_add(nfa *a, const cJSON *root, const char *path, fault *why)
+bool schema_add_rule(nfa *a, uint32_t rule, const schema_use *use, fault *why)
 {
-    schema_compiler c = {.a = a, .root = root, .path = path, .why = why};
+    schema_compiler c = {
+        .a = a, .root = use->root, .path = use->path, .why = why, .first = rule};
     schema_set set = {.n = 0};
     bool good;
 
-    c.values = count_values(root);
+    c.values = count_values(use->root);
     if (c.values > SCHEMA_MAX_VALUES)
-        return fault_refuse(why, ERR_INVALID, path, "'%s' is too large a schema.", path);
+        return fault_refuse(why, ERR_INVALID, use->path, "'%s' is too large a schema.",
+                            use->path);
     c.table = calloc(2 * SCHEMA_MAX_TASKS, sizeof *c.table);
     if (!c.table) return fault_fail(why, ERR_NOMEM);
     c.json = json_rules_add(a);
-    good = schema_set_add(&c, &set, root);
+    good = schema_set_add(&c, &set, use->part) &&
+           (!use->must || schema_set_add(&c, &set, use->must));
     if (good && !set.n && !set.never)
-        nfa_add_call(a, nfa_start(a, 0), c.json.value, nfa_end(a, 0));
+        nfa_add_call(a, nfa_start(a, rule), c.json.value, nfa_end(a, rule));
     else if (good)
         schema_rule(&c, &set);
     good = good && compile_all(&c);
     free(c.tasks);
     free(c.table);
     return good;
+}
+
+bool schema_add(nfa *a, const cJSON *root, const char *path, fault *why)
+{
+    return schema_add_rule(a, 0, &(schema_use){.root = root, .part = root, .path = path}, why);
 }

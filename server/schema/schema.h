@@ -23,4 +23,12 @@
  * in what is refused, and is kept by nobody. False: why. */
 bool schema_add(nfa *a, const cJSON *root, const char *path, fault *why);
 
+/* The same for any rule without edges, of a part of `root` where that is what its $ref are read
+ * in; `must`: another schema that must hold, too, or NULL. */
+typedef struct schema_use {
+    const cJSON *root, *part, *must;
+    const char *path;
+} schema_use;
+bool schema_add_rule(nfa *a, uint32_t rule, const schema_use *use, fault *why);
+
 #endif
