@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/template/chat.h"
+#include "server/api/tool_setup.h"
 #include "server/http/wire_error.h"
 #include "tests/lab.h"
 #include "tests/test.h"
@@ -15,9 +16,13 @@ request_env body_env(void)
     static chat *c;
     static gguf *g;
     static guides *kept;
+    static tool_setup tools;
+    const config none = {0};
+    const char *what;
 
     if (!t && (gguf_open(&g, LAB_EMBEDDED, NULL) || tokenizer_new(&t, g, NULL) ||
-               chat_open(&c, g, t) || guides_open(&kept, t)))
+               chat_open(&c, g, t) || guides_open(&kept, t) ||
+               tool_setup_open(&tools, &none, c, t, &what)))
         abort();
     return (request_env){.tokens = t,
                          .chat = c,
@@ -25,7 +30,8 @@ request_env body_env(void)
                          .ctx_size = 2048,
                          .default_max_tokens = 512,
                          .tenant = 7,
-                         .guides = kept};
+                         .guides = kept,
+                         .tools = &tools};
 }
 
 bool body_read(request *q, const completion_kind *kind, const char *body, fault *why)

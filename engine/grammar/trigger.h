@@ -13,25 +13,28 @@
 #include "engine/grammar/grammar.h"
 #include "engine/grammar/states.h"
 
-enum { TRIGGER_MOST = 256, TRIGGER_MOST_BYTES = 16384 };
+enum { TRIGGER_MOST = 1024, TRIGGER_MOST_BYTES = 1 << 16 };
 
 /* A text, and what follows it. */
-typedef struct trigger {
+typedef struct trigger_rule {
     const char *text; /* not empty */
     uint32_t rule;
-} trigger;
+} trigger_rule;
 
+/* Free text from one node to another, in which triggers are followed by their rules. */
 typedef struct trigger_use {
-    uint32_t from, to; /* nodes */
-    bool again;        /* behind a rule there may be more text, and the next trigger */
-    bool must;         /* text alone does not lead to `to` */
-    bool leads;        /* triggers count where the text begins only, and one of them */
+    uint32_t from, to;
+    const trigger_rule *at; /* [n] anywhere; of those that hold each other the first to end */
+    size_t n;
+    const trigger_rule *leading; /* [n_leading] where nothing but blanks came before */
+    size_t n_leading;
+    const char *behind; /* text that stands before it, or NULL: a trigger may begin there */
+    bool again;         /* behind a rule all of this may come once more */
+    bool must;          /* text alone does not lead to `to` */
 } trigger_use;
 
-/* A path `from` -> `to` of free text in which triggers are followed by their rules. Of triggers
- * that hold each other the one that ends first counts. ERR_INVALID: too many, too long, or an
- * empty one; NOMEM, TOOMANY. */
-err trigger_add_text(nfa *a, const trigger *list, size_t n, const trigger_use *use);
+/* ERR_INVALID: too many, too long, or an empty one; NOMEM, TOOMANY. */
+err trigger_add_text(nfa *a, const trigger_use *use);
 
 /* Rule 0 becomes a new one without edges; what it was gets the number that is returned. */
 uint32_t trigger_push_down(nfa *a);

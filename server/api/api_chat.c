@@ -78,12 +78,60 @@ static void open_answer(text_builder *t, const reply *a)
     text_add_string(t, ",\"choices\":[");
 }
 
-/* `refusal` is always null: the model does not say when it refuses. */
+static bool has(const reply_slice *s, piece_kind kind)
+{
+    for (size_t i = 0; i < s->n_pieces; i++)
+        if (s->pieces[i].kind == kind) return true;
+    return false;
+}
+
+/* A call up to its arguments, whose text follows within the quotes. */
+static void open_call(text_builder *t, const piece *p)
+{
+    text_add_string(t, "\"id\":");
+    text_add_json_string(t, p->id);
+    text_add_string(t, ",\"type\":\"function\",\"function\":{\"name\":");
+    text_add_json_string(t, p->name);
+    text_add_string(t, ",\"arguments\":\"");
+}
+
+static void add_calls(text_builder *t, const reply_slice *s)
+{
+    bool open = false;
+
+    text_add_string(t, ",\"tool_calls\":[");
+    for (size_t i = 0; i < s->n_pieces; i++) {
+        const piece *p = &s->pieces[i];
+
+        if (p->kind == PIECE_CALL) {
+            text_add_string(t, open ? "\"}},{" : "{");
+            open_call(t, p);
+            open = true;
+        } else if (p->kind == PIECE_ARGUMENTS) {
+            text_add_escaped(t, p->text, p->len);
+        }
+    }
+    text_add_string(t, "\"}}]");
+}
+
+/* `refusal` is always null: the model does not say when it refuses. Who calls and says nothing
+ * has no content. */
 static void write_choice(text_builder *t, reply *a, const reply_slice *s)
 {
+    const bool calls = has(s, PIECE_CALL);
+
     text_addf(t, "{\"index\":%zu,\"message\":{\"role\":\"assistant\",\"content\":", a->index);
-    reply_add_text(t, s, PIECE_TEXT);
-    text_add_string(t, ",\"refusal\":null}");
+    if (calls && !has(s, PIECE_TEXT))
+        text_add_string(t, "null");
+    else
+        reply_add_text(t, s, PIECE_TEXT);
+    if (has(s, PIECE_REASONING)) {
+        text_add_string(t, ",\"reasoning_content\":");
+        reply_add_text(t, s, PIECE_REASONING);
+    }
+    text_add_string(t, ",\"refusal\":null");
+    if (calls) add_calls(t, s);
+    text_add_string(t, "}");
     add_logprobs(t, a, s);
     reply_add_finish(t, a, s);
     reply_add_token_ids(t, a, s);
@@ -117,14 +165,32 @@ static void write_role(text_builder *t, const reply *a, const reply_slice *s)
     close_delta(t, a, &none);
 }
 
+/* The id, the name and the type of a call come once: clients put strings behind each other. */
+static void add_call_delta(text_builder *t, const piece *p)
+{
+    text_addf(t, "{\"tool_calls\":[{\"index\":%d,", p->call);
+    if (p->kind == PIECE_CALL) {
+        open_call(t, p);
+    } else {
+        text_add_string(t, "\"function\":{\"arguments\":\"");
+        text_add_escaped(t, p->text, p->len);
+    }
+    text_add_string(t, "\"}}]}");
+}
+
 static void write_piece(text_builder *t, const reply *a, const reply_slice *s, const piece *p)
 {
     const reply_slice only = {.pieces = p, .n_pieces = 1};
+    const bool thought = p->kind == PIECE_REASONING;
 
     open_delta(t, a);
-    text_add_string(t, "{\"content\":");
-    reply_add_text(t, &only, p->kind);
-    text_add_string(t, "}");
+    if (p->kind == PIECE_CALL || p->kind == PIECE_ARGUMENTS) {
+        add_call_delta(t, p);
+    } else {
+        text_add_string(t, thought ? "{\"reasoning_content\":" : "{\"content\":");
+        reply_add_text(t, &only, p->kind);
+        text_add_string(t, "}");
+    }
     close_delta(t, a, s);
 }
 

@@ -17,11 +17,14 @@
 #include <string.h>
 
 #include "engine/template/chat.h"
+#include "server/api/chat_plain.h"
 #include "server/json_value.h"
 
 /* A request while its prompt is made. */
 typedef struct prompt {
     const request_env *env;
+    const request_tools *tools;
+    cJSON *plain; /* the messages where the template knows no tools, or NULL; owned */
     jinja_run *run;
     jinja_arena *arena; /* the run's */
     jinja_dict *given;
@@ -241,9 +244,12 @@ static bool read_message(prompt *p, const cJSON *message, size_t i, jinja_value 
 static bool read_messages(prompt *p, const cJSON *body)
 {
     const cJSON *list = json_get(body, "messages"), *message;
+    const cJSON *tools = p->tools->off ? NULL : p->tools->list;
     jinja_value all, v;
     size_t i = 0;
 
+    if (!fail(p, chat_plain_write(p->env->chat, list, tools, &p->plain))) return false;
+    if (p->plain) list = p->plain;
     if (!list) return fault_refuse(p->why, ERR_REQUIRED, "messages", "'messages' is required.");
     if (!cJSON_IsArray(list) || !list->child)
         return fault_refuse(p->why, ERR_INVALID, "messages",
@@ -305,7 +311,8 @@ static bool read_given(prompt *p, const cJSON *body)
                             "'chat_template_kwargs' must be an object.");
     if (!give_members(p, p->env->chat_kwargs) ||
         (thinking && !give(p, "enable_thinking", thinking)) ||
-        (effort && !give(p, "reasoning_effort", effort)) || !give_members(p, kwargs))
+        (effort && !give(p, "reasoning_effort", effort)) || !give_members(p, kwargs) ||
+        (p->tools->list && !p->tools->off && !give(p, "tools", p->tools->list)))
         return false;
     return read_documents(p, body);
 }
@@ -363,7 +370,7 @@ static bool read_all(prompt *p, request *q, const cJSON *body)
 
 bool chat_prompt_read(request *q, const cJSON *body, const request_env *env, fault *why)
 {
-    prompt p = {.env = env, .why = why};
+    prompt p = {.env = env, .tools = &q->tools, .why = why};
     const err e = jinja_open(&p.run, chat_run_bytes(q->body_bytes), env->cancel);
     bool good;
 
@@ -372,5 +379,6 @@ bool chat_prompt_read(request *q, const cJSON *body, const request_env *env, fau
     good = read_all(&p, q, body);
     jinja_close(p.run);
     cJSON_Delete(p.parsed);
+    cJSON_Delete(p.plain);
     return good;
 }

@@ -264,7 +264,8 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .share_prefixes = s->config->share_prefixes,
                            .cancel = &c->job.cancel,
                            .guides = s->guides,
-                           .responses = s->responses};
+                           .responses = s->responses,
+                           .tools = &s->tools};
     c->body = http_body(r, &c->body_bytes);
     return c;
 }

@@ -337,6 +337,16 @@ static void load(void *arg)
     uv_async_send(&d->load.done);
 }
 
+static bool open_tools(server *s)
+{
+    const char *what = "cannot start";
+    const err e = tool_setup_open(&s->tools, s->config, s->runtime->chat.templates,
+                                  s->runtime->tokens, &what);
+
+    if (e) complain(what, "", "no such format");
+    return !e;
+}
+
 /* All that needs the model. What failed has been said. */
 static bool open_rest(daemon_state *d)
 {
@@ -361,7 +371,7 @@ static void on_loaded(uv_async_t *h)
     uv_thread_join(&d->load.thread);
     d->load.running = false;
     if (d->load.e) complain(d->load.what, "", err_text(d->load.e));
-    if (d->load.e || !open_rest(d)) {
+    if (d->load.e || !open_tools(&d->s) || !open_rest(d)) {
         d->code = 1;
         uv_stop(&d->loop);
         return;

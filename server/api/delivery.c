@@ -20,6 +20,7 @@
 
 #include "engine/clock.h"
 #include "server/api/blocks.h"
+#include "server/api/pieces.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/http/wire_error.h"
@@ -38,6 +39,7 @@ typedef struct choice {
     size_t sent_tokens, sent_text;
     size_t observed; /* tokens that metrics have seen */
     bool begun;      /* an event was written */
+    pieces pieces;
     uint64_t last_token_ns;
 } choice;
 
@@ -60,6 +62,7 @@ static void delivery_free(delivery *d)
     for (size_t i = 0; d->choices && i < d->n; i++) {
         generation_free(d->choices[i].generation);
         blocks_free(&d->choices[i].blocks);
+        pieces_close(&d->choices[i].pieces);
     }
     free(d->choices);
     request_free(&d->request);
@@ -109,41 +112,39 @@ static void send_events(delivery *d, text_builder *t)
         cancel(d);
 }
 
-/* The pieces of the slice's text: all of it is the answer's. */
-static void split(const choice *c, reply_slice *s, piece *room)
+/* The slice's pieces; an answer that lacks some must not look whole. */
+static void take_pieces(choice *c, reply_slice *s)
 {
-    const char *text = c->generation->out.text;
-
-    *room = (piece){PIECE_TEXT, .text = text + s->text_from, .len = s->text_to - s->text_from};
-    s->pieces = room;
-    s->n_pieces = room->len > 0;
+    if (s->last) pieces_end(&c->pieces, &c->reply);
+    if (pieces_take(&c->pieces, &c->reply, s) != ERR_OK) fail(c->of, ERR_NOMEM);
 }
 
 static void write_slice(choice *c, text_builder *t, reply_slice *s)
 {
-    piece room;
-
     s->token_from = c->sent_tokens;
     s->text_from = c->sent_text;
     s->first = !c->begun;
-    split(c, s, &room);
+    take_pieces(c, s);
     c->of->kind->write_events(t, &c->reply, s);
     c->begun = true;
     c->sent_tokens = s->token_to;
     c->sent_text = s->text_to;
 }
 
-/* One event for each token that makes text visible. A token whose text is held back waits
+/* One event for each token that makes something visible. A token whose text is held back waits
  * for the one that lets it go; only the very first opens the stream at once. */
 static void write_tokens(choice *c, text_builder *t, size_t published)
 {
     const generation_token *tokens = c->generation->out.tokens;
+    const bool parsed = c->pieces.parser;
 
-    for (size_t i = c->sent_tokens; i < published; i++) {
-        const bool shows = tokens[i].text_end > c->sent_text;
-        reply_slice s = {.token_to = shows ? i + 1 : c->sent_tokens,
-                         .text_to = tokens[i].text_end};
+    for (size_t i = parsed ? c->pieces.tokens : c->sent_tokens; i < published; i++) {
+        bool shows = tokens[i].text_end > c->sent_text;
+        reply_slice s = {.text_to = tokens[i].text_end};
 
+        pieces_read(&c->pieces, &c->reply, i);
+        if (parsed) shows = pieces_wait(&c->pieces);
+        s.token_to = shows ? i + 1 : c->sent_tokens;
         if (shows || !c->begun) write_slice(c, t, &s);
     }
 }
@@ -193,6 +194,7 @@ static reply_usage sum_usage(const delivery *d)
         const generation *g = d->choices[i].generation;
 
         sum.completion += g->out.n_tokens;
+        sum.reasoning += d->choices[i].reply.thoughts;
         if (i % d->request.n) continue;
         sum.prompt += g->in.n_ids;
         sum.cached += g->out.cached_tokens;
@@ -218,18 +220,18 @@ static reply_slice rest_of(const choice *c)
 
 static void write_answer(delivery *d, text_builder *t)
 {
-    const reply_usage usage = sum_usage(d);
+    reply_usage usage;
 
     d->kind->open_answer(t, &d->choices[0].reply);
     for (size_t i = 0; i < d->n; i++) {
         reply_slice whole = rest_of(&d->choices[i]);
-        piece room;
 
         whole.first = true;
-        split(&d->choices[i], &whole, &room);
+        take_pieces(&d->choices[i], &whole);
         if (i) text_add_string(t, ",");
         d->kind->write_choice(t, &d->choices[i].reply, &whole);
     }
+    usage = sum_usage(d); /* the parser has counted thoughts by now */
     d->kind->close_answer(t, &d->choices[0].reply, &usage);
 }
 
@@ -274,16 +276,19 @@ static void keep(const delivery *d)
 static void end_whole(delivery *d)
 {
     http_request *r = d->http;
-    const err e = d->result;
     text_builder t = {0};
+    err e;
 
-    if (e == ERR_OK) write_answer(d, &t);
-    if (e == ERR_OK) keep(d);
+    if (d->result == ERR_OK) write_answer(d, &t);
+    if (d->result == ERR_OK) keep(d);
+    e = d->result;
     delivery_free(d);
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
         answer_json(r, &t);
-    else
-        delivery_fail(r, e);
+        return;
+    }
+    text_free(&t);
+    delivery_fail(r, e);
 }
 
 /* Whole and streamed answers part here; an error before the headers is a whole answer. */
@@ -370,6 +375,7 @@ static err make_choice(delivery *d, const request_env *env, const reply *common,
 
     TRY(request_choice(&d->request, env, i, &in));
     TRY(generation_new(&c->generation, env->tokens, &in));
+    TRY(pieces_open(&c->pieces, &d->request));
     c->of = d;
     c->reply = *common;
     c->reply.index = i;

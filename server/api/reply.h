@@ -28,6 +28,7 @@ typedef struct reply {
     struct blocks *blocks;        /* what its pieces have become, for dialects that say it */
     unsigned events;              /* of its stream, for dialects that count them */
     uint64_t arrived_ns;          /* its request's first line */
+    size_t thoughts;              /* tokens of it that were thoughts */
 } reply;
 
 /* What one event, or the whole answer, is about. */

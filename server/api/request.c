@@ -214,8 +214,9 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
         !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
+        (kind->chat && !request_read_tools(q, body, env, why)) ||
         !request_read_guide(q, body, env, why) || !kind->read_prompt(q, body, env, why) ||
-        !request_check_guide(q, env, why))
+        (kind->chat && !request_hold_tools(q, env, why)) || !request_check_guide(q, env, why))
         return false;
     return true;
 }
@@ -279,6 +280,7 @@ void request_free(request *q)
     free(q->said.echo);
     free(q->said.items);
     generation_in_free(&q->in);
+    request_free_tools(&q->tools);
     *q = (request){0};
 }
 
@@ -347,7 +349,8 @@ static bool fits(const request *q, const request_env *env, size_t n_ids)
     const size_t now = request_max_tokens(q, env, &q->prompts[0]);
     size_t more = q->wants_tokens && now == q->in.max_tokens ? now : 1;
 
-    if (q->in.program && more < program_shortest(q->in.program) && q->in.max_tokens)
+    if (q->in.program && !q->in.may_be_cut && more < program_shortest(q->in.program) &&
+        q->in.max_tokens)
         more = program_shortest(q->in.program);
     return n_ids <= env->ctx_size && more <= env->ctx_size - n_ids;
 }

@@ -15,6 +15,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "server/api/sessions.h"
 #include "server/api/tenant.h"
+#include "server/api/tool_format.h"
 #include "server/json.h"
 #include "server/random.h"
 #include "server/sched/generation.h"
@@ -23,6 +24,8 @@
 enum { REQUEST_MAX_TOP = GENERATION_MAX_TOP, REQUEST_MAX_CHOICES = 128 };
 
 struct chat;
+struct tool_setup;
+struct tool_parser;
 
 /* What a request is read against. */
 typedef struct request_env {
@@ -40,6 +43,7 @@ typedef struct request_env {
     const atomic_bool *cancel; /* the client has left; or NULL */
     guides *guides;            /* grammars that are kept */
     struct response_store *responses; /* answers that may be gone on from; or NULL */
+    const struct tool_setup *tools;   /* how the model calls tools, or NULL: it cannot */
 } request_env;
 
 typedef struct request_prompt {
@@ -53,6 +57,17 @@ typedef struct request_said {
     char *items; /* the conversation so far, an array */
     bool store;  /* the answer is kept */
 } request_said;
+/* What a request says of tools and thoughts (request_tools.c). */
+typedef struct request_tools {
+    const tool_format *format;   /* that calls are looked for in; NULL: there are none */
+    const tool_format *channels; /* of a model whose answers have channels, tools or not */
+    cJSON *list;                 /* as the template is given them; owned, as are these two: */
+    cJSON *functions;            /* [{name, parameters, path, strict}] that may be called */
+    cJSON *document;             /* the schema of an answer that calls none, or NULL */
+    tool_thoughts thoughts;      /* that are told apart; open NULL: they are text */
+    bool opened;                 /* the prompt ends within thoughts */
+    bool forced, off, parallel, silent, twice;
+} request_tools;
 
 typedef struct request {
     generation_in in;        /* what its generations have in common: no ids */
@@ -69,6 +84,7 @@ typedef struct request {
     tenant who;
     char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
     char guided_by[64];                   /* the member that in.program came from */
+    request_tools tools;
 } request;
 
 /* A member of a chat completion, and what a dialect's clients know it by. */
@@ -124,6 +140,14 @@ bool request_read_bias(generation_in *in, const cJSON *body, const tokenizer *t,
  * there is one, whether each prompt leaves room for its shortest answer. */
 bool request_read_guide(request *q, const cJSON *body, const request_env *env, fault *why);
 bool request_check_guide(const request *q, const request_env *env, fault *why);
+
+/* The members about tools and thoughts: read; then, behind the prompt, made the grammar that
+ * the answer is held to. Calls of answers are looked for by the parser, NULL where nothing is
+ * to be told apart; the request must outlive it. */
+bool request_read_tools(request *q, const cJSON *body, const request_env *env, fault *why);
+bool request_hold_tools(request *q, const request_env *env, fault *why);
+err request_parser(const request *q, struct tool_parser **out);
+void request_free_tools(request_tools *t);
 
 /* Log the name of an unknown member; true the first time. A bounded number of names is kept,
  * of which the first bytes count. Any thread. */

@@ -171,13 +171,32 @@ static bool read_members(found *f, const cJSON *body, fault *why)
     return true;
 }
 
+/* Beside calls of tools a text may be held to a schema, and to nothing else: the two are one
+ * grammar. */
+static bool keep_document(request *q, const guide *g, fault *why)
+{
+    if (g->kind == GUIDE_SCHEMA) {
+        q->tools.document = cJSON_Duplicate(g->value, true);
+    } else if (g->kind == GUIDE_OBJECT) {
+        q->tools.document = cJSON_CreateObject();
+        if (!cJSON_AddStringToObject(q->tools.document, "type", "object"))
+            return fault_fail(why, ERR_NOMEM);
+    } else {
+        return fault_refuse(why, ERR_INVALID, g->param, "'%s' cannot be combined with 'tools'.",
+                            g->param);
+    }
+    return q->tools.document ? true : fault_fail(why, ERR_NOMEM);
+}
+
 bool request_read_guide(request *q, const cJSON *body, const request_env *env, fault *why)
 {
     found f = {.guide = {.kind = GUIDE_NONE}};
     bool good = read_members(&f, body, why);
 
     snprintf(q->guided_by, sizeof q->guided_by, "%s", f.guide.param);
-    if (good && f.guide.kind != GUIDE_NONE)
+    if (good && f.guide.kind != GUIDE_NONE && q->tools.format)
+        good = keep_document(q, &f.guide, why);
+    else if (good && f.guide.kind != GUIDE_NONE)
         good = guides_find(env->guides, &f.guide, &q->in.program, why);
     cJSON_Delete(f.parsed);
     return good;
@@ -189,7 +208,7 @@ bool request_check_guide(const request *q, const request_env *env, fault *why)
 {
     size_t least;
 
-    if (!q->in.program || !q->in.max_tokens) return true;
+    if (!q->in.program || !q->in.max_tokens || q->in.may_be_cut) return true;
     least = program_shortest(q->in.program);
     for (size_t i = 0; i < q->n_prompts; i++) {
         const size_t left = request_max_tokens(q, env, &q->prompts[i]);

@@ -12,6 +12,7 @@
 #include "server/api/metrics.h"
 #include "server/api/origin.h"
 #include "server/api/sessions.h"
+#include "server/api/tool_setup.h"
 #include "server/http/http.h"
 #include "server/log.h"
 #include "server/runtime.h"
@@ -29,6 +30,7 @@ typedef struct server {
     workers *workers;                 /* tokenizing */
     guides *guides;                   /* grammars of requests */
     struct response_store *responses; /* answers of /v1/responses */
+    tool_setup tools;                 /* how the model calls them */
     metrics *metrics;
     http *api, *admin; /* admin NULL when off */
     keys *keys;        /* NULL: none is asked for, and everyone is one tenant */

@@ -69,8 +69,13 @@ static bool stop_step(stop_string *s, char byte)
 static err make_arrays(generation *g)
 {
     const size_t n = g->in.max_tokens;
-    const size_t longest = tokenizer_longest(g->tokenizer);
-    size_t bytes, entries;
+    size_t longest = tokenizer_longest(g->tokenizer), bytes, entries;
+
+    for (size_t i = 0; i < g->in.n_shown; i++) {
+        const size_t name = tokenizer_piece(g->tokenizer, g->in.shown[i], true).n;
+
+        if (name > longest) longest = name;
+    }
 
     if (__builtin_mul_overflow(n, longest, &bytes)) return ERR_NOMEM;
     if (__builtin_mul_overflow(bytes + 8, DETOK_GROWTH, &bytes)) return ERR_NOMEM;
@@ -210,9 +215,17 @@ bool generation_begins_text(const generation *g, size_t i)
            tokenizer_is_special(g->tokenizer, g->in.ids[n - 1]);
 }
 
+static bool is_shown(const generation *g, int32_t id)
+{
+    for (size_t i = 0; i < g->in.n_shown; i++)
+        if (g->in.shown[i] == id) return true;
+    return false;
+}
+
 gguf_text generation_piece(const generation *g, size_t i)
 {
-    const gguf_text piece = tokenizer_piece(g->tokenizer, g->out.tokens[i].id, false);
+    const int32_t id = g->out.tokens[i].id;
+    const gguf_text piece = tokenizer_piece(g->tokenizer, id, is_shown(g, id));
     const size_t skip = piece.n && piece.at[0] == ' ' && generation_begins_text(g, i);
 
     return (gguf_text){piece.at + skip, piece.n - skip};

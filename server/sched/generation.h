@@ -50,8 +50,11 @@ typedef struct generation_in {
     sample_bias *bias; /* what sample.bias points to; malloc'd, owned; or NULL */
     char **stop;       /* [n_stop] not empty; malloc'd and owned, as each of them */
     size_t n_stop;
-    bool ignore_eos;   /* go on after an end token; not with a program */
-    program *program;  /* that holds the answer to a form, held; or NULL */
+    bool ignore_eos;      /* go on after an end token; not with a program */
+    program *program;     /* that holds the answer to a form, held; or NULL */
+    bool may_be_cut;      /* by max_tokens, in the middle of its form */
+    const int32_t *shown; /* [n_shown] control tokens that are text by their names; borrowed */
+    size_t n_shown;
     int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
     uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
     uint64_t tenant;   /* whose turn it is, or GENERATION_ANYBODY: there is one tenant */
@@ -126,7 +129,7 @@ bool generation_add(generation *g, int32_t id, const float *logits);
 void generation_add_last(generation *g, int32_t id, const float *logits);
 
 /* The bytes that token i, which has been added, is in the answer's text: its piece, less a
- * space that the vocabulary puts before text. None for a control token. */
+ * space that the vocabulary puts before text. None for a control token that is not shown. */
 gguf_text generation_piece(const generation *g, size_t i);
 
 /* Does the answer's text begin with token i, so that a space which the vocabulary puts before

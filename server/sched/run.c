@@ -192,7 +192,8 @@ static bool add(run *x, int32_t id)
     const bool last = generation_tokens(g) + 1 == g->in.max_tokens;
 
     if (!x->matcher || !matcher_accept(x->matcher, id)) return generation_add(g, id, logits);
-    if (!matcher_is_complete(x->matcher) && !(last && matcher_may_end(x->matcher)))
+    if (!matcher_is_complete(x->matcher) &&
+        (g->in.may_be_cut || !(last && matcher_may_end(x->matcher))))
         return generation_add(g, id, logits);
     generation_add_last(g, id, logits);
     return true;
@@ -218,10 +219,11 @@ bool run_make_mask(run *x, uint64_t until_ns)
 {
     generation *g = x->generation;
     const uint64_t start = clock_ns();
+    const size_t left = g->in.max_tokens - generation_tokens(g) - 1;
     const uint64_t *mask;
 
-    x->masking = !matcher_prepare(x->matcher, g->in.max_tokens - generation_tokens(g) - 1,
-                                  until_ns, &mask);
+    x->masking = !matcher_prepare(x->matcher, g->in.may_be_cut ? GRAMMAR_NEVER : left, until_ns,
+                                  &mask);
     x->sample_seconds += clock_seconds_between(start, clock_ns());
     if (x->masking) return false;
     if (mask) {

@@ -45,8 +45,8 @@ typedef struct schema_compiler {
     uint32_t *table;    /* [2 * SCHEMA_MAX_TASKS] task + 1, by its set */
     size_t n_tasks, room_tasks;
     uint32_t first; /* the rule of the first task */
-    size_t values; /* of the whole schema */
-    uint64_t work; /* schema_check_work */
+    size_t values;  /* of the whole schema */
+    uint64_t work;  /* schema_check_work */
 } schema_compiler;
 
 /* Kinds of values; a number is either of two, so that an integer is one of them. */

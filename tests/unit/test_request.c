@@ -322,7 +322,8 @@ TEST(request_what_is_not_offered_is_said_and_not_ignored)
     CHECK(unsupported(text, "\"n\":2,\"best_of\":3", "best_of"));
     CHECK(unsupported(text, "\"echo\":true", "echo"));
     CHECK(unsupported(text, "\"suffix\":\"x\"", "suffix"));
-    CHECK(unsupported(chat, "\"tools\":[{\"type\":\"function\"}]", "tools"));
+    CHECK(unsupported(text, "\"tools\":[{\"type\":\"function\"}]", "tools"));
+    CHECK(unsupported(text, "\"tool_choice\":\"required\"", "tool_choice"));
     CHECK(unsupported(chat, "\"response_format\":{\"type\":\"yaml\"}", "response_format"));
     request q = read_good(chat, "\"tools\":[],\"response_format\":{\"type\":\"text\"},\"n\":1,"
                                 "\"best_of\":1,\"echo\":false,\"suffix\":\"\"");
@@ -344,7 +345,6 @@ TEST(request_what_would_change_the_answer_is_refused_by_name)
         {"modalities", "[\"audio\"]"},
         {"skip_special_tokens", "false"},
         {"dry_multiplier", "0.8"},
-        {"tool_choice", "\"required\""},
         {"function_call", "{\"name\":\"f\"}"},
         {"logits_processors", "[\"x\"]"},
     };
@@ -388,8 +388,7 @@ TEST(request_history_of_tool_calls_is_not_dropped)
                                "{\"role\":\"assistant\",\"content\":null,\"%s\":%s}]}";
     char body[256];
 
-    snprintf(body, sizeof body, call, "tool_calls",
-             "[{\"id\":\"c\",\"function\":{\"name\":\"f\"}}]"); /* its template has none */
+    snprintf(body, sizeof body, call, "tool_calls", "[{\"id\":\"c\",\"function\":{}}]");
     CHECK(body_refused(chat, body, "messages[1].tool_calls"));
     snprintf(body, sizeof body, call, "function_call", "{\"name\":\"f\"}");
     CHECK(body_refused(chat, body, "messages[1].function_call"));
