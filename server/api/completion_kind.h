@@ -35,6 +35,7 @@ typedef struct completion_kind {
 } completion_kind;
 
 /* The table of them, each in api_<name>.c. */
-extern const completion_kind api_chat_kind, api_completions_kind, api_responses_kind;
+extern const completion_kind api_chat_kind, api_completions_kind, api_responses_kind,
+    api_messages_kind;
 
 #endif

@@ -9,7 +9,7 @@ const routes = [
     ["/v1/chat/completions", "POST"], ["/v1/completions", "POST"],
     ["/chat/completions", "POST"], ["/completions", "POST"], ["/models", "GET, HEAD", 200],
     ["/tokenize", "POST"], ["/detokenize", "POST"], ["/props", "GET, HEAD", 200],
-    ["/v1/responses", "POST"], ["/responses", "POST"],
+    ["/v1/messages", "POST"], ["/v1/messages/count_tokens", "POST"], ["/v1/responses", "POST"], ["/responses", "POST"],
     ["/v1/responses/nobody", "GET, HEAD, DELETE", 404],
     ["/v1/responses/nobody/input_items", "GET, HEAD", 404],
     ["/v1/models", "GET, HEAD", 200], ["/v1/models/nobody", "GET, HEAD", 404],

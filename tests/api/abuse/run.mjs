@@ -1,6 +1,6 @@
 // run.mjs - plays a case against a daemon and looks at what comes back.
 //
-// The answers are those expected and nothing else comes, errors are JSON of OpenAI's shape, and a
+// The answers are those expected and nothing else comes, errors are JSON of the shape of their path, and a
 // connection that goes on is in step: it answers the next request, and that one only.
 import assert from "node:assert/strict";
 
@@ -11,12 +11,21 @@ import { H } from "./say.mjs";
 
 const CASE_MS = 20000 * slowness;
 
-function checkError(answer) {
+function checkError(answer, script) {
     const shape = { message: "string", type: "string", param: "string", code: "string" };
     const { error, ...more } = JSON.parse(Buffer.from(answer.body, "latin1").toString());
+    const [, prefix] = /^\S+ (\/v1\/messages|\/api\/)/.exec(String(script[0])) ?? [];
 
     assert.equal(answer.headers.get("content-type"), "application/json");
+    if (prefix === "/v1/messages") {
+        assert.deepEqual([more, Object.keys(error)], [{ type: "error" }, ["type", "message"]]);
+        return;
+    }
     assert.deepEqual(more, {});
+    if (prefix === "/api/") {
+        assert.match(error, /^\S.{10,}$/s);
+        return;
+    }
     assert.deepEqual(Object.keys(error), Object.keys(shape));
     assert.match(error.message, /^\S.{10,}$/s);
     assert.match(error.type, /^[a-z_]+_error$/);
@@ -27,14 +36,14 @@ function checkError(answer) {
 const expectedOf = (expected) => (Array.isArray(expected) ? expected : [expected])
     .map((e) => (typeof e === "object" ? e : { status: e, closing: false, ends: false }));
 
-function checkAnswers(c, expected) {
+function checkAnswers(c, expected, script) {
     const { answers, fault } = answersOf(c);
 
     assert.equal(fault, undefined);
     assert.deepEqual(answers.map((a) => a.status), expected.map((e) => e.status));
     answers.forEach((answer, i) => {
         assert.ok(answer.whole, "half an answer");
-        if (answer.status >= 400 && !c.bodiless) checkError(answer);
+        if (answer.status >= 400 && !c.bodiless) checkError(answer, script);
         assert.equal(closes(answer), expected[i].closing, `closes after answer ${i + 1}`);
         assert.ok(!(closes(answer) && answer.headers.has("keep-alive")), "closes and keeps alive");
     });
@@ -65,9 +74,9 @@ async function runCase({ script, expected: expect, holds }, c) {
         return;
     }
     await waitFor(c, () => servedBy(c) >= expected.length, CASE_MS, `${expected.length} answers`);
-    checkAnswers(c, expected); // before the end is waited for, which may never come
+    checkAnswers(c, expected, script); // before the end is waited for, which may never come
     if (last.ends) await waitFor(c, () => c.ended, CASE_MS, "the end");
-    const answers = checkAnswers(c, expected);
+    const answers = checkAnswers(c, expected, script);
     if (holds instanceof RegExp) assert.match(answers.at(-1).body, holds);
     else if (holds) assert.ok(holds(answers.at(-1), answers), JSON.stringify(answers.at(-1)));
     if (!last.ends) await checkInStep(c, answers.length);
