@@ -159,13 +159,11 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     const cache_options o = read_cache_options(r, c, m);
     memory_needs *b = &r->needs;
     cache_sizes s;
-    size_t each;
 
     TRY(cache_measure(m, &o, &s));
     /* "contexts of 4k tokens": a number that can be compared between models */
     b->context_tokens = m->ctx < RUNTIME_COUNTED_TOKENS ? m->ctx : RUNTIME_COUNTED_TOKENS;
-    each = (b->context_tokens + s.block_tokens - 1) / s.block_tokens;
-    b->contexts = s.blocks / each;
+    b->contexts = s.pool_bytes / cache_bytes_of(m, &s, b->context_tokens);
     b->workspace = s.workspace_bytes;
     /* the tree is made when somebody first wants an answer in a form (server/schema/guides.h)
      */

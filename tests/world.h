@@ -2,8 +2,8 @@
  *
  * The promise of the cache: whatever happens to a context, its tokens do not change.
  * Conversations are read in random pieces and batches, cut, forked, ended and begun again, lose
- * their pages and blocks; the logits of a row are then compared, all bits of them, with those
- * of a run that nothing ever disturbed. */
+ * their pages, blocks, and the layers that windows have passed; the logits of a row are then
+ * compared, all bits of them, with those of a run that nothing ever disturbed. */
 #ifndef TESTS_WORLD_H
 #define TESTS_WORLD_H
 
@@ -32,6 +32,7 @@ typedef struct world {
     uint32_t state;
     int cuts; /* of rebuilding */
     size_t checked;
+    size_t dropped, rewound; /* blocks that lost their windowed layers; tokens computed again */
 } world;
 
 /* So many random events, with a workspace and then streaming, each in the same order every

@@ -42,6 +42,15 @@ static err make_root(cache *c, const cache_options *o)
     return ERR_OK;
 }
 
+/* Blocks of several parts are for what windows leave, or for degraded ones. */
+static err open_windows(cache *c)
+{
+    const context_shared *s = &c->shared;
+
+    if (s->half.codec || pool_parts(s->pool) == 1) return ERR_OK;
+    return windows_open(&c->windows, s->codec.m, s->codec.block_tokens, s->pool, c->prefixes);
+}
+
 /* Who holds what, and what is found where. */
 static err open_tables(cache *c, const cache_options *o)
 {
@@ -50,7 +59,9 @@ static err open_tables(cache *c, const cache_options *o)
 
     TRY(prefix_open(&c->prefixes, numbers, o->key_bits ? o->key_bits : 128));
     TRY(open_workspace(c, o));
-    TRY(ledger_open(&c->ledger, c->shared.pool, c->prefixes, c->shared.workspace, longest));
+    TRY(open_windows(c));
+    TRY(ledger_open(&c->ledger, c->shared.pool, c->prefixes, c->shared.workspace, &c->windows,
+                    longest));
     TRY(degrade_open(c, longest));
     return make_root(c, o);
 }
@@ -59,13 +70,15 @@ static err open_all(cache *c, const model *m, const kern *k, const cache_options
 {
     context_shared *s = &c->shared;
     const codec_options how = cache_codec_options(o);
+    size_t parts;
 
     TRY(codec_open(&s->codec, &how, m, k));
     TRY(format_open(&s->whole, &s->codec));
     if (o->degraded_plan) TRY(degrade_open_format(c, o->degraded_plan));
-    /* the pool must know whether its blocks are halved, so the second format comes first */
-    TRY(pool_open(&s->pool, o->budget_bytes, cache_block_bytes(&s->whole, &s->half),
-                  o->degraded_plan != NULL));
+    /* the pool must know how its blocks may shrink, so the second format comes first */
+    parts = cache_count_parts(&s->whole, &s->half, o->ctx_tokens);
+    TRY(pool_open(&s->pool, o->budget_bytes, cache_block_bytes(&s->whole, &s->half, parts),
+                  parts));
     TRY(open_tables(c, o));
     TRY(scratch_open(&c->scratch, &s->codec, o->max_running, o->team->slots,
                      s->workspace ? 0 : cache_count_stream(&s->codec, o)));
@@ -107,6 +120,7 @@ void cache_close(cache *c)
     scratch_close(&c->scratch);
     workspace_close(c->shared.workspace);
     ledger_close(c->ledger);
+    windows_close(&c->windows);
     prefix_close(c->prefixes);
     degrade_close(c);
     pool_close(c->shared.pool);
@@ -155,6 +169,18 @@ static err admit(xcontext *x, bool modest)
     return ERR_OK;
 }
 
+/* What is cached of its prompt, as far as it can go on behind it. */
+static void attach(xcontext *x, const cache_request *r)
+{
+    const size_t B = x->base.block_tokens;
+    /* one token at least is computed: its logits are wanted */
+    const size_t n = chain_follow(x->cache, x->root, r->ids, r->n_ids ? (r->n_ids - 1) / B : 0,
+                                  x->blocks);
+
+    x->n_blocks = windows_usable(&x->cache->windows, x->blocks, n);
+    x->rewound = (n - x->n_blocks) * B;
+}
+
 err cache_begin(cache *c, const cache_request *r, context **out)
 {
     xcontext *x;
@@ -168,18 +194,19 @@ err cache_begin(cache *c, const cache_request *r, context **out)
     x->prompt = r->n_ids;
     x->copies = r->copies;
     x->copy_blocks = blocks_of_copy(c, r);
-    /* one token at least is computed: its logits are wanted */
-    x->n_blocks = chain_follow(c, x->root, r->ids,
-                               r->n_ids ? (r->n_ids - 1) / x->base.block_tokens : 0, x->blocks);
+    attach(x, r);
     e = admit(x, r->modest);
     if (e != ERR_OK) {
         context_free(x);
         return e;
     }
     x->n_tokens = x->n_blocks * x->base.block_tokens;
+    windows_reach(&c->windows, x->blocks, x->n_blocks);
+    windows_resume(&c->windows, x->blocks, x->n_blocks);
     sinks_attach(x);
     c->queried_tokens += r->n_ids;
     c->hit_tokens += x->n_tokens;
+    c->rewound_tokens += x->rewound;
     *out = &x->base;
     return ERR_OK;
 }
@@ -214,6 +241,7 @@ err cache_fork(context *base, context **out)
         context_free(x);
         return e;
     }
+    windows_reach(&c->windows, x->blocks, x->n_blocks);
     sinks_attach(x); /* those of the other: found, so the page is let alone */
     scratch_copy_page(&c->scratch, x->page, from->page);
     *out = &x->base;
@@ -259,10 +287,26 @@ bool cache_is_sealing(const context *x)
     return context_of_const(x)->sealing != PREFIX_NONE;
 }
 
+/* Let go of all but the first `keep` blocks. */
+static err return_blocks(xcontext *x, size_t keep)
+{
+    windows *w = &x->cache->windows;
+    err e;
+
+    /* before they go: what is freed must be out of everybody's reach */
+    windows_reach(w, x->blocks, keep);
+    windows_leave(w, x->blocks, x->n_blocks);
+    e = ledger_return(x->cache->ledger, x->blocks + keep, x->n_blocks - keep);
+    if (e == ERR_OK) return e;
+    windows_reach(w, x->blocks, x->n_blocks);
+    windows_leave(w, x->blocks, keep);
+    return e;
+}
+
 err cache_truncate(context *base, size_t tokens)
 {
     xcontext *x = context_of(base);
-    const size_t keep = tokens / base->block_tokens;
+    size_t keep = tokens / base->block_tokens;
 
     assert(!x->pushed && !cache_is_sealing(base));
     if (tokens >= x->n_tokens) return ERR_OK;
@@ -270,7 +314,8 @@ err cache_truncate(context *base, size_t tokens)
         x->n_tokens = tokens;
         return ERR_OK;
     }
-    TRY(ledger_return(x->cache->ledger, x->blocks + keep, x->n_blocks - keep));
+    keep = windows_usable(&x->cache->windows, x->blocks, keep);
+    TRY(return_blocks(x, keep));
     rebuild_stop(x->cache, x);
     if (!keep) sinks_drop(x);
     x->n_blocks = keep;
@@ -284,6 +329,11 @@ size_t cache_context_tokens(const context *x)
     return context_of_const(x)->n_tokens;
 }
 
+size_t cache_context_rewound(const context *x)
+{
+    return context_of_const(x)->rewound;
+}
+
 size_t cache_context_bytes(const context *base)
 {
     const xcontext *x = context_of_const(base);
@@ -292,6 +342,21 @@ size_t cache_context_bytes(const context *base)
     for (size_t i = 0; i < x->n_blocks; i++)
         bytes += pool_bytes_of(x->shared->pool, x->blocks[i]);
     return bytes;
+}
+
+/* All its blocks rest, but for private ones, which nobody would find. */
+static void let_go(xcontext *x)
+{
+    cache *c = x->cache;
+    size_t found = x->n_blocks;
+
+    while (found && !prefix_has(c->prefixes, x->blocks[found - 1])) found--;
+    windows_rest(&c->windows, x->blocks, found);
+    windows_leave(&c->windows, x->blocks, x->n_blocks);
+    /* last first, so that ends of chains are the oldest that rest */
+    for (size_t i = x->n_blocks; i--;) ledger_drop(c->ledger, x->blocks[i]);
+    windows_order(&c->windows, x->blocks, found);
+    x->n_blocks = 0;
 }
 
 void cache_end(context *base)
@@ -303,9 +368,11 @@ void cache_end(context *base)
     while (x->copies) cache_drop_copy(base);
     /* a block that is being sealed was taken from what was reserved */
     ledger_unreserve(c->ledger, x->most_blocks - x->n_blocks - cache_is_sealing(base));
-    if (cache_is_sealing(base)) ledger_drop(c->ledger, x->sealing);
-    /* last first, so that ends of chains are the oldest that rest */
-    while (x->n_blocks) ledger_drop(c->ledger, x->blocks[--x->n_blocks]);
+    if (cache_is_sealing(base)) {
+        windows_written(&c->windows, x->sealing);
+        ledger_drop(c->ledger, x->sealing);
+    }
+    let_go(x);
     sinks_drop(x);
     scratch_give_page(&c->scratch, x->page);
     context_free(x);
@@ -328,16 +395,35 @@ bool cache_block_is_hot(const cache *c, uint32_t block)
 
 bool cache_block_is_degraded(const cache *c, uint32_t block)
 {
-    return pool_is_half(c->shared.pool, block);
+    return context_is_degraded(&c->shared, block);
+}
+
+bool cache_block_is_narrow(const cache *c, uint32_t block)
+{
+    return context_is_narrow(&c->shared, block);
+}
+
+size_t cache_bytes_of_block(const cache *c, uint32_t block)
+{
+    return pool_bytes_of(c->shared.pool, block);
+}
+
+size_t cache_usable(const cache *c, const uint32_t *blocks, size_t n)
+{
+    return windows_usable(&c->windows, blocks, n);
 }
 
 err cache_pin(cache *c, const uint32_t *blocks, size_t n)
 {
-    return ledger_pin(c->ledger, blocks, n);
+    TRY(ledger_pin(c->ledger, blocks, n));
+    /* what is pinned is to go on without computing anything again */
+    windows_reach(&c->windows, blocks, n);
+    return ERR_OK;
 }
 
 void cache_unpin(cache *c, const uint32_t *blocks, size_t n)
 {
+    windows_leave(&c->windows, blocks, n);
     ledger_unpin(c->ledger, blocks, n);
 }
 
@@ -349,4 +435,12 @@ void cache_forget(cache *c, uint32_t block)
 size_t cache_evict(cache *c, size_t blocks)
 {
     return ledger_evict(c->ledger, blocks);
+}
+
+size_t cache_drop_windows(cache *c, size_t blocks)
+{
+    size_t done = 0;
+
+    while (done < blocks && windows_drop(&c->windows)) done++;
+    return done;
 }

@@ -11,8 +11,9 @@
  * count, when it begins; blocks held and blocks reserved never outnumber the pool's, nor the
  * pages of the workspace. So no step can run out of room. Resting blocks are evicted one by one
  * when a seal takes them, least recently used first, ends of chains first, pinned ones never;
- * where they may be degraded (degrade.h), the oldest are written anew in half the bytes before
- * any is evicted. Full blocks are sealed in seal.h, pages of the workspace filled in rebuild.h.
+ * before any is, blocks that windows have passed lose the layers that have them (windows.h),
+ * and where they may be degraded (degrade.h), the oldest are written anew in half the bytes.
+ * Full blocks are sealed in seal.h, pages of the workspace filled in rebuild.h.
  *
  * One thread calls everything here (the scheduler's, or the only one); workers call only the
  * operations of engine/context.h. */
@@ -73,6 +74,7 @@ err cache_fill(cache *c);
 typedef struct cache_sizes {
     char mode[16]; /* what "auto" is, too */
     size_t block_tokens, block_bytes, blocks;
+    size_t past_bytes;   /* of a block that windows have passed, when room is wanted */
     uint64_t pool_bytes; /* the blocks */
     uint64_t workspace_bytes;
     uint64_t scratch_bytes; /* open pages, rebuilt tiles, tables */
@@ -83,6 +85,10 @@ typedef struct cache_sizes {
  * is kept. blocks 0: the budget holds none. ERR_MODE, ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL,
  * ERR_NOMEM. */
 err cache_measure(const model *m, const cache_options *o, cache_sizes *out);
+
+/* What a conversation of so many tokens takes of the pool at least while it rests, and goes on
+ * without computing anything again. */
+uint64_t cache_bytes_of(const model *m, const cache_sizes *s, size_t tokens);
 
 /* What a context begins with. */
 typedef struct cache_request {
@@ -100,8 +106,9 @@ typedef struct cache_request {
  * alone. Any thread. */
 err cache_check(const cache *c, const cache_request *r);
 
-/* Begin a context: hold the sealed blocks of its prompt's longest cached prefix, which leaves
- * at least the last token to compute; reserve the others; take an open page. ERR_BUSY: not
+/* Begin a context: hold the sealed blocks of its prompt's longest cached prefix behind which it
+ * can go on, which leaves at least the last token to compute; reserve the others; take an open
+ * page. ERR_BUSY: not
  * while others run; ERR_NOROOM: never; ERR_NOMEM. The caller ends it. */
 err cache_begin(cache *c, const cache_request *r, context **out);
 
@@ -135,6 +142,11 @@ bool cache_is_sealing(const context *x);
 size_t cache_context_tokens(const context *x);
 size_t cache_context_bytes(const context *x); /* its sealed blocks */
 
+/* Tokens of its prompt, behind those it began with, that were cached in the layers that see
+ * everything, but no longer in those with windows: it has gone back behind what others, or an
+ * earlier turn, went on from, and has to compute them again. */
+size_t cache_context_rewound(const context *x);
+
 /* The context is over: its blocks rest, its page and what it reserved are given back. */
 void cache_end(context *x);
 
@@ -157,14 +169,27 @@ bool cache_block_is_hot(const cache *c, uint32_t block);
 err cache_pin(cache *c, const uint32_t *blocks, size_t n);
 void cache_unpin(cache *c, const uint32_t *blocks, size_t n);
 
-/* Forget a block now if it rests and is not pinned. Ends of chains first. */
+/* Forget a block now if it rests, is not pinned, and no other follows it. */
 void cache_forget(cache *c, uint32_t block);
 
 /* Is it stored at twice the ratio? */
 bool cache_block_is_degraded(const cache *c, uint32_t block);
 
+/* How many of them a context could go on behind, as many as have all that it would see. */
+size_t cache_usable(const cache *c, const uint32_t *blocks, size_t n);
+
+/* Have windows passed it, and is it without the layers that have them? */
+bool cache_block_is_narrow(const cache *c, uint32_t block);
+
+/* Its bytes in the pool. */
+size_t cache_bytes_of_block(const cache *c, uint32_t block);
+
 /* Evict up to `blocks` resting blocks; returns how many. */
 size_t cache_evict(cache *c, size_t blocks);
+
+/* Take the windowed layers of up to `blocks` blocks that windows have passed; returns how many
+ * it were. */
+size_t cache_drop_windows(cache *c, size_t blocks);
 
 typedef struct cache_stats {
     const char *mode, *degraded_mode; /* NULL: blocks are not degraded */
@@ -177,11 +202,16 @@ typedef struct cache_stats {
     size_t active_tokens, idle_tokens; /* sealed; a shared block counts once */
     size_t pinned_tokens;              /* idle ones that may not be evicted */
     size_t degraded_tokens;            /* of all sealed ones */
+    size_t narrow_tokens;              /* of these, without the layers that have windows */
+    size_t past_bytes;                 /* of such a block; block_bytes where there are none */
+    uint64_t rewind_bytes;             /* of windowed layers that serve a rewind alone */
+    uint64_t dropped_windows;          /* blocks that have lost theirs, since the start */
     uint64_t fp16_bytes;               /* of the sealed tokens: 2 * E * L * 2 each */
     size_t scratch_bytes;              /* open pages, rebuilt tiles, tables */
     size_t weight_bytes;               /* what rebuilding multiplies with */
     uint64_t workspace_bytes, workspace_used_bytes;
     uint64_t queried_tokens, hit_tokens; /* of prompts, since the start */
+    uint64_t rewound_tokens;             /* of these, see cache_context_rewound */
     uint64_t evicted_blocks, evicted_pages, degraded_blocks;
     uint64_t sealed_blocks;
     uint64_t remat_tokens;                /* token-layers rebuilt */

@@ -17,13 +17,43 @@ size_t cache_count_stream(const codec_state *s, const cache_options *o)
     return (o->ctx_tokens + s->block_tokens - 1) / s->block_tokens;
 }
 
-/* Room for two halves in a whole, each on a cache line of its own: a degraded block shares its
- * place with another one. */
-size_t cache_block_bytes(const block_format *whole, const block_format *half)
+/* Of a degraded block, or of what windows leave of one: it shares its place with others, each
+ * on lines of its own. 0: there are none. */
+static size_t small_bytes(const block_format *whole, const block_format *half)
 {
-    const size_t least = (half->bytes + 63) / 64 * 64;
+    return ((half->codec ? half->bytes : whole->wide_bytes) + 63) / 64 * 64;
+}
 
-    return whole->bytes > 2 * least ? whole->bytes : 2 * least;
+/* Ids, which each small block has, may be all that is in the way of one more: so a block may
+ * grow by as much as this share of it. */
+enum { GROW_SHARE = 64 };
+
+size_t cache_count_parts(const block_format *whole, const block_format *half, size_t ctx_tokens)
+{
+    const size_t small = small_bytes(whole, half), B = whole->codec->block_tokens;
+    size_t parts;
+
+    if (half->codec) return 2;
+    /* no context is long enough for a window to leave a block behind */
+    if (!small || !windows_first(whole->codec->m, B, ctx_tokens / B)) return 1;
+    parts = (whole->bytes + whole->bytes / GROW_SHARE) / small;
+    return parts < 2 ? 1 : parts < POOL_MOST_PARTS ? parts : POOL_MOST_PARTS;
+}
+
+size_t cache_block_bytes(const block_format *whole, const block_format *half, size_t parts)
+{
+    const size_t least = parts > 1 ? parts * small_bytes(whole, half) : 0;
+
+    return whole->bytes > least ? whole->bytes : least;
+}
+
+uint64_t cache_bytes_of(const model *m, const cache_sizes *s, size_t tokens)
+{
+    const size_t n = (tokens + s->block_tokens - 1) / s->block_tokens;
+    const size_t past = s->past_bytes == s->block_bytes ? 0
+                                                        : windows_first(m, s->block_tokens, n);
+
+    return (uint64_t)(n - past) * s->block_bytes + (uint64_t)past * s->past_bytes;
 }
 
 /* Bytes by default: max_running contexts, at most 1/8 of pool and workspace together, at least
@@ -79,21 +109,25 @@ static void read_sizes(const measures *m, const cache_options *o, cache_sizes *o
 {
     const codec_state *k = &m->codec;
     const size_t page = workspace_page_bytes(k->m, k->block_tokens, o->page_format);
-    const bool halves = m->denser.codec != NULL;
-    size_t pages;
-    const size_t line = halves ? 128 : 64, bytes = cache_block_bytes(&m->whole, &m->half);
+    const bool degrades = m->denser.codec != NULL;
+    const size_t parts = cache_count_parts(&m->whole, &m->half, o->ctx_tokens);
+    const size_t line = 64 * parts, bytes = cache_block_bytes(&m->whole, &m->half, parts);
+    size_t pages, numbers;
 
     memcpy(out->mode, k->mode, sizeof out->mode);
     out->block_tokens = k->block_tokens;
     out->block_bytes = (bytes + line - 1) / line * line;
+    out->past_bytes = out->block_bytes / (degrades ? 1 : parts);
     out->blocks = o->budget_bytes / out->block_bytes;
+    numbers = out->blocks * parts;
     out->pool_bytes = (uint64_t)out->blocks * out->block_bytes;
     pages = cache_count_pages(k, o, out->blocks);
     out->workspace_bytes = (uint64_t)pages * page;
     out->scratch_bytes = scratch_measure(k, o->max_running, o->team->slots,
                                          pages ? 0 : cache_count_stream(k, o)) +
-                         sinks_measure(k, o) + prefix_bytes(out->blocks * (halves ? 2 : 1));
-    if (halves) out->scratch_bytes += degrade_bytes(k, out->block_bytes / 2, o->team->slots);
+                         sinks_measure(k, o) + prefix_bytes(numbers);
+    if (degrades) out->scratch_bytes += degrade_bytes(k, out->block_bytes / 2, o->team->slots);
+    if (parts > 1 && !degrades) out->scratch_bytes += windows_bytes(numbers);
     out->weight_bytes = k->bytes + m->denser.bytes;
 }
 

@@ -72,10 +72,25 @@ static void append(context *c, int layer, size_t first, const float *in, float *
     remat_turn(m, s->kern, k, T, x->n_tokens + first, &to);
 }
 
+bool context_is_degraded(const context_shared *s, pool_block b)
+{
+    return s->half.codec && pool_is_small(s->pool, b);
+}
+
+bool context_is_narrow(const context_shared *s, pool_block b)
+{
+    return !s->half.codec && pool_is_small(s->pool, b);
+}
+
+bool context_has_layer(const context_shared *s, int layer, pool_block b)
+{
+    return !model_window(s->codec.m, (size_t)layer) || !context_is_narrow(s, b);
+}
+
 /* Whole and degraded blocks lie in one pool; each is read by the codec that wrote it. */
 const block_format *context_format(const context_shared *s, pool_block b)
 {
-    return pool_is_half(s->pool, b) ? &s->half : &s->whole;
+    return context_is_degraded(s, b) ? &s->half : &s->whole;
 }
 
 int32_t *context_ids(const context_shared *s, pool_block b)
@@ -143,7 +158,8 @@ static size_t tile(context *c, int layer, size_t b, int slot, kv_tile *out)
                               open_numbers(o, x->page->v, layer), o->m->C, B);
         return x->n_tokens % B + x->pushed;
     }
-    assert(b < x->n_blocks);
+    /* a query never looks behind its window, so never at what is gone */
+    assert(b < x->n_blocks && context_has_layer(s, layer, x->blocks[b]));
     if (s->workspace)
         workspace_read(s->workspace, x->blocks[b], layer, out);
     else

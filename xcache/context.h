@@ -19,7 +19,8 @@
 /* What contexts share. */
 typedef struct context_shared {
     codec_state codec;
-    block_format whole, half; /* half.codec NULL: there are whole blocks only */
+    block_format whole, half; /* half.codec NULL: nothing is degraded, and small blocks are
+                                 whole ones without their windowed layers */
     pool *pool;
     workspace *workspace; /* NULL: tiles are read in place, or rebuilt when read */
     const codec_scratch *slots;
@@ -44,6 +45,7 @@ typedef struct xcontext {
     size_t prompt;      /* tokens of it */
     size_t copies;      /* forks that are promised still, once the prompt is in */
     size_t copy_blocks; /* promised to each */
+    size_t rewound; /* tokens of it that were cached, but not so that it could go on there */
 } xcontext;
 
 extern const context_ops xcontext_ops;
@@ -65,6 +67,13 @@ void context_free(xcontext *x);
 
 /* How a block is written. */
 const block_format *context_format(const context_shared *s, pool_block b);
+
+/* Is it small, for it was degraded; or for windows have passed it? */
+bool context_is_degraded(const context_shared *s, pool_block b);
+bool context_is_narrow(const context_shared *s, pool_block b);
+
+/* Does it hold that layer? */
+bool context_has_layer(const context_shared *s, int layer, pool_block b);
 
 /* Where layer `layer` of block b lies, `first` the position of its first token. */
 codec_place context_place(const context_shared *s, int layer, pool_block b, size_t first);

@@ -8,7 +8,7 @@
  *      |                              prefix_change: the key of the block changes
  *      |                                taken by another --> it stays whole, for good
  *      v                                                   v
- *    evicted                            resting, half: pool_halve, its page is dropped
+ *    evicted                            resting, small: pool_shrink, its page is dropped
  *
  * A block is decoded layer by layer by its own codec and encoded by that of a second plan, of
  * twice the ratio; the inputs of one block need nothing of another, so each worker has one. The
@@ -83,7 +83,7 @@ size_t degrade_bytes(const codec_state *of, size_t half_bytes, int slots)
 /* A slot's bytes first, for they are whole lines; then the two states. */
 static void lay_out(cache *c)
 {
-    const size_t half = pool_block_bytes(c->shared.pool) / 2;
+    const size_t half = pool_part_bytes(c->shared.pool);
     const size_t carried = carried_bytes(&c->shared.codec);
     char *at = c->degrader.memory;
 
@@ -103,8 +103,7 @@ err degrade_open(cache *c, size_t longest)
     if (!degrades(c)) return ERR_OK;
     d->list = calloc((size_t)c->team->slots, sizeof *d->list);
     if (!d->list) return ERR_NOMEM;
-    d->bytes = degrade_bytes(&c->shared.codec, pool_block_bytes(c->shared.pool) / 2,
-                             c->team->slots);
+    d->bytes = degrade_bytes(&c->shared.codec, pool_part_bytes(c->shared.pool), c->team->slots);
     at = mmap(NULL, d->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return ERR_NOMEM;
     d->memory = at;
@@ -210,7 +209,7 @@ static void finish(cache *c, degrade_slot *f)
     if (!prefix_change(c->prefixes, b)) return;
     memcpy(format_ids(&s->half, f->bytes), context_ids(s, b),
            s->codec.block_tokens * sizeof(int32_t));
-    pool_halve(s->pool, b, f->bytes);
+    pool_shrink(s->pool, b, f->bytes);
     /* the page tells what the codes said before: hot or cold must make no difference */
     if (s->workspace) workspace_drop(s->workspace, b);
     c->degrader.count++;

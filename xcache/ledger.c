@@ -32,11 +32,12 @@ struct ledger {
     pool *pool;
     prefix_table *prefixes;
     workspace *workspace; /* NULL: none */
-    uint32_t *refcounts;  /* [numbers] */
-    uint32_t *pins;       /* [numbers] */
-    bool *degrading;      /* [numbers] */
-    lru resting;          /* oldest first; its length is counts.resting */
-    lru whole;            /* of these, what can be degraded, in the same order */
+    windows *windows, none;
+    uint32_t *refcounts; /* [numbers] */
+    uint32_t *pins;      /* [numbers] */
+    bool *degrading;     /* [numbers] */
+    lru resting;         /* oldest first; its length is counts.resting */
+    lru whole;           /* of these, what can be degraded, in the same order */
     size_t longest;
     ledger_counts counts;
 };
@@ -55,13 +56,15 @@ static err open_tables(ledger *l)
     return lru_open(&l->whole, n);
 }
 
-err ledger_open(ledger **out, pool *p, prefix_table *t, workspace *w, size_t longest)
+err ledger_open(ledger **out, pool *p, prefix_table *t, workspace *w, windows *s,
+                size_t longest)
 {
     ledger *l = calloc(1, sizeof *l);
     err e;
 
     if (!l) return ERR_NOMEM;
     *l = (ledger){.pool = p, .prefixes = t, .workspace = w, .longest = longest};
+    l->windows = s ? s : &l->none;
     l->counts.limit = w ? workspace_pages(w) : pool_blocks(p);
     e = open_tables(l);
     if (e != ERR_OK) {
@@ -94,10 +97,16 @@ static void check(const ledger *l)
     (void)n;
 }
 
+/* Small blocks are degraded ones, or what windows leave, never both in one pool. */
+static bool degrades(const ledger *l)
+{
+    return pool_parts(l->pool) > 1 && !l->windows->on;
+}
+
 static void add_resting(ledger *l, pool_block b)
 {
     lru_add(&l->resting, b);
-    if (pool_halves(l->pool) && !pool_is_half(l->pool, b)) lru_add(&l->whole, b);
+    if (degrades(l) && !pool_is_small(l->pool, b)) lru_add(&l->whole, b);
 }
 
 /* Whoever degrades it has to stop: the number may be another block's soon. */
@@ -109,6 +118,7 @@ static void remove_resting(ledger *l, pool_block b)
 
 static void free_block(ledger *l, pool_block b)
 {
+    windows_freed(l->windows, b);
     if (prefix_has(l->prefixes, b)) prefix_remove(l->prefixes, b);
     if (l->workspace) workspace_drop(l->workspace, b);
     pool_give(l->pool, b);
@@ -124,6 +134,7 @@ static void hold(ledger *l, pool_block b)
     else
         remove_resting(l, b);
     if (l->workspace) workspace_hold(l->workspace, b);
+    windows_held(l->windows, b);
 }
 
 static void drop(ledger *l, pool_block b)
@@ -140,6 +151,7 @@ static void drop(ledger *l, pool_block b)
     else
         add_resting(l, b);
     if (l->workspace) workspace_rest(l->workspace, b);
+    windows_rested(l->windows, b);
 }
 
 /* Resting blocks stand in the order they were let go of. A context lets go of its last block
@@ -211,10 +223,14 @@ pool_block ledger_take(ledger *l)
     err e;
 
     assert(l->counts.reserved);
-    while (!pool_free_blocks(l->pool)) evict_oldest(l); /* two halves may have to go */
+    /* several small ones may have to go; and what serves a rewind goes before what serves all
+     */
+    while (!pool_free_blocks(l->pool))
+        if (!windows_drop(l->windows)) evict_oldest(l);
     e = pool_take(l->pool, &b);
     assert(e == ERR_OK);
     (void)e;
+    windows_held(l->windows, b);
     l->refcounts[b] = 1;
     l->counts.held++;
     l->counts.reserved--;
@@ -320,7 +336,8 @@ void ledger_unpin(ledger *l, const pool_block *blocks, size_t n)
 
 void ledger_free(ledger *l, pool_block b)
 {
-    if (!lru_has(&l->resting, b)) return;
+    /* somebody else's blocks may follow, and could not be found without it */
+    if (!lru_has(&l->resting, b) || prefix_followers(l->prefixes, b)) return;
     remove_resting(l, b);
     free_block(l, b);
 }
@@ -401,9 +418,10 @@ static bool is_sound_block(const ledger *l, pool_block b)
 
     if (pool_is_free(l->pool, b))
         return !rests && !l->refcounts[b] && !l->pins[b] && !paged && !found;
-    if (lru_has(&l->whole, b) && (!rests || pool_is_half(l->pool, b))) return false;
+    if (lru_has(&l->whole, b) && (!rests || pool_is_small(l->pool, b))) return false;
     return rests == (!l->refcounts[b] && !l->pins[b]) && (found || l->refcounts[b]) &&
-           (!found || prefix_has_changed(l->prefixes, b) == pool_is_half(l->pool, b));
+           (!found || l->windows->on ||
+            prefix_has_changed(l->prefixes, b) == pool_is_small(l->pool, b));
 }
 
 bool ledger_is_sound(const ledger *l)
@@ -422,6 +440,6 @@ bool ledger_is_sound(const ledger *l)
     }
     return n.resting == l->resting.count && n.held == l->counts.held &&
            n.pinned == l->counts.pinned && n.kept == l->counts.kept &&
-           bytes == pool_used_bytes(l->pool) &&
+           bytes == pool_used_bytes(l->pool) && windows_is_sound(l->windows) &&
            (!l->workspace || pages == workspace_used(l->workspace));
 }

@@ -16,6 +16,7 @@
 #include "engine/err.h"
 #include "xcache/pool.h"
 #include "xcache/prefix.h"
+#include "xcache/windows.h"
 #include "xcache/workspace.h"
 
 typedef struct ledger ledger;
@@ -32,10 +33,11 @@ typedef struct ledger_counts {
     uint64_t evicted; /* since the ledger was opened */
 } ledger_counts;
 
-/* Every block of p is free. t, and w where there is a workspace (else NULL), are borrowed like
- * p. longest: blocks of a context of full length, for which pins leave room. ERR_NOMEM. The
- * caller closes. */
-err ledger_open(ledger **out, pool *p, prefix_table *t, workspace *w, size_t longest);
+/* Every block of p is free. t, w where there is a workspace (else NULL), and s where blocks may
+ * lose their windowed layers (else NULL) are borrowed like p. longest: blocks of a context of
+ * full length, for which pins leave room. ERR_NOMEM. The caller closes. */
+err ledger_open(ledger **out, pool *p, prefix_table *t, workspace *w, windows *s,
+                size_t longest);
 void ledger_close(ledger *l);
 
 /* --- contexts --- */
@@ -53,8 +55,8 @@ typedef struct ledger_claim {
 /* All of it, or ERR_BUSY and nothing. */
 err ledger_admit(ledger *l, const ledger_claim *a);
 
-/* A block to write, held once, one of those reserved: a free one, or else the one that rested
- * longest is evicted. Cannot fail. */
+/* A block to write, held once, one of those reserved: a free one; or else blocks lose layers
+ * that serve a rewind alone; or else the one that rested longest is evicted. Cannot fail. */
 pool_block ledger_take(ledger *l);
 
 /* Hold a block that is not free once more. Let go of it once: then it rests, or is kept, or is
@@ -79,13 +81,13 @@ void ledger_unpromise(ledger *l, size_t reserved);
 err ledger_pin(ledger *l, const pool_block *blocks, size_t n);
 void ledger_unpin(ledger *l, const pool_block *blocks, size_t n);
 
-/* Free a block if it rests. Ends of chains first. */
+/* Free a block if it rests and no other follows it. */
 void ledger_free(ledger *l, pool_block b);
 
 /* Free up to n resting blocks, the oldest first; how many it were. */
 size_t ledger_evict(ledger *l, size_t n);
 
-/* --- resting blocks to be degraded; none in a pool that does not halve --- */
+/* --- resting blocks to be degraded; none where small blocks are what windows leave --- */
 
 /* How many can be: they are whole, and were not found to be hopeless. */
 size_t ledger_degradable(const ledger *l);

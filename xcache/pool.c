@@ -1,21 +1,23 @@
 /* pool.c - a memfd arena, and stacks of what of it is free.
  *
- * A place is half a block of the arena: 2 i and 2 i + 1 are the places of its block i. A whole
- * block lies at an even place and takes both; a half lies anywhere.
+ * A frame is room for a block, and has `parts` places, numbered on through the arena. A whole
+ * block lies at a frame's first place and takes all of them; a small one takes any one place.
+ * Here of 3 parts:
  *
- *    arena    | 0 : 1 | 2 : 3 | 4 : 5 | 6 : 7 |       at[b]: the place of block number b
- *    whole    | b 7   |                              owner[place]: which half lies there
- *    halves           | b2:b9 | b4:   |              5 is loose: free, beside a half
- *    free                             | 6     |      even places, of which both are free
+ *    arena    | 0 : 1 : 2 | 3 : 4 : 5 | 6 : 7 : 8 |   at[b]: the place of block number b
+ *    whole    | b 7       |                          owner[place]: which small block lies there
+ *    small                | b2:   :b9 |              4 is loose: free, beside small ones
+ *    free                             | 6         |  first places of frames, all of it free
  *
  * A block is a number and keeps it, whatever happens to its bytes: prefixes, contexts and the
- * ledger know numbers alone. pool_halve writes a block's half at a loose place, if there is
- * one, and frees both of its own, else at its own first one, and the second is loose. So at
- * most one half of any block is loose, and when no block is free two loose ones are joined:
+ * ledger know numbers alone. pool_shrink writes what is left of a block at a loose place, if
+ * there is one, and frees its frame; else at its own first place, and the others are loose.
+ * When no frame is free and as many places are loose as make one, the emptiest frame with
+ * loose places is emptied into the others':
  *
- *    | b4:   |   | b1:   |   --join_halves-->   | b4:b1 |   |       |   the second is free
+ *    | b4:   :   |   | b1:   :b3 |   --empty_frame-->   |   :   :   |   | b1:b4:b3 |
  *
- * so that every two free places make a block, and nothing is lost to gaps. */
+ * so that nothing is lost to gaps. */
 #include "xcache/pool.h"
 
 #include <assert.h>
@@ -27,22 +29,24 @@
 #include "engine/pages.h"
 #include "xcache/lru.h"
 
-/* Half a block of the arena. */
+/* A part of a block of the arena. */
 typedef uint32_t place;
 
 struct pool {
     uint64_t budget;
-    size_t block_bytes, n, numbers, n_unused, n_free, n_halves;
-    bool halves;
+    size_t block_bytes, parts, n, numbers, n_unused, n_free, n_small, n_loose;
     uint8_t *arena;
     pool_block *unused; /* [numbers] a stack: the number given back last is taken first */
-    place *free;        /* [n] a stack of even places */
+    place *free;        /* [n] a stack of first places */
     bool *taken;        /* [numbers] */
     place *at;          /* [numbers] */
-    bool *half;         /* [numbers] */
-    pool_block *owner;  /* [2 n] which half lies there */
-    lru loose;          /* free places beside one that a half takes */
+    bool *small;        /* [numbers] */
+    pool_block *owner;  /* [n parts] which small block lies there; NOBODY, in shared frames */
+    uint8_t *lodgers;   /* [n] small blocks of a frame */
+    lru loose;          /* frames with small blocks and loose places */
 };
+
+#define NOBODY UINT32_MAX
 
 /* Shared memory, so that a reader in another process can be given it; lazily filled. */
 static err map_arena(pool *p)
@@ -68,33 +72,35 @@ static err open_lists(pool *p)
     p->free = malloc(p->n * sizeof *p->free);
     p->taken = calloc(p->numbers, sizeof *p->taken);
     p->at = malloc(p->numbers * sizeof *p->at);
-    p->half = calloc(p->numbers, sizeof *p->half);
-    p->owner = malloc(2 * p->n * sizeof *p->owner);
-    if (!p->unused || !p->free || !p->taken || !p->at || !p->half || !p->owner)
+    p->small = calloc(p->numbers, sizeof *p->small);
+    p->owner = malloc(p->n * p->parts * sizeof *p->owner);
+    p->lodgers = calloc(p->n, sizeof *p->lodgers);
+    if (!p->unused || !p->free || !p->taken || !p->at || !p->small || !p->owner || !p->lodgers)
         return ERR_NOMEM;
-    TRY(lru_open(&p->loose, 2 * p->n));
+    TRY(lru_open(&p->loose, p->n));
     /* the lowest are taken first, so that a young pool touches little memory */
     for (size_t i = 0; i < p->numbers; i++) p->unused[i] = (pool_block)(p->numbers - 1 - i);
-    for (size_t i = 0; i < p->n; i++) p->free[i] = (place)(2 * (p->n - 1 - i));
+    for (size_t i = 0; i < p->n; i++) p->free[i] = (place)(p->parts * (p->n - 1 - i));
     p->n_unused = p->numbers;
     p->n_free = p->n;
     return ERR_OK;
 }
 
-err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, bool halves)
+err pool_open(pool **out, uint64_t budget_bytes, size_t block_bytes, size_t parts)
 {
-    const size_t line = halves ? 128 : 64;
+    const size_t line = 64 * parts;
     pool *p = calloc(1, sizeof *p);
     err e;
 
+    assert(parts >= 1 && parts <= POOL_MOST_PARTS);
     if (!p) return ERR_NOMEM;
     p->budget = budget_bytes;
-    p->halves = halves;
+    p->parts = parts;
     p->block_bytes = (block_bytes + line - 1) / line * line;
     p->n = budget_bytes / p->block_bytes;
-    /* numbers and places are 32 bits, and there are twice as many places */
-    if (p->n > UINT32_MAX / 2) p->n = UINT32_MAX / 2;
-    p->numbers = halves ? 2 * p->n : p->n;
+    /* numbers and places are 32 bits */
+    if (p->n > UINT32_MAX / POOL_MOST_PARTS) p->n = UINT32_MAX / POOL_MOST_PARTS;
+    p->numbers = p->n * parts;
     e = p->n ? open_lists(p) : ERR_NOROOM;
     if (e == ERR_OK) e = map_arena(p);
     if (e != ERR_OK) {
@@ -119,65 +125,106 @@ void pool_close(pool *p)
     free(p->free);
     free(p->taken);
     free(p->at);
-    free(p->half);
+    free(p->small);
     free(p->owner);
+    free(p->lodgers);
     free(p);
 }
 
 static uint8_t *bytes_at(const pool *p, place at)
 {
-    return p->arena + at * (p->block_bytes / 2);
+    return p->arena + at * pool_part_bytes(p);
 }
 
-/* --- halves --- */
+/* --- small blocks --- */
 
-static void put_half(pool *p, pool_block b, place at, const uint8_t *bytes)
+static void put_small(pool *p, pool_block b, place at, const uint8_t *bytes)
 {
-    memcpy(bytes_at(p, at), bytes, p->block_bytes / 2);
+    /* what is left of a block may stay where it is */
+    if (bytes != bytes_at(p, at)) memcpy(bytes_at(p, at), bytes, pool_part_bytes(p));
     p->at[b] = at;
     p->owner[at] = b;
 }
 
-void pool_halve(pool *p, pool_block b, const uint8_t *bytes)
+/* A loose place; it is its new owner's to be. */
+static place take_loose(pool *p)
 {
-    const place was = p->at[b];
+    const size_t frame = p->loose.oldest;
+    place at = (place)(frame * p->parts);
 
-    assert(p->halves && !pool_is_free(p, b) && !p->half[b]);
-    p->half[b] = true;
-    p->n_halves++;
-    /* the half goes elsewhere, so that a whole block is won at once */
-    if (p->loose.count) {
-        const place at = p->loose.oldest;
-
-        lru_remove(&p->loose, at);
-        put_half(p, b, at, bytes);
-        p->free[p->n_free++] = was;
-    } else {
-        put_half(p, b, was, bytes);
-        lru_add(&p->loose, was + 1);
-    }
+    while (p->owner[at] != NOBODY) at++;
+    if (++p->lodgers[frame] == p->parts) lru_remove(&p->loose, (uint32_t)frame);
+    p->n_loose--;
+    return at;
 }
 
-/* Two blocks of which a half is loose: the half of one moves to the other. */
-static void join_halves(pool *p)
+void pool_shrink(pool *p, pool_block b, const uint8_t *bytes)
 {
-    const place to = p->loose.oldest;
-    place from;
+    const place was = p->at[b];
+    const size_t frame = was / p->parts;
 
-    lru_remove(&p->loose, to);
-    from = p->loose.oldest;
-    lru_remove(&p->loose, from);
-    /* the oldest, for want of a better choice: a copy of half a block either way */
-    put_half(p, p->owner[from ^ 1], to, bytes_at(p, from ^ 1));
-    p->free[p->n_free++] = from & ~1u;
+    assert(p->parts > 1 && !pool_is_free(p, b) && !p->small[b]);
+    p->small[b] = true;
+    p->n_small++;
+    /* it goes elsewhere, so that a whole frame is won at once */
+    if (p->n_loose) {
+        put_small(p, b, take_loose(p), bytes);
+        p->free[p->n_free++] = was;
+        return;
+    }
+    for (size_t i = 0; i < p->parts; i++) p->owner[was + i] = NOBODY;
+    put_small(p, b, was, bytes);
+    p->lodgers[frame] = 1;
+    p->n_loose += p->parts - 1;
+    lru_add(&p->loose, (uint32_t)frame);
+}
+
+/* Of those with loose places, the one that takes the fewest copies. */
+static uint32_t find_emptiest(const pool *p)
+{
+    uint32_t best = p->loose.oldest;
+
+    for (uint32_t f = best; f != LRU_NONE; f = lru_next(&p->loose, f))
+        if (p->lodgers[f] < p->lodgers[best]) best = f;
+    return best;
+}
+
+static void empty_frame(pool *p)
+{
+    const uint32_t frame = find_emptiest(p);
+    const place first = (place)(frame * p->parts);
+
+    lru_remove(&p->loose, frame);
+    p->n_loose -= p->parts - p->lodgers[frame];
+    for (place at = first; at < first + p->parts; at++)
+        if (p->owner[at] != NOBODY) put_small(p, p->owner[at], take_loose(p), bytes_at(p, at));
+    p->lodgers[frame] = 0;
+    p->free[p->n_free++] = first;
+}
+
+static void give_small(pool *p, pool_block b)
+{
+    const place at = p->at[b];
+    const uint32_t frame = (uint32_t)(at / p->parts);
+
+    if (p->lodgers[frame] == p->parts) lru_add(&p->loose, frame);
+    p->owner[at] = NOBODY;
+    p->n_loose++;
+    p->n_small--;
+    p->small[b] = false;
+    if (--p->lodgers[frame]) return;
+    /* the last one of a frame frees it */
+    lru_remove(&p->loose, frame);
+    p->n_loose -= p->parts;
+    p->free[p->n_free++] = (place)(frame * p->parts);
 }
 
 /* --- taking and giving --- */
 
 err pool_take(pool *p, pool_block *out)
 {
-    /* only when a block is wanted: until then a loose place may be filled without a copy */
-    if (!p->n_free && p->loose.count >= 2) join_halves(p);
+    /* only when a block is wanted: until then loose places may be filled without a copy */
+    if (!p->n_free && p->n_loose >= p->parts) empty_frame(p);
     if (!p->n_free) return ERR_NOROOM;
     *out = p->unused[--p->n_unused];
     assert(!p->taken[*out]);
@@ -188,25 +235,32 @@ err pool_take(pool *p, pool_block *out)
 
 void pool_give(pool *p, pool_block b)
 {
-    const place at = p->at[b];
-
     assert(!pool_is_free(p, b));
     p->taken[b] = false;
     p->unused[p->n_unused++] = b;
-    /* a half whose neighbour lives leaves a loose place; the last one of a block frees it */
-    if (p->half[b] && !lru_has(&p->loose, at ^ 1)) {
-        lru_add(&p->loose, at);
-    } else {
-        if (p->half[b]) lru_remove(&p->loose, at ^ 1);
-        p->free[p->n_free++] = at & ~1u;
-    }
-    p->n_halves -= p->half[b];
-    p->half[b] = false;
+    if (p->small[b])
+        give_small(p, b);
+    else
+        p->free[p->n_free++] = p->at[b];
 }
 
-bool pool_is_half(const pool *p, pool_block b)
+void pool_swap(pool *p, pool_block a, pool_block b)
 {
-    return p->half[b];
+    const place at = p->at[a];
+    const bool small = p->small[a];
+
+    assert(!pool_is_free(p, a) && !pool_is_free(p, b));
+    p->at[a] = p->at[b];
+    p->small[a] = p->small[b];
+    p->at[b] = at;
+    p->small[b] = small;
+    if (p->small[a]) p->owner[p->at[a]] = a;
+    if (p->small[b]) p->owner[p->at[b]] = b;
+}
+
+bool pool_is_small(const pool *p, pool_block b)
+{
+    return p->small[b];
 }
 
 bool pool_is_free(const pool *p, pool_block b)
@@ -223,12 +277,12 @@ uint8_t *pool_bytes(const pool *p, pool_block b)
 
 size_t pool_bytes_of(const pool *p, pool_block b)
 {
-    return p->half[b] ? p->block_bytes / 2 : p->block_bytes;
+    return p->small[b] ? pool_part_bytes(p) : p->block_bytes;
 }
 
-bool pool_halves(const pool *p)
+size_t pool_parts(const pool *p)
 {
-    return p->halves;
+    return p->parts;
 }
 
 /* --- figures --- */
@@ -245,22 +299,27 @@ size_t pool_numbers(const pool *p)
 
 size_t pool_free_blocks(const pool *p)
 {
-    return p->n_free + p->loose.count / 2;
+    return p->n_free + p->n_loose / p->parts;
 }
 
-size_t pool_half_blocks(const pool *p)
+size_t pool_small_blocks(const pool *p)
 {
-    return p->n_halves;
+    return p->n_small;
 }
 
 uint64_t pool_used_bytes(const pool *p)
 {
-    return (p->n - p->n_free) * p->block_bytes - p->loose.count * (p->block_bytes / 2);
+    return (p->n - p->n_free) * p->block_bytes - p->n_loose * pool_part_bytes(p);
 }
 
 size_t pool_block_bytes(const pool *p)
 {
     return p->block_bytes;
+}
+
+size_t pool_part_bytes(const pool *p)
+{
+    return p->block_bytes / p->parts;
 }
 
 uint64_t pool_budget_bytes(const pool *p)

@@ -17,6 +17,7 @@ typedef struct entry {
     prefix_key key;
     pool_block parent;
     pool_block next; /* in the bucket */
+    uint32_t followers;
     bool in, changed;
 } entry;
 
@@ -113,6 +114,7 @@ bool prefix_add(prefix_table *t, prefix_key key, pool_block parent, pool_block b
     if (first_of(t, key) != PREFIX_NONE) return false;
     t->entries[b] = (entry){.key = key, .parent = parent, .next = *bucket, .in = true};
     *bucket = b;
+    if (parent != PREFIX_NONE) t->entries[parent].followers++;
     return true;
 }
 
@@ -124,6 +126,7 @@ void prefix_remove(prefix_table *t, pool_block b)
     while (*at != b) at = &t->entries[*at].next;
     *at = t->entries[b].next;
     t->entries[b].in = false;
+    if (t->entries[b].parent != PREFIX_NONE) t->entries[t->entries[b].parent].followers--;
 }
 
 bool prefix_change(prefix_table *t, pool_block b)
@@ -136,6 +139,7 @@ bool prefix_change(prefix_table *t, pool_block b)
     prefix_remove(t, b);
     prefix_add(t, key, was.parent, b);
     t->entries[b].changed = true;
+    t->entries[b].followers = was.followers;
     return true;
 }
 
@@ -161,6 +165,18 @@ prefix_key prefix_of(const prefix_table *t, pool_block b)
 {
     assert(t->entries[b].in);
     return t->entries[b].key;
+}
+
+pool_block prefix_parent(const prefix_table *t, pool_block b)
+{
+    assert(t->entries[b].in);
+    return t->entries[b].parent;
+}
+
+size_t prefix_followers(const prefix_table *t, pool_block b)
+{
+    assert(t->entries[b].in);
+    return t->entries[b].followers;
 }
 
 size_t prefix_bytes(size_t blocks)

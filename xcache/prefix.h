@@ -41,6 +41,10 @@ void prefix_remove(prefix_table *t, pool_block b);
 bool prefix_has(const prefix_table *t, pool_block b);
 prefix_key prefix_of(const prefix_table *t, pool_block b);
 
+/* Of a block in the table: the one before it, and how many others in it follow it. */
+pool_block prefix_parent(const prefix_table *t, pool_block b);
+size_t prefix_followers(const prefix_table *t, pool_block b);
+
 /* What the block holds has changed, though not its tokens: enter it under the key that
  * prefix_changed makes of its own. What was sealed after it stays where it is; what will be
  * follows the new key. False: that key is taken, and nothing changed. */

@@ -15,6 +15,7 @@ static void rebuild_block(const xcontext *x, size_t b, int from, int to, float *
         codec_place place = context_place(s, l, x->blocks[b], b * B);
         kv_tile tile;
 
+        if (!context_has_layer(s, l, x->blocks[b])) continue; /* nobody will read it */
         place.scratch = &s->slots[slot];
         place.state = state;
         context_decode(x, l, x->blocks[b], &place, &tile);
@@ -84,6 +85,13 @@ static void drop_begun(cache *c)
     for (size_t i = 0; w->x && i < w->n; i++)
         workspace_drop(c->shared.workspace, w->x->blocks[w->list[i]]);
     *w = (rebuild_state){0};
+}
+
+void rebuild_again(xcontext *x, size_t b)
+{
+    const context_shared *s = x->shared;
+
+    rebuild_block(x, b, 0, (int)s->codec.m->L, s->slots[0].state, 0);
 }
 
 void rebuild_stop(cache *c, const xcontext *x)

@@ -35,6 +35,9 @@ typedef struct rebuild_state {
     int layer;
 } rebuild_state;
 
+/* The page of block b of x lacks layers that the block has again: all are rebuilt. */
+void rebuild_again(struct xcontext *x, size_t b);
+
 /* x ends or is cut: those of its pages that are not whole yet are forgotten. */
 void rebuild_stop(cache *c, const struct xcontext *x);
 

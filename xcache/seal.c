@@ -2,11 +2,12 @@
  *
  *    open:     pushed, committed; the page has room
  *      | full: seal_begin
- *      |--> a block of these tokens is there: it is held, the page is empty again
+ *      |--> a block of these tokens is there, whole: it is held, the page is empty again
  *    sealing:  a block is taken, and a page of the workspace if there is one
  *      | seal_layers, round by round:  encode layers ..e   |  rebuild layers ..r, r <= e
  *      | all encoded and rebuilt: finish_seal
  *      |--> sealed meanwhile by another context: its block is held, ours is freed
+ *      |--> there is one that lacks its windowed layers: they change places, then the same
  *      |--> the key is taken by other tokens: ours is private, and freed when the context ends
  *    sealed:   a prefix leads to the block; the page is empty again
  *
@@ -127,7 +128,11 @@ static bool find_next(const xcontext *x, pool_block *found, chain *after)
 
 static void append(xcontext *x, pool_block b)
 {
+    windows *w = &x->cache->windows;
+
     x->blocks[x->n_blocks++] = b;
+    windows_reach(w, x->blocks, x->n_blocks);
+    windows_leave(w, x->blocks, x->n_blocks - 1);
     rebuild_pages(&x->base, 1); /* if it has no page */
 }
 
@@ -140,8 +145,9 @@ void seal_begin(xcontext *x)
 
     assert(x->n_blocks < x->most_blocks);
     sinks_keep(x); /* before anything rebuilds its first block */
-    /* a degraded block is not taken: its tokens are here, exact */
-    if (find_next(x, &found, &after) && found != PREFIX_NONE) {
+    /* a degraded block is not taken: its tokens are here, exact; nor one without its windowed
+     * layers: those are here, too */
+    if (find_next(x, &found, &after) && found != PREFIX_NONE && !context_is_narrow(s, found)) {
         ledger_unreserve(c->ledger, 1);
         ledger_hold(c->ledger, found); /* the same tokens, the same block */
         append(x, found);
@@ -149,11 +155,35 @@ void seal_begin(xcontext *x)
     }
     degrade_make_room(c);
     x->sealing = ledger_take(c->ledger);
+    windows_write(&c->windows, x->sealing);
     x->sealed_layers = x->rebuilt_layers = 0;
     /* before any layer: klt encodes layer 0 from them, and a hit compares them */
     memcpy(context_ids(s, x->sealing), x->page->ids,
            s->codec.block_tokens * sizeof *x->page->ids);
     if (s->workspace) workspace_add(s->workspace, x->sealing);
+}
+
+/* Block `found` says the same as b, which is sealed just now, but for the windowed layers: it
+ * has lost them. Others may hold it and blocks follow it, so it keeps its number, and gets what
+ * b has. */
+static void restore(xcontext *x, pool_block found, pool_block b)
+{
+    const context_shared *s = x->shared;
+    workspace *w = s->workspace;
+    bool handed_on, lacks;
+
+    /* a page that is begun is no page, and must not be taken from who reads this one */
+    rebuild_stop(x->cache, x->cache->rebuilding.x);
+    handed_on = w && workspace_has(w, b);
+    lacks = w && !handed_on && workspace_has(w, found);
+    pool_swap(s->pool, found, b);
+    if (handed_on) workspace_hand_on(w, b, found, ledger_refcount(x->cache->ledger, found) > 0);
+    windows_restored(&x->cache->windows, found);
+    windows_written(&x->cache->windows, b);
+    ledger_drop(x->cache->ledger, b);
+    ledger_hold(x->cache->ledger, found);
+    append(x, found);
+    if (lacks) rebuild_again(x, x->n_blocks - 1);
 }
 
 /* All layers are done: a prefix leads to the block, unless one leads elsewhere under the same
@@ -169,10 +199,15 @@ static void finish_seal(xcontext *x)
     x->sealing = PREFIX_NONE;
     if (!find_next(x, &found, &after)) {
         append(x, b);
+        windows_written(&c->windows, b);
     } else if (found == PREFIX_NONE) {
         prefix_add(c->prefixes, chain_next_key(c, after, x->page->ids), after.last, b);
         append(x, b);
+        windows_written(&c->windows, b);
+    } else if (context_is_narrow(x->shared, found)) {
+        restore(x, found, b);
     } else {
+        windows_written(&c->windows, b);
         ledger_drop(c->ledger, b);
         ledger_hold(c->ledger, found);
         append(x, found);

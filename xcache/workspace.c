@@ -215,6 +215,15 @@ void workspace_write(workspace *w, pool_block b, int layer, const kv_tile *from)
     }
 }
 
+void workspace_hand_on(workspace *w, pool_block from, pool_block to, bool held)
+{
+    assert(workspace_has(w, from));
+    workspace_drop(w, to);
+    w->page_of[to] = w->page_of[from];
+    w->page_of[from] = NO_PAGE;
+    if (!held) lru_add(&w->resting, to);
+}
+
 size_t workspace_page_size(const workspace *w)
 {
     return w->page_bytes;

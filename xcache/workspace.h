@@ -6,6 +6,7 @@
 #ifndef XCACHE_WORKSPACE_H
 #define XCACHE_WORKSPACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,10 @@ void workspace_read(const workspace *w, pool_block b, int layer, kv_tile *out);
  * must stay, or may be evicted. */
 void workspace_hold(workspace *w, pool_block b);
 void workspace_rest(workspace *w, pool_block b);
+
+/* The page of `from`, which is held, is that of `to` from now on, whose own is forgotten. held:
+ * a running context holds `to`. */
+void workspace_hand_on(workspace *w, pool_block from, pool_block to, bool held);
 
 /* The block is no more, or its page is to be forgotten. */
 void workspace_drop(workspace *w, pool_block b);

@@ -73,9 +73,14 @@ void model_norm_row(const model *m, const kern *hot, const model_norm *n, const 
         hot->rms_norm(x, n->gain, m->D, m->eps, y);
 }
 
+size_t model_window(const model *m, size_t layer)
+{
+    return m->windowed[layer / 8] >> layer % 8 & 1 ? m->window : 0;
+}
+
 size_t model_first_key(const model *m, size_t layer, size_t pos)
 {
-    const size_t window = m->layers[layer].window;
+    const size_t window = model_window(m, layer);
 
     if (!window) return 0;
     if (m->arch->has & ARCH_CHUNKED) return pos / window * window;

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
@@ -69,21 +70,25 @@ typedef struct model_layer {
     const gguf_tensor *k_file, *v_file; /* the same, for xcache */
 } model_layer;
 
+enum { MODEL_MAX_LAYERS = 1024 };
+
 typedef struct model {
     const architecture *arch;
     size_t D, L, H, G, C, E, F, V, X;
-    size_t expert_F;      /* F of an expert */
-    size_t widest_F;      /* the largest F of all networks */
-    size_t dense_layers;  /* the first so many have no experts... */
-    size_t expert_step;   /* and then one in so many has some */
-    experts_rule rule;    /* how experts are chosen; bias NULL */
-    size_t ctx_train;     /* tokens the model was trained for */
-    size_t ctx;           /* tokens that positions are prepared for */
-    float eps;            /* of the norms */
-    float embed_scale;    /* of the embedding */
-    float residual_scale; /* of what each half of a layer adds */
-    float score_scale;    /* of q k */
-    float score_cap;      /* soft caps of the scores, and of the logits */
+    size_t expert_F;                        /* F of an expert */
+    size_t widest_F;                        /* the largest F of all networks */
+    size_t dense_layers;                    /* the first so many have no experts... */
+    size_t expert_step;                     /* and then one in so many has some */
+    experts_rule rule;                      /* how experts are chosen; bias NULL */
+    size_t ctx_train;                       /* tokens the model was trained for */
+    size_t ctx;                             /* tokens that positions are prepared for */
+    size_t window;                          /* of the layers that have one... */
+    uint8_t windowed[MODEL_MAX_LAYERS / 8]; /* which are these, a bit each */
+    float eps;                              /* of the norms */
+    float embed_scale;                      /* of the embedding */
+    float residual_scale;                   /* of what each half of a layer adds */
+    float score_scale;                      /* of q k */
+    float score_cap;                        /* soft caps of the scores, and of the logits */
     float logit_cap;
     double temper; /* queries grow by temper * log(1 + floor(position / temper_floor)) */
     size_t temper_floor, temper_offset;
@@ -117,7 +122,10 @@ void model_embed(const model *m, int32_t id, float *x);
 void model_norm_row(const model *m, const kern *hot, const model_norm *n, const float *x,
                     float *y);
 
-/* The first key that a query of a layer sees at a position. */
+/* The window of a layer, 0: it sees everything. Known of a model that is only measured, too. */
+size_t model_window(const model *m, size_t layer);
+
+/* The first key that a query of a layer sees at a position. The same. */
 size_t model_first_key(const model *m, size_t layer, size_t pos);
 
 /* What a query of a layer is multiplied by at a position, beside its rotation. */

@@ -10,7 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_CTX = 1 << 24, MAX_EXPERTS = 4096 };
+enum {
+    MAX_LAYERS = MODEL_MAX_LAYERS,
+    MAX_WIDTH = 1 << 20,
+    MAX_CTX = 1 << 24,
+    MAX_EXPERTS = 4096
+};
 
 enum { BOOL = 7 }; /* the file's value type of a list of yes and no */
 
@@ -181,6 +186,14 @@ err model_read_sizes(model *m, const arch_keys *k)
 
 /* --- windows --- */
 
+/* In the layer too, where there are layers: a model that is only measured has none. */
+static void set_window(model *m, size_t l, size_t window)
+{
+    m->window = window;
+    m->windowed[l / 8] |= (uint8_t)(1 << l % 8);
+    if (m->layers) m->layers[l].window = window;
+}
+
 /* The list form of the pattern: does a window slide over layer l? True means a window. The
  * list is read where it lies; bytes other than 0 and 1 were refused when the file was
  * opened. */
@@ -194,13 +207,13 @@ static err read_list(model *m, const arch_keys *k, const char *key, size_t windo
         return err_blame(k->why, ERR_KEYTYPE, name);
     if (list.n < m->L) return err_blame(k->why, ERR_RANGE, name);
     for (size_t l = 0; l < m->L; l++)
-        m->layers[l].window = ((const uint8_t *)list.data)[l] ? window : 0;
+        if (((const uint8_t *)list.data)[l]) set_window(m, l, window);
     return ERR_OK;
 }
 
 /* A window of 0 keys is none, but where the architecture is built around it. Those that begin
  * at multiples of their length have to hold whole blocks. */
-static err read_windows(model *m, const arch_keys *k)
+err model_read_windows(model *m, const arch_keys *k)
 {
     static const char key[] = "attention.sliding_window",
                       pattern[] = "attention.sliding_window_pattern";
@@ -220,7 +233,7 @@ static err read_windows(model *m, const arch_keys *k)
     TRY(arch_count(k, pattern, MAX_LAYERS, &period));
     if (!arch_has_key(k, pattern)) period = k->arch->period;
     for (size_t l = 0; l < m->L; l++)
-        m->layers[l].window = period && l % period == period - 1 ? 0 : window;
+        if (!period || l % period != period - 1) set_window(m, l, window);
     return ERR_OK;
 }
 
@@ -342,7 +355,6 @@ err model_read_positions(model *m, const arch_keys *k, rope_rule *rules)
     rope_rule *own = &rules[1];
     bool rotates;
 
-    TRY(read_windows(m, k));
     TRY(read_rule(m, k, &rules[0]));
     TRY(read_rotation(k, &rotates));
     if (!rotates) rules[0].n = 0;

@@ -327,6 +327,7 @@ err model_measure(model *out, const gguf *g, const model_options *options, fault
     TRY(model_read_sizes(&m, &keys));
     TRY(find_embedding(&o));
     TRY(check_widths(&o));
+    TRY(model_read_windows(&m, &keys));
     m.ctx = choose_ctx(&m, options->ctx);
     m.weight_bytes = measure_weights(&o);
     m.widest_F = load_ffn_widest(&o);
@@ -389,6 +390,7 @@ static err open_all(loader *o, const model_options *options)
     m->ctx = choose_ctx(m, options->ctx);
     m->widest_F = load_ffn_widest(o);
     find_kv_kinds(o);
+    TRY(model_read_windows(m, &keys));
     TRY(model_read_positions(m, &keys, rules));
     TRY(open_ends(o, &keys));
     for (; o->layer < m->L; o->layer++) {

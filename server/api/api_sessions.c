@@ -35,32 +35,23 @@ static void add_mode(text_builder *t, const cache_stats *c, const session_seen *
               any ? c->degraded_mode : "");
 }
 
-/* Of so many blocks, so many of them degraded: those have half the size. */
-static size_t bytes_of(const cache_stats *c, size_t blocks, size_t degraded)
-{
-    return blocks * c->block_bytes - degraded * (c->block_bytes / 2);
-}
-
 static void add_session(text_builder *t, const server *s, const session *of)
 {
     const session_seen *seen = &of->seen;
     sched_stats now;
     const cache_stats *c = &now.cache;
-    size_t cached, bytes;
     double whole;
 
     sched_read_stats(s->sched, &now);
-    cached = seen->blocks * c->block_tokens;
-    bytes = bytes_of(c, seen->blocks, seen->degraded_blocks);
     whole = (double)seen->blocks * (double)c->block_bytes;
     text_add_string(t, "{\"id\":");
     text_add_json_string(t, of->name);
     text_addf(t, ",\"object\":\"session\",\"tokens\":%zu,\"cached_tokens\":%zu,\"bytes\":%zu,",
-              of->history ? of->history->n : 0, cached, bytes);
-    text_addf(t, "\"shared_bytes\":%zu,\"ratio\":",
-              bytes_of(c, seen->shared_blocks, seen->degraded_shared_blocks));
+              of->history ? of->history->n : 0, seen->usable * c->block_tokens, seen->bytes);
+    text_addf(t, "\"shared_bytes\":%zu,\"ratio\":", seen->shared_bytes);
     /* against fp16 K and V */
-    text_add_float(t, (float)(16 / c->bits_per_element * (bytes ? whole / (double)bytes : 1)));
+    text_add_float(
+        t, (float)(16 / c->bits_per_element * (seen->bytes ? whole / (double)seen->bytes : 1)));
     add_mode(t, c, seen);
     text_addf(t, ",\"last_used\":%llu,\"state\":\"%s\",\"pinned\":%s}",
               (unsigned long long)of->last_used_unix, seen->hot ? "hot" : "idle",

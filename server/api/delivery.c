@@ -198,6 +198,7 @@ static reply_usage sum_usage(const delivery *d)
         if (i % d->request.n) continue;
         sum.prompt += g->in.n_ids;
         sum.cached += g->out.cached_tokens;
+        sum.rewound += g->out.rewound_tokens;
     }
     return sum;
 }
@@ -322,8 +323,8 @@ static void log_end(const choice *c, const char *finish)
     log_line(LOG_INFO, "generation", "req_id", LOG_TEXT(http_id(r)), "choice",
              LOG_INT(c->reply.index), "route", LOG_TEXT(http_route(r)), "prompt_tokens",
              LOG_INT(g->in.n_ids), "cached_tokens", LOG_INT(g->out.cached_tokens),
-             "completion_tokens", LOG_INT(g->out.n_tokens), "cache_bytes",
-             LOG_INT(g->out.cache_bytes), "queue_ms",
+             "recomputed_tokens", LOG_INT(g->out.rewound_tokens), "completion_tokens",
+             LOG_INT(g->out.n_tokens), "cache_bytes", LOG_INT(g->out.cache_bytes), "queue_ms",
              LOG_NUM(clock_ms_between(g->out.queued_ns, started_ns)), "ttft_ms",
              LOG_NUM(g->out.first_ns ? ttft_ms : -1), "total_ms",
              LOG_NUM(clock_ms_between(arrived_ns, now_ns)), "finish", LOG_TEXT(finish), NULL);

@@ -53,11 +53,13 @@ void reply_close(text_builder *t, const reply *a, const reply_usage *usage)
 
 void reply_add_usage(text_builder *t, const reply_usage *u)
 {
-    text_addf(t,
-              "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
-              "\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_tokens\":%zu},"
-              "\"completion_tokens_details\":{\"reasoning_tokens\":%zu}}",
-              u->prompt, u->completion, u->prompt + u->completion, u->cached, u->reasoning);
+    text_addf(
+        t,
+        "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
+        "\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_tokens\":%zu,"
+        "\"recomputed_tokens\":%zu},\"completion_tokens_details\":{\"reasoning_tokens\":%zu}}",
+        u->prompt, u->completion, u->prompt + u->completion, u->cached, u->rewound,
+        u->reasoning);
 }
 
 void reply_add_prompt_ids(text_builder *t, const reply *a)

@@ -53,6 +53,7 @@ void reply_close_event(text_builder *t, const reply *a);
 /* Tokens of all choices; a prompt counts once. */
 typedef struct reply_usage {
     size_t prompt, cached, completion;
+    size_t rewound;   /* of prompt, computed again */
     size_t reasoning; /* of completion, thoughts */
 } reply_usage;
 

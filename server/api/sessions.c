@@ -339,6 +339,7 @@ static void look(visit *v, cache *c)
                                  .scope_bytes = sizeof r->session->who.scope};
 
         r->seen.blocks = cache_lookup(c, &q, r->blocks);
+        r->seen.usable = cache_usable(c, r->blocks, r->seen.blocks);
         for (size_t b = 0; b < r->seen.blocks; b++) v->holders[r->blocks[b]]++;
     }
 }
@@ -351,12 +352,11 @@ static void judge(visit *v, const cache *c)
 
         r->seen.hot = r->seen.blocks > 0;
         for (size_t b = 0; b < r->seen.blocks; b++) {
-            const bool shared = v->holders[r->blocks[b]] > 1;
-            const bool degraded = cache_block_is_degraded(c, r->blocks[b]);
+            const size_t bytes = cache_bytes_of_block(c, r->blocks[b]);
 
-            r->seen.shared_blocks += shared;
-            r->seen.degraded_blocks += degraded;
-            r->seen.degraded_shared_blocks += shared && degraded;
+            r->seen.bytes += bytes;
+            if (v->holders[r->blocks[b]] > 1) r->seen.shared_bytes += bytes;
+            r->seen.degraded_blocks += cache_block_is_degraded(c, r->blocks[b]);
             r->seen.hot &= cache_block_is_hot(c, r->blocks[b]);
         }
     }

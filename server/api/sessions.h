@@ -31,10 +31,11 @@ typedef struct session_history {
 
 /* What of a session was in the cache when it was last looked at. */
 typedef struct session_seen {
-    size_t blocks, shared_blocks; /* sealed; those that another session has too */
-    size_t degraded_blocks;       /* of all */
-    size_t degraded_shared_blocks;
-    bool hot; /* could answer without rebuilding */
+    size_t blocks;              /* sealed */
+    size_t usable;              /* of these, the first so many it could go on behind */
+    size_t degraded_blocks;     /* of all */
+    size_t bytes, shared_bytes; /* of all; of those that another session has too */
+    bool hot;                   /* could answer without rebuilding */
 } session_seen;
 
 typedef struct session {

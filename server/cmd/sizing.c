@@ -31,7 +31,6 @@ err sizing_measure(const runtime *r, const sizing_wish *w, sizing_mode *m)
     const model *of = r->weights;
     const uint64_t steps = forward_bytes(r->forward) + 2 * w->tokens * of->C * sizeof(float);
     const uint64_t left = less(w->ram_bytes, of->weight_bytes + steps);
-    const size_t each = (w->tokens + r->block_tokens - 1) / r->block_tokens;
     uint64_t pool = left;
 
     /* The workspace depends on the pool, the tables a little: this settles at once. The last
@@ -49,8 +48,8 @@ err sizing_measure(const runtime *r, const sizing_wish *w, sizing_mode *m)
         if (i == 0 && pool < room / 8 * 7) pool = room / 8 * 7; /* its share beside a pool */
     }
     m->scratch_bytes = m->sizes.scratch_bytes + steps;
-    m->context_bytes = (uint64_t)each * m->sizes.block_bytes;
-    m->contexts = m->sizes.blocks / each;
+    m->context_bytes = cache_bytes_of(of, &m->sizes, w->tokens);
+    m->contexts = m->sizes.pool_bytes / m->context_bytes;
     return ERR_OK;
 }
 

@@ -75,9 +75,10 @@ typedef struct generation_out {
     /* Final when done is called: */
     size_t n_tokens, text_bytes; /* text_bytes >= the last text_end, or cut at a stop string */
     generation_finish finish;
-    const char *stop;     /* the one of in.stop that ended it, or NULL */
-    size_t cached_tokens; /* of the prompt, taken from the cache */
-    size_t cache_bytes;   /* the context's blocks at the end */
+    const char *stop;      /* the one of in.stop that ended it, or NULL */
+    size_t cached_tokens;  /* of the prompt, taken from the cache */
+    size_t rewound_tokens; /* of the prompt, computed again: see cache_context_rewound */
+    size_t cache_bytes;    /* the context's blocks at the end */
     uint64_t queued_ns, started_ns, first_ns, ended_ns; /* by clock_ns; 0: never */
 } generation_out;
 

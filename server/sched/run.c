@@ -88,6 +88,7 @@ err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest)
         return e;
     }
     x->prefilled = g->out.cached_tokens = cache_context_tokens(x->context);
+    g->out.rewound_tokens = cache_context_rewound(x->context);
     return ERR_OK;
 }
 

@@ -433,10 +433,14 @@ test("a megabyte of prompt does not hold up other answers", async () => {
 
 test("health, readiness and version answer on both listeners", async () => {
     for (const port of [daemon.port, daemon.adminPort]) {
-        for (const path of ["/health", "/livez", "/readyz"]) {
+        for (const path of ["/livez", "/readyz"]) {
             const { status, text } = await ask(daemon, "GET", path, undefined, {}, port);
             assert.deepEqual([status, text], [200, ""]);
         }
+        const { status, json } = await ask(daemon, "GET", "/health", undefined, {}, port);
+        assert.deepEqual([status, json.status], [200, "ok"]);
+        assert.ok(json.cache.capacity_bytes >= json.cache.used_bytes && json.cache.contexts > 0);
+        assert.equal(json.cache.rewind_bytes, 0); // no windows
         assert.ok((await ask(daemon, "GET", "/version", undefined, {}, port)).json.version);
     }
 });

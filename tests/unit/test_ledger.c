@@ -37,9 +37,9 @@ static uint32_t draw(scene *s, uint32_t n)
 static void open_scene(scene *s, bool halves)
 {
     *s = (scene){.state = 3, .limit = N};
-    CHECK(pool_open(&s->pool, N * 128, 128, halves) == ERR_OK);
+    CHECK(pool_open(&s->pool, N * 128, 128, halves ? 2 : 1) == ERR_OK);
     CHECK(prefix_open(&s->prefixes, pool_numbers(s->pool), 128) == ERR_OK);
-    CHECK(ledger_open(&s->ledger, s->pool, s->prefixes, NULL, LONGEST) == ERR_OK);
+    CHECK(ledger_open(&s->ledger, s->pool, s->prefixes, NULL, NULL, LONGEST) == ERR_OK);
     for (size_t b = 0; b < NUMBERS; b++) s->free[b] = true;
 }
 
@@ -171,7 +171,7 @@ static void compare(const scene *s)
         if (!s->free[b]) CHECK(ledger_refcount(s->ledger, b) == s->refs[b]);
         degradable += rests(s, b) && !s->half[b] && !s->hopeless[b];
     }
-    CHECK(ledger_degradable(s->ledger) == (pool_halves(s->pool) ? degradable : 0));
+    CHECK(ledger_degradable(s->ledger) == ((pool_parts(s->pool) == 2) ? degradable : 0));
     CHECK(ledger_is_sound(s->ledger));
 }
 
@@ -369,7 +369,7 @@ static void begin_degrade(scene *s)
 
         if (!s->half[b] && !s->hopeless[b] && !s->degrading[b]) want = b;
     }
-    if (!pool_halves(s->pool)) want = PREFIX_NONE;
+    if (!(pool_parts(s->pool) == 2)) want = PREFIX_NONE;
     CHECK(ledger_begin_degrade(s->ledger) == want);
     if (want != PREFIX_NONE) s->degrading[want] = true;
 }
@@ -386,7 +386,7 @@ static void end_degrade(scene *s)
         s->hopeless[b] = draw(s, 3) == 0;
         if (s->hopeless[b]) return;
         CHECK(prefix_change(s->prefixes, b));
-        pool_halve(s->pool, b, bytes);
+        pool_shrink(s->pool, b, bytes);
         s->half[b] = true;
         s->degraded++;
         return;

@@ -15,9 +15,9 @@ typedef struct books {
 static void open_books(books *s)
 {
     *s = (books){0};
-    CHECK(pool_open(&s->pool, N * 128, 128, false) == ERR_OK);
+    CHECK(pool_open(&s->pool, N * 128, 128, 1) == ERR_OK);
     CHECK(prefix_open(&s->prefixes, pool_numbers(s->pool), 128) == ERR_OK);
-    CHECK(ledger_open(&s->ledger, s->pool, s->prefixes, NULL, LONGEST) == ERR_OK);
+    CHECK(ledger_open(&s->ledger, s->pool, s->prefixes, NULL, NULL, LONGEST) == ERR_OK);
 }
 
 static void close_books(books *s)
@@ -114,7 +114,7 @@ TEST(ledger_holds_no_more_blocks_than_there_are_pages)
 
     open_books(&s);
     CHECK(workspace_open(&w, &m, NULL, 16, KV_INT8, FEW, pool_numbers(s.pool)) == ERR_OK);
-    CHECK(ledger_open(&l, s.pool, s.prefixes, w, LONGEST) == ERR_OK);
+    CHECK(ledger_open(&l, s.pool, s.prefixes, w, NULL, LONGEST) == ERR_OK);
     CHECK(ledger_limit(l) == FEW);
     CHECK(ledger_admit(l, &more) == ERR_BUSY && ledger_admit(l, &most) == ERR_OK);
     for (size_t i = 0; i < FEW; i++) workspace_add(w, b = ledger_take(l));

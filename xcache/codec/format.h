@@ -1,5 +1,8 @@
-/* format.h - where the parts of a sealed block lie: per layer codes, then scales; at the end
- * the ids of its tokens. One format for all blocks of a codec. */
+/* format.h - where the parts of a sealed block lie: per layer codes, then scales; and the ids
+ * of its tokens. One format for all blocks of a codec.
+ *
+ * Where layers stand alone and some of them have windows, those that see everything and the ids
+ * come first: the beginning of a block is then a block without its windowed layers. */
 #ifndef XCACHE_CODEC_FORMAT_H
 #define XCACHE_CODEC_FORMAT_H
 
@@ -14,6 +17,8 @@ typedef struct block_format {
     size_t *codes_at, *scales_at; /* [L] offsets in a block, owned */
     size_t ids_at;
     size_t codes_bytes, scales_bytes, bytes; /* of a block; bytes: with the ids */
+    size_t wide_codes, wide_scales,
+        wide_bytes; /* of its beginning; 0: it is never kept alone */
 } block_format;
 
 /* Lay out the blocks of an open codec. ERR_NOMEM. The caller closes. */
