@@ -119,9 +119,10 @@ static void add_usage(text_builder *t, const reply_usage *u)
 {
     text_addf(t,
               "{\"input_tokens\":%zu,\"input_tokens_details\":{\"cached_tokens\":%zu,"
-              "\"cache_write_tokens\":0},\"output_tokens\":%zu,\"output_tokens_details\":"
-              "{\"reasoning_tokens\":%zu},\"total_tokens\":%zu}",
-              u->prompt, u->cached, u->completion, u->reasoning, u->prompt + u->completion);
+              "\"cache_write_tokens\":0,\"recomputed_tokens\":%zu},\"output_tokens\":%zu,"
+              "\"output_tokens_details\":{\"reasoning_tokens\":%zu},\"total_tokens\":%zu}",
+              u->prompt, u->cached, u->rewound, u->completion, u->reasoning,
+              u->prompt + u->completion);
 }
 
 /* What every form of it says of the request. */
