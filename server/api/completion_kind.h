@@ -36,6 +36,6 @@ typedef struct completion_kind {
 
 /* The table of them, each in api_<name>.c. */
 extern const completion_kind api_chat_kind, api_completions_kind, api_responses_kind,
-    api_messages_kind;
+    api_messages_kind, api_ollama_chat_kind, api_ollama_generate_kind;
 
 #endif

@@ -85,6 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_as(&api_completions_kind, body, size);
     read_as(&api_responses_kind, body, size);
     read_as(&api_messages_kind, body, size);
+    read_as(&api_ollama_chat_kind, body, size);
+    read_as(&api_ollama_generate_kind, body, size);
     free(body);
     return 0;
 }
