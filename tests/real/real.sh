@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# real.sh - real models of the catalogue against figures of llama.cpp, and a chat with each.
+# real.sh - real models of the catalogue against figures of llama.cpp, a chat with each, and returns to
+# windows.
 #
 #   tests/real/real.sh [BUILD [NAME...]]   BUILD: the folder of the build (build)
 #
@@ -74,6 +75,18 @@ chat() {
   fi
 }
 
+# windows NAME PATH: five conversations where three fit in full; all return, and say what they would have
+windows() {
+  if XQUANTD=$program node tests/bench/windows.mjs "$2" --contexts 5 --tokens 1536 --full 3 --compare >"$said" 2>&1; then
+    passed=$((passed + 1))
+    sed "s/^/$1: windows: /" "$said"
+  else
+    failed=$((failed + 1))
+    echo "FAIL $1 windows:"
+    cat "$said"
+  fi
+}
+
 for name; do
   if ! path=$(path_of "$name"); then
     echo "left out: $name cannot be had: $(tail -n 1 "$said")"
@@ -84,6 +97,7 @@ for name; do
     "$build/tests/real/test_real" >"$said" 2>&1
   count "$name" "$said"
   chat "$name" "$path"
+  [[ $name != gemma* ]] || windows "$name" "$path"
 done
 [ "$here" -gt 0 ] || echo 'skipped: no real model can be had'
 echo "$passed passed, $failed failed, $((here == 0)) skipped"
