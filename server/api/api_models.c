@@ -2,18 +2,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/model_names.h"
 #include "server/api/routes.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/text.h"
 
 /* max_model_len is what vLLM's clients look for, meta.n_ctx_train what llama.cpp's do. */
-static void add_model(text_builder *t, const server *s)
+static void add_model(text_builder *t, const server *s, const char *name)
 {
     const runtime *r = s->runtime;
 
     text_add_string(t, "{\"id\":");
-    text_add_json_string(t, r->model_name);
+    text_add_json_string(t, name);
     text_addf(t, ",\"object\":\"model\",\"created\":%llu,\"owned_by\":\"xquantd\",\"root\":",
               (unsigned long long)s->started_unix);
     text_add_json_string(t, r->model_name);
@@ -21,13 +22,25 @@ static void add_model(text_builder *t, const server *s)
               r->ctx_size, r->weights->ctx_train);
 }
 
-/* A list, though it has one entry: that is what clients parse. */
+static model_names names_of(const server *s)
+{
+    return (model_names){s->runtime->model_name, s->config->served_model_name,
+                         s->config->any_model};
+}
+
+/* An entry for each name, as clients look theirs up in it. */
 void api_models(http_request *r)
 {
+    const server *s = http_server(r);
+    const model_names names = names_of(s);
     text_builder t = {0};
+    char name[256];
 
     text_add_string(&t, "{\"object\":\"list\",\"data\":[");
-    add_model(&t, http_server(r));
+    for (size_t i = 0; model_names_at(&names, i, name, sizeof name); i++) {
+        if (i) text_add_string(&t, ",");
+        add_model(&t, s, i ? name : s->runtime->model_name);
+    }
     text_add_string(&t, "]}");
     answer_json(r, &t);
 }
@@ -38,14 +51,15 @@ void api_model(http_request *r)
     static const char prefix[] = "/v1/models/";
     const server *s = http_server(r);
     const char *name = http_path(r) + sizeof prefix - 1;
+    const model_names names = names_of(s);
     text_builder t = {0};
     char message[256];
 
-    if (strcmp(name, s->runtime->model_name) != 0) {
+    if (!model_names_serve(&names, name)) {
         snprintf(message, sizeof message, "The model `%.128s` does not exist.", name);
         answer_error(r, 404, "invalid_request_error", "model_not_found", "model", message);
         return;
     }
-    add_model(&t, s);
+    add_model(&t, s, name);
     answer_json(r, &t);
 }

@@ -256,6 +256,8 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
                            .chat_kwargs = s->runtime->chat.kwargs,
                            .sampling = &s->runtime->sampling,
                            .model_name = s->runtime->model_name,
+                           .more_names = s->config->served_model_name,
+                           .any_model = s->config->any_model,
                            .ctx_size = s->runtime->ctx_size,
                            .default_max_tokens = (size_t)s->config->default_max_tokens,
                            .key = doors_key(r),

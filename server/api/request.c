@@ -8,18 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api/model_names.h"
 #include "server/api/resume.h"
 #include "server/random.h"
 
 /* --- model, n --- */
 
-/* No name means ours: there is only one. */
+/* No name means ours: there is only one model. */
 static bool read_model(const cJSON *body, const request_env *env, fault *why)
 {
     const char *name = env->model_name;
+    const model_names names = {env->model_name, env->more_names, env->any_model};
 
     if (!json_get_string(body, "model", &name, why)) return false;
-    if (strcmp(name, env->model_name) == 0) return true;
+    if (model_names_serve(&names, name)) return true;
     return fault_refuse(why, ERR_NOMODEL, "model", "The model `%.128s` does not exist.", name);
 }
 

@@ -34,6 +34,8 @@ typedef struct request_env {
     const cJSON *chat_kwargs;      /* what its template is always given: an object, or NULL */
     const sample_params *sampling; /* where the request is silent; NULL: sample_usual */
     const char *model_name;
+    const char *more_names;    /* of the model, with commas; or NULL */
+    bool any_model;            /* whatever it is called */
     size_t ctx_size;           /* longest context served */
     size_t default_max_tokens; /* where neither the request nor its endpoint sets one */
     struct key *key;           /* that it came with, or NULL: its limits count (keys.h) */

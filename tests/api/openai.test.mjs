@@ -34,6 +34,28 @@ test("models are listed and found by name, slashes plain or encoded", async () =
     assert.equal(e.code, "model_not_found");
 });
 
+test("a model has several names where they are given, or any", async () => {
+    const named = await startDaemon("--model-name", "own", "--served-model-name", "gpt-4o,org/x");
+    const body = (name) => ({ model: name, messages: [{ role: "user", content: "Hi" }], max_tokens: 1 });
+    const { json } = await ask(named, "GET", "/v1/models");
+    assert.deepEqual(json.data.map((m) => [m.id, m.root]),
+        [["own", "own"], ["gpt-4o", "own"], ["org/x", "own"]]);
+    assert.equal((await ask(named, "GET", "/v1/models/org/x")).json.id, "org/x");
+    for (const name of ["own", "gpt-4o", "org/x"]) {
+        const said = await chat(named, body(name));
+        assert.deepEqual([said.status, said.json.model], [200, "own"]);
+    }
+    assert.equal((await chat(named, body("gpt-4"))).status, 404);
+    assert.equal((await ask(named, "GET", "/v1/models/gpt-4")).status, 404);
+    await named.stop();
+
+    const any = await startDaemon("--model-name", "own", "--any-model");
+    assert.equal((await chat(any, body("gpt-4"))).json.model, "own");
+    assert.equal((await ask(any, "POST", "/v1/messages", body("claude"))).status, 200);
+    assert.equal((await ask(any, "GET", "/v1/models")).json.data.length, 1);
+    await any.stop();
+});
+
 test("chat answers whole, with usage and a request id", async () => {
     const answer = await client.chat.completions.create({ model, messages: hello, ...greedy });
     const choice = answer.choices[0];
