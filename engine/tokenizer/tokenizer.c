@@ -234,6 +234,19 @@ static void make_control(tokenizer *t, int32_t id)
         t->type[id] = TOK_CONTROL;
 }
 
+/* Thoughts and answer of gpt-oss are two messages of one turn, each with an end of its own; as
+ * llama.cpp has it, two other ends tell this family. */
+static void keep_turn_open(tokenizer *t)
+{
+    const int32_t end = tokenizer_find(t, "<|end|>");
+
+    if (end == TOKENIZER_NONE || tokenizer_find(t, "<|return|>") == TOKENIZER_NONE ||
+        tokenizer_find(t, "<|call|>") == TOKENIZER_NONE)
+        return;
+    for (int i = 0; i < TOKENIZER_ENDS; i++)
+        if (t->end[i] == end) t->end[i] = TOKENIZER_NONE;
+}
+
 /* Every end that is known counts: files often name only one as EOS, and a model that ends
  * its turn with another would go on talking to itself. */
 static err read_roles(tokenizer *t, const gguf *g, fault *why)
@@ -253,6 +266,7 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
         t->end[END_KEYS + i] = markers[i].ends ? id : TOKENIZER_NONE;
         make_control(t, id);
     }
+    keep_turn_open(t);
     t->user_tokens = tok_special_in_text(&t->special);
     return ERR_OK;
 }

@@ -172,6 +172,22 @@ TEST(spm_tokens_that_close_a_turn_end_an_answer_by_their_name)
     vocabulary_close(&v);
 }
 
+/* Of gpt-oss <|end|> closes a message, behind which its turn goes on. */
+TEST(spm_an_end_of_a_message_is_none_of_a_turn_where_there_are_others)
+{
+    static const spm_word words[] = {{"<|end|>", 0, SPM_CONTROL},
+                                     {"<|return|>", 0, SPM_CONTROL},
+                                     {"<|call|>", 0, SPM_CONTROL}};
+    vocabulary v = vocabulary_open_tiny(tiny_spm(words, 1));
+
+    CHECK(tokenizer_is_end(v.t, SPM_WORDS));
+    vocabulary_close(&v);
+    v = vocabulary_open_tiny(tiny_spm(words, 3));
+    CHECK(!tokenizer_is_end(v.t, SPM_WORDS) && tokenizer_is_special(v.t, SPM_WORDS));
+    CHECK(tokenizer_is_end(v.t, SPM_WORDS + 1) && tokenizer_is_end(v.t, SPM_WORDS + 2));
+    vocabulary_close(&v);
+}
+
 TEST(spm_added_tokens_of_phi3_take_the_white_space_behind_them)
 {
     enum { SPACE = SPM_WORDS, A, USER_TURN };
