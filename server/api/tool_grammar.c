@@ -238,13 +238,13 @@ static err add_calls(const sections *s, uint32_t from, uint32_t to)
 {
     const tool_maker *m = &s->m;
     const tool_format *f = m->g->format;
-    const bool alone = !*f->close && !*f->between && f->shape != TOOL_HARMONY;
+    const bool alone = f->shape == TOOL_XML || (!*f->close && !*f->between);
     uint32_t behind;
 
     if (f->shape == TOOL_LEAD_JSON || f->shape == TOOL_LEAD_PYTHON) return add_led(s, from, to);
     behind = tool_grammar_call(m, add_mark(s, from), s->section);
     nfa_add_skip(m->a, behind, to);
-    if (m->g->parallel && alone)
+    if (m->g->parallel && alone && f->shape != TOOL_HARMONY)
         nfa_add_skip(m->a, tool_grammar_call(m, add_mark(s, behind), s->section), behind);
     return ERR_OK;
 }
