@@ -111,10 +111,10 @@ typedef struct kern_minmax {
  * in quarter octaves of deviation / step, 24 where they are equal. Classes share tables:
  * kern_rans.h says which, and what a table of slots and a stream of bytes are.
  * rans_decode: q [n,B] from any n bytes at all. rans_cost: the sum of costs
- * [KERN_CLASSES,KERN_SYMBOLS] by class and symbol. klt_quantize: a uniform quantizer with a
- * dead zone; z = u[i,t] * inverse[t], both [n,B] and [B]:
- *   q = sign(z) * floor(|z| + .4), within +-KERN_KLT_MOST; 0 where z is not a number
- * klt_dequantize: sign(q) * (|q| - bias[table of the class]) * step[t], and 0 for 0. */
+ * [KERN_CLASSES,KERN_SYMBOLS] by class and symbol. klt_quantize: indices q [n,B] of values u
+ * [n,B] in steps of 1 / inverse [B], which together cost each token the least, errors squared
+ * and prices. klt_dequantize: the values of any indices, less the bias of their class's table,
+ * in steps of step [B]. What an index stands for: kern_trellis.h. */
 typedef struct kern_classes {
     const int16_t *row;   /* [n] */
     const int8_t *column; /* [B] */
@@ -129,6 +129,12 @@ enum {
     KERN_RANS_BITS = 11,  /* the frequencies of a table add up to 2 to this */
     KERN_KLT_MOST = 32000
 };
+
+/* What an index costs the quantizer beside the square of its error: base + slope * |value| by
+ * class, in squares of a step, where 0 costs nothing. */
+typedef struct kern_prices {
+    float base[KERN_CLASSES], slope[KERN_CLASSES]; /* slopes are 0 or more */
+} kern_prices;
 
 typedef struct kern {
 #define KERN(name, result, args) result(*name) args;

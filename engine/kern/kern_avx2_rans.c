@@ -204,50 +204,6 @@ uint64_t kern_rans_cost_avx2(const kern_classes *c, const uint32_t *costs, const
     return sum;
 }
 
-/* min_ps returns its second operand when the first is not a number; `number` drops it. */
-INLINE __m256i quantize8(const float *u, const float *inverse)
-{
-    const __m256 z = _mm256_mul_ps(_mm256_loadu_ps(u), _mm256_loadu_ps(inverse));
-    const __m256 size = _mm256_add_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), z),
-                                      _mm256_set1_ps(KERN_KLT_ROUND));
-    const __m256 number = _mm256_cmp_ps(size, size, _CMP_ORD_Q);
-    const __m256i most = _mm256_cvttps_epi32(
-        _mm256_and_ps(number, _mm256_min_ps(size, _mm256_set1_ps(KERN_KLT_MOST))));
-    const __m256i sign = _mm256_srai_epi32(_mm256_castps_si256(z), 31);
-
-    return _mm256_sub_epi32(_mm256_xor_si256(most, sign), sign);
-}
-
-void kern_klt_quantize_avx2(const float *u, const float *inverse, size_t n, size_t B,
-                            int16_t *q)
-{
-    for (size_t i = 0; i < n; i++, u += B, q += B)
-        for (size_t t = 0; t < B; t += 16)
-            store16(q + t, quantize8(u + t, inverse + t),
-                    quantize8(u + t + 8, inverse + t + 8));
-}
-
-/* The sign goes on last, as the definition negates: a step that is not a number keeps it. */
-void kern_klt_dequantize_avx2(const kern_classes *c, const int16_t *q, const float *bias,
-                              const float *step, float *out)
-{
-    for (size_t i = 0; i < c->n; i++, q += c->B, out += c->B)
-        for (size_t t = 0; t < c->B; t += 8) {
-            const __m256i v = load8(q + t);
-            const __m256 off = _mm256_i32gather_ps(bias,
-                                                   table8(class8(c->row[i], c->column + t)), 4);
-            const __m256 size = _mm256_mul_ps(
-                _mm256_sub_ps(_mm256_cvtepi32_ps(_mm256_abs_epi32(v)), off),
-                _mm256_loadu_ps(step + t));
-            const __m256i sign = _mm256_and_si256(v, _mm256_set1_epi32(INT32_MIN));
-            const __m256i zero = _mm256_cmpeq_epi32(v, _mm256_setzero_si256());
-
-            _mm256_storeu_ps(out + t,
-                             _mm256_andnot_ps(_mm256_castsi256_ps(zero),
-                                              _mm256_xor_ps(size, _mm256_castsi256_ps(sign))));
-        }
-}
-
 #else
 typedef int kern_avx2_rans_is_for_x86_64;
 #endif

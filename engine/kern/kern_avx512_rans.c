@@ -159,43 +159,6 @@ uint64_t kern_rans_cost_avx512(const kern_classes *c, const uint32_t *costs, con
     return sum;
 }
 
-/* min_ps returns its second operand when the first is not a number; `number` drops it. */
-void kern_klt_quantize_avx512(const float *u, const float *inverse, size_t n, size_t B,
-                              int16_t *q)
-{
-    for (size_t i = 0; i < n; i++, u += B, q += B)
-        for (size_t t = 0; t < B; t += 16) {
-            const __m512 z = _mm512_mul_ps(_mm512_loadu_ps(u + t),
-                                           _mm512_loadu_ps(inverse + t));
-            const __m512 size = _mm512_add_ps(_mm512_abs_ps(z), _mm512_set1_ps(KERN_KLT_ROUND));
-            const __mmask16 number = _mm512_cmp_ps_mask(size, size, _CMP_ORD_Q);
-            const __m512i most = _mm512_maskz_cvttps_epi32(
-                number, _mm512_min_ps(size, _mm512_set1_ps(KERN_KLT_MOST)));
-            const __mmask16 below = _mm512_movepi32_mask(_mm512_castps_si512(z));
-
-            store16(q + t, _mm512_mask_sub_epi32(most, below, _mm512_setzero_si512(), most));
-        }
-}
-
-/* The sign goes on last, as the definition negates: a step that is not a number keeps it. */
-void kern_klt_dequantize_avx512(const kern_classes *c, const int16_t *q, const float *bias,
-                                const float *step, float *out)
-{
-    for (size_t i = 0; i < c->n; i++, q += c->B, out += c->B)
-        for (size_t t = 0; t < c->B; t += 16) {
-            const __m512i v = load16(q + t);
-            const __m512 off = _mm512_i32gather_ps(table16(class16(c->row[i], c->column + t)),
-                                                   bias, 4);
-            const __m512 size = _mm512_mul_ps(
-                _mm512_sub_ps(_mm512_cvtepi32_ps(_mm512_abs_epi32(v)), off),
-                _mm512_loadu_ps(step + t));
-            const __m512i sign = _mm512_and_si512(v, _mm512_set1_epi32(INT32_MIN));
-
-            _mm512_storeu_ps(out + t, _mm512_maskz_xor_ps(_mm512_test_epi32_mask(v, v), size,
-                                                          _mm512_castsi512_ps(sign)));
-        }
-}
-
 #else
 typedef int kern_avx512_rans_is_for_x86_64;
 #endif

@@ -205,62 +205,6 @@ uint64_t kern_rans_cost_neon(const kern_classes *c, const uint32_t *costs, const
     return vaddvq_u64(sum);
 }
 
-/* vcvtq rounds towards 0, and makes 0 of what is not a number, which vminq keeps. */
-INLINE int32x4_t quantize4(const float *u, const float *inverse)
-{
-    const float32x4_t z = vmulq_f32(vld1q_f32(u), vld1q_f32(inverse));
-    const float32x4_t size = vaddq_f32(vabsq_f32(z), vdupq_n_f32(KERN_KLT_ROUND));
-    const int32x4_t most = vcvtq_s32_f32(vminq_f32(size, vdupq_n_f32(KERN_KLT_MOST)));
-    const int32x4_t sign = vshrq_n_s32(vreinterpretq_s32_f32(z), 31);
-
-    return vsubq_s32(veorq_s32(most, sign), sign);
-}
-
-void kern_klt_quantize_neon(const float *u, const float *inverse, size_t n, size_t B,
-                            int16_t *q)
-{
-    for (size_t i = 0; i < n; i++, u += B, q += B)
-        for (size_t t = 0; t < B; t += 16) {
-            int32x4_t v[QUADS];
-
-            for (size_t j = 0; j < QUADS; j++)
-                v[j] = quantize4(u + t + 4 * j, inverse + t + 4 * j);
-            store16(q + t, v);
-        }
-}
-
-/* Four biases; then the sign goes on last, as the definition negates. */
-INLINE float32x4_t dequantize4(int32x4_t class, int32x4_t v, const float *bias,
-                               float32x4_t step)
-{
-    const int32x4_t table = table4(class);
-    const float off[4] = {bias[vgetq_lane_s32(table, 0)], bias[vgetq_lane_s32(table, 1)],
-                          bias[vgetq_lane_s32(table, 2)], bias[vgetq_lane_s32(table, 3)]};
-    const float32x4_t size = vmulq_f32(vsubq_f32(vcvtq_f32_s32(vabsq_s32(v)), vld1q_f32(off)),
-                                       step);
-    const uint32x4_t sign = vandq_u32(vreinterpretq_u32_s32(v), vdupq_n_u32(0x80000000u));
-
-    return vreinterpretq_f32_u32(
-        vandq_u32(vtstq_s32(v, v), veorq_u32(vreinterpretq_u32_f32(size), sign)));
-}
-
-void kern_klt_dequantize_neon(const kern_classes *c, const int16_t *q, const float *bias,
-                              const float *step, float *out)
-{
-    for (size_t i = 0; i < c->n; i++, q += c->B, out += c->B)
-        for (size_t t = 0; t < c->B; t += 16) {
-            int32x4_t class[QUADS];
-
-            class16(c->row[i], c->column + t, class);
-            for (size_t j = 0; j < QUADS; j++) {
-                const size_t at = t + 4 * j;
-
-                vst1q_f32(out + at, dequantize4(class[j], vmovl_s16(vld1_s16(q + at)), bias,
-                                                vld1q_f32(step + at)));
-            }
-        }
-}
-
 #else
 typedef int kern_neon_rans_is_for_arm64;
 #endif

@@ -1,11 +1,9 @@
-/* kern_rans.c - what the hot loops over entropy-coded symbols mean: decode, cost, quantize.
+/* kern_rans.c - what the hot loops over entropy-coded symbols mean: decode and cost.
  *
  * A block's bytes are decoded whenever it is rebuilt, by any machine and any twin, so every
  * state of a damaged stream is part of the definition too: a number of a slot is at most
  * freq - 1, so x never leaves 32 bits, and each step takes at most one word. */
 #include "engine/kern/kern_rans.h"
-
-#include <math.h>
 
 /* Past the end there are zeros, and no pointer moves there. */
 static uint32_t next_word(kern_rans_stream *s)
@@ -117,29 +115,4 @@ uint64_t kern_rans_cost_ref(const kern_classes *c, const uint32_t *costs, const 
                          kern_symbol(q[t], kern_class_shift(class))];
         }
     return sum;
-}
-
-/* Two roundings, of the product and of the sum. What is not a number fails both comparisons. */
-void kern_klt_quantize_ref(const float *u, const float *inverse, size_t n, size_t B, int16_t *q)
-{
-    for (size_t i = 0; i < n; i++, u += B, q += B)
-        for (size_t t = 0; t < B; t++) {
-            const float z = u[t] * inverse[t], size = fabsf(z) + KERN_KLT_ROUND;
-            const int most = size < KERN_KLT_MOST ? (int)size
-                                                  : (size >= KERN_KLT_MOST ? KERN_KLT_MOST : 0);
-
-            q[t] = (int16_t)(z < 0 ? -most : most);
-        }
-}
-
-void kern_klt_dequantize_ref(const kern_classes *c, const int16_t *q, const float *bias,
-                             const float *step, float *out)
-{
-    for (size_t i = 0; i < c->n; i++, q += c->B, out += c->B)
-        for (size_t t = 0; t < c->B; t++) {
-            const int table = kern_class_table(kern_class(c->row[i], c->column[t]));
-            const float size = (fabsf((float)q[t]) - bias[table]) * step[t];
-
-            out[t] = q[t] ? (q[t] < 0 ? -size : size) : 0.0f;
-        }
 }

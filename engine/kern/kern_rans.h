@@ -49,8 +49,7 @@ enum {
     KERN_RANS_HEAD = KERN_RANS_FIXED + 31 * KERN_RANS_LANES / 8 /* before the words, at most */
 };
 
-#define KERN_RANS_LOW  0x10000u /* a state below takes a word */
-#define KERN_KLT_ROUND 0.4f     /* .5 without a dead zone */
+#define KERN_RANS_LOW 0x10000u /* a state below takes a word */
 
 static inline int kern_class(int row, int column)
 {

@@ -1,5 +1,6 @@
 /* fuzz_rans.c - any bytes as a stream: decoded to the same by every rung, inside q. And any
- * values encoded: back they come, in exactly as many bytes as were said to be enough.
+ * values encoded: back they come, in exactly as many bytes as were said to be enough. And any
+ * floats quantized and any indices dequantized: the same by every rung, within what they fill.
  *
  * Input: tables 1 | rows 1 | tokens / 16 1 | class of the first row 1 | columns, a byte a
  * token | the stream, which serves as the values, too. */
@@ -8,7 +9,7 @@
 #include <string.h>
 
 #include "tests/rungs.h"
-#include "xcache/codec/rans.h"
+#include "xcache/codec/klt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -96,6 +97,50 @@ static void try_values(int which, const kern_classes *c, const uint8_t *bytes, s
     free(exact);
 }
 
+/* Indices of u [n,B], and then the floats that they stand for, by one rung: one allocation of
+ * both, each with GUARD values more, which stay. */
+static uint8_t *through_trellis(const kern *k, const kern_classes *c, const float *u)
+{
+    const size_t values = c->n * c->B, q_bytes = (values + GUARD) * sizeof(int16_t);
+    uint8_t *all = malloc(q_bytes + (values + GUARD) * sizeof(float));
+    float bias[KERN_TABLES], *out;
+    kern_prices prices;
+    int16_t *q;
+
+    if (!all) abort();
+    q = (int16_t *)(void *)all;
+    out = (float *)(void *)(all + q_bytes);
+    memset(all, 0x5a, q_bytes + (values + GUARD) * sizeof(float));
+    klt_set_prices(&prices);
+    for (size_t i = 0; i < KERN_TABLES; i++) bias[i] = (float)i / 64;
+    k->klt_quantize(c, u, u, &prices, q);
+    k->klt_dequantize(c, q, bias, u, out);
+    for (size_t i = 0; i < GUARD; i++)
+        if (q[values + i] != 0x5a5a || memcmp(&out[values + i], "ZZZZ", 4)) abort();
+    return all;
+}
+
+static void try_trellis(const kern_classes *c, const uint8_t *bytes, size_t n)
+{
+    const size_t values = (c->n + 1) * c->B, size = values * sizeof(float);
+    const size_t compared = c->n * c->B * (sizeof(int16_t) + sizeof(float));
+    float *u = calloc(1, size);
+    uint8_t *first;
+    kern k;
+
+    if (!u || !rungs_init(0, &k)) abort();
+    memcpy(u, bytes, n < size ? n : size);
+    first = through_trellis(&k, c, u);
+    for (size_t rung = 1; rungs_init(rung, &k); rung++) {
+        uint8_t *other = through_trellis(&k, c, u);
+
+        if (memcmp(first, other, compared)) abort();
+        free(other);
+    }
+    free(first);
+    free(u);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     int8_t column[MAX_TOKENS];
@@ -115,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     memcpy(copy, data + ABOUT + c.B, n);
     try_stream(data[0] % TABLES, &c, copy, n);
     try_values(data[0] % TABLES, &c, copy, n);
+    try_trellis(&c, copy, n);
     free(copy);
     return 0;
 }

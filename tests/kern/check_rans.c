@@ -145,6 +145,21 @@ bool check_rans_cost(const kern *k)
     return every_layer(k, same_cost);
 }
 
+/* Any prices at all, and of some classes those that the codec has. */
+static kern_prices some_prices(uint32_t *state)
+{
+    kern_prices p;
+
+    check_floats(p.base, KERN_CLASSES, *state);
+    check_floats(p.slope, KERN_CLASSES, *state + 1);
+    for (size_t c = 0; c < KERN_CLASSES; c++) {
+        p.slope[c] = fabsf(p.slope[c]);
+        if (c % 3) p.base[c] = -1 / (float)(c + 1);
+        if (c % 3) p.slope[c] = 4 / (float)(c + 1);
+    }
+    return p;
+}
+
 /* Values on the borders of the quantizer, beside them and anywhere. */
 static void fill_input(float *u, float *inverse, size_t n, size_t B, uint32_t *state)
 {
@@ -155,7 +170,7 @@ static void fill_input(float *u, float *inverse, size_t n, size_t B, uint32_t *s
     for (size_t t = 0; t < B; t++)
         inverse[t] = check_random(state) % 9 ? 1.0f / (float)(1 + t % 8) : odd[t % 8];
     for (size_t i = 0; i < n * B; i++) {
-        const float border = (float)(i % 50) + 0.6f;
+        const float border = (float)(i % 100) / 4;
 
         if (i % 4 == 1) u[i] = i % 8 < 4 ? border : -border;
         if (i % 4 == 2) u[i] = nextafterf(border, i % 8 < 4 ? 99 : -99);
@@ -168,11 +183,12 @@ static bool same_quantize(const kern *k, const layer *l, uint32_t *state)
     const size_t n = l->c.n, B = l->c.B, bytes = l->n * sizeof(int16_t);
     float *u = take(l->n * sizeof *u), *inverse = take(B * sizeof *inverse);
     int16_t *a = check_memory(bytes + PAD), *b = check_memory(bytes + PAD);
+    const kern_prices prices = some_prices(state);
     bool same;
 
     fill_input(u, inverse, n, B, state);
-    kern_klt_quantize_ref(u, inverse, n, B, a);
-    k->klt_quantize(u, inverse, n, B, b);
+    kern_klt_quantize_ref(&l->c, u, inverse, &prices, a);
+    k->klt_quantize(&l->c, u, inverse, &prices, b);
     same = check_same("klt_quantize", a, b, bytes + PAD);
     free(u);
     free(inverse);

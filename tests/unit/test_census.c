@@ -24,9 +24,13 @@ typedef struct sample {
     float u[N * B], inverse[B];
 } sample;
 
+/* The states as kern_trellis.h gives them in bits, written out. */
+static const int after[8][2] = {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}};
+
 static void draw(sample *s, uint32_t seed)
 {
     uint32_t state = seed;
+    int path[B] = {0};
 
     for (size_t i = 0; i < N; i++) s->row[i] = (int16_t)(75 - 2 * (int)i);
     for (size_t t = 0; t < B; t++) {
@@ -43,6 +47,8 @@ static void draw(sample *s, uint32_t seed)
         if (next(&state) % 50 == 0) z *= 12;
         z *= sigma;
         s->q[i] = (int16_t)fmin(fmax(trunc(z), -30000), 30000);
+        if (path[i % B] % 2) s->q[i] = (int16_t)-s->q[i];
+        path[i % B] = after[path[i % B]][s->q[i] % 2 != 0];
         s->u[i] = (float)z / s->inverse[i % B];
     }
 }
@@ -87,11 +93,11 @@ typedef struct recount {
     double excess[PLAN_TABLES];
 } recount;
 
-/* From the rules at the head of kern_rans.h. */
+/* From the rules at the heads of kern_rans.h and kern_trellis.h. */
 static void count_plainly(recount *r, const sample *s, size_t sinks)
 {
-    for (size_t i = 0; i < N; i++)
-        for (size_t t = sinks; t < B; t++) {
+    for (size_t t = sinks; t < B; t++)
+        for (size_t i = 0, state = 0, mirrored; i < N; i++) {
             const int sum = s->row[i] + s->column[t], q = s->q[i * B + t];
             const int class = sum < 0 ? 0 : sum > 79 ? 79 : sum;
             const int table = class < 40 ? class : 36 + class % 4;
@@ -102,10 +108,14 @@ static void count_plainly(recount *r, const sample *s, size_t sinks)
 
             r->count[table][escapes ? 33 : (int)hi + 16]++;
             r->raw += escapes ? 16 : (uint64_t)shift;
+            mirrored = state % 2;
+            state = (size_t)after[state][q % 2 != 0];
             if (!q) continue;
             r->nonzero[table]++;
-            r->excess[table] += fabs((double)q) -
-                                fabs((double)s->u[i * B + t] * (double)s->inverse[t]);
+            /* both turned to where the index is positive */
+            r->excess[table] += (q > 0 ? q - .25 : .25 - q) -
+                                (q > 0 ? 1 : -1) * (mirrored ? -1 : 1) *
+                                    ((double)s->u[i * B + t] * (double)s->inverse[t]);
         }
 }
 

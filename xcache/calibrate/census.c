@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "engine/kern/kern_rans.h"
+#include "engine/kern/kern_trellis.h"
 
 /* Excess is summed as a whole number of 2^-20 steps, and counts are whole anyway: threads may
  * be merged in any order and the plan comes out the same. */
@@ -13,8 +13,11 @@ enum { FRACTION = 20, ESCAPE_BITS = 16 };
  * Laplacian's symbols are added to what was counted. */
 static const double prior = 8;
 
-static void add_symbol(census *c, int class, int q, float value)
+/* In a state of the trellis, whose mirror turns the value. */
+static void add_symbol(census *c, int class, int q, int state, float value)
 {
+    const float along = (q < 0) != (state & 1) ? -value : value;
+
     const size_t table = rans_table(class), symbol = rans_symbol(class, q);
 
     c->count[table][symbol]++;
@@ -24,16 +27,23 @@ static void add_symbol(census *c, int class, int q, float value)
         c->raw_bits += (uint64_t)kern_class_shift(class);
     if (!q) return;
     c->nonzero[table]++;
-    c->excess[table] += (int64_t)llrintf((fabsf((float)q) - fabsf(value)) * (1 << FRACTION));
+    c->excess[table] += (int64_t)llrintf((kern_trellis_size(q) - along) * (1 << FRACTION));
 }
 
 void census_add(census *c, const kern_classes *k, const int16_t *q, const float *u,
                 const float *inverse, size_t sinks)
 {
-    for (size_t i = 0; i < k->n; i++)
-        for (size_t t = sinks; t < k->B; t++)
-            add_symbol(c, kern_class(k->row[i], k->column[t]), q[i * k->B + t],
+    for (size_t t = sinks; t < k->B; t++) {
+        int state = 0;
+
+        for (size_t i = 0; i < k->n; i++) {
+            const int symbol = q[i * k->B + t];
+
+            add_symbol(c, kern_class(k->row[i], k->column[t]), symbol, state,
                        u[i * k->B + t] * inverse[t]);
+            state = kern_trellis_next(state, symbol);
+        }
+    }
     c->tokens += k->B - sinks;
 }
 
@@ -65,7 +75,7 @@ void census_tables(const census *c, uint16_t frequency[][PLAN_SYMBOLS], float *b
         for (size_t s = 0; s < PLAN_SYMBOLS; s++)
             counts[s] = (double)c->count[t][s] + prior * expect(t, s) / all;
         rans_normalize(counts, frequency[t]);
-        /* a nonzero value lies nearer to zero than the middle of its cell */
+        /* a nonzero value lies nearer to zero than what its index says */
         b = c->nonzero[t] ? (double)c->excess[t] / (double)c->nonzero[t] / (1 << FRACTION)
                           : .05;
         bias[t] = (float)fmin(fmax(b, -.5), .5);

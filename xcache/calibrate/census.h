@@ -14,7 +14,7 @@
 typedef struct census {
     uint64_t count[PLAN_TABLES][PLAN_SYMBOLS];
     uint64_t raw_bits;             /* that go beside the tables' symbols */
-    int64_t excess[PLAN_TABLES];   /* of |q| over the value it stands for, in 2^-20 steps... */
+    int64_t excess[PLAN_TABLES];   /* of |v| over the value it stands for, in 2^-20 steps... */
     uint64_t nonzero[PLAN_TABLES]; /* ...over so many */
     uint64_t tokens;
 } census;

@@ -311,6 +311,7 @@ static klt_coder coder_at(const loop *k, double log2_step)
     klt_coder c = {.kern = k->r.kern, .step = (float)exp2(log2_step)};
 
     memcpy(c.bias, k->bias, sizeof c.bias);
+    klt_set_prices(&c.prices);
     return c;
 }
 

@@ -4,8 +4,9 @@
  * basis of its plan, each token as finely as an error in it matters:
  *   x'  = P x^_(l-1) + c;         u = F (x - x')            components, sigma falling
  *   w_t = 2^(W/2),                W = round(salience [x_t, 1] / 2), -5 .. 5
- *   q   = dead-zone round of u w_t 2^(M/16) / step          M steers the size of a block
- *   x^  = x' + B (q less its class's bias) step / (w_t 2^(M/16))
+ *   q   = trellis-coded u w_t 2^(M/16) / step               M steers the size of a block
+ *   x^  = x' + B (v less its class's bias) step / (w_t 2^(M/16))
+ * where v is the value of q in its token's path (kern_trellis.h).
  * The encoder ends in the decoder's own call, so that both always hold the same x^. A layer's
  * bytes: M + 64, or 255 alone where nothing is coded and x^ = x'; W + 5 of two tokens a byte;
  * then the entropy coder's stream (rans.h), whose classes follow from sigma, W and M.
@@ -53,6 +54,7 @@ typedef struct klt_coder {
     const kern *kern;
     rans_model *rans;
     float bias[PLAN_TABLES];
+    kern_prices prices;
     float step;
 } klt_coder;
 
@@ -75,6 +77,9 @@ typedef struct klt_block {
 err klt_open_coder(klt_coder *out, const kern *k, const plan *p, double step);
 void klt_close_coder(klt_coder *c);
 size_t klt_coder_bytes(void); /* of memory */
+
+/* What the quantizer pays for indices; the same for all plans. */
+void klt_set_prices(kern_prices *p);
 
 /* Components of a layer that count at a step. */
 size_t klt_count(const plan_layer *l, double step);

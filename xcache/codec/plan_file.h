@@ -6,7 +6,7 @@
 #include "engine/err.h"
 #include "xcache/codec/plan_types.h"
 
-enum { PLAN_VERSION = 2, PLAN_LINE = 64 };
+enum { PLAN_VERSION = 3, PLAN_LINE = 64 };
 
 typedef struct plan_header {
     char magic[4]; /* "XPLN" */
