@@ -1,4 +1,10 @@
-/* tool_parse_tell.c - pieces are put together: bytes in one buffer, and where each begins. */
+/* tool_parse_tell.c - pieces are put together: bytes in one buffer, and where each begins.
+ *
+ *   entries  | text 0 | call 1 | arguments 1 | text 2 |      kind, call, from, n
+ *   bytes    the texts of all, one behind the other
+ *
+ * The buffer moves while it grows: so entries say where a text begins, and become pieces, which
+ * point to it, once all are there. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+/* Note the control tokens within a mark. They give no text, so who looks for marks in an
+ * answer's text would never see them; those that end an answer never come. */
 static void show(tool_setup *s, const tokenizer *t, const char *text)
 {
     for (size_t n = strlen(text); n; text++, n--) {
