@@ -264,12 +264,39 @@ static void encode_Q8_0(const float *x, size_t D, uint8_t *out)
     }
 }
 
+/* A power of two that brings the largest of 32 to at most 6, and the nearest of the eight sizes
+ * that four bits have. */
+static void encode_MXFP4(const float *x, size_t D, uint8_t *out)
+{
+    static const float sizes[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+
+    for (size_t g = 0; g < D / 32; g++, x += 32, out += 17) {
+        float most = 0;
+        int power;
+
+        for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(x[i]));
+        power = most > 0 ? (int)ceilf(log2f(most / 6)) : 0;
+        memset(out, 0, 17);
+        out[0] = (uint8_t)(127 + power);
+        for (int i = 0; i < 32; i++) {
+            const float size = ldexpf(fabsf(x[i]), -power);
+            int code = 0;
+
+            for (int k = 1; k < 8; k++)
+                if (fabsf(sizes[k] - size) < fabsf(sizes[code] - size)) code = k;
+            if (x[i] < 0) code |= 8;
+            out[1 + i % 16] |= (uint8_t)(code << 4 * (i / 16));
+        }
+    }
+}
+
 void encode_row(gguf_type type, const float *x, size_t D, uint8_t *out)
 {
     const format *f = find_format(type);
     size_t columns = 1, bytes = 0;
 
     if (type == GGUF_Q8_0) encode_Q8_0(x, D, out);
+    if (type == GGUF_MXFP4) encode_MXFP4(x, D, out);
     if (type == GGUF_F32) memcpy(out, x, D * sizeof *x);
     if (type == GGUF_F16 || type == GGUF_BF16) quantize_row(type, x, D, out);
     (void)gguf_type_name(type, &columns, &bytes);

@@ -10,8 +10,9 @@
 #include "engine/model/matrix.h"
 #include "server/text.h"
 #include "tests/hf.h"
+#include "tests/hf_forms.h"
 
-enum { CONTROL = 3, USER = 4 };
+enum { CONTROL = 3, USER = 4, MOST_LAYERS = 8 /* of a record's model */ };
 
 static void fail(const char *what)
 {
@@ -252,7 +253,9 @@ static bool says(const cJSON *record, const char *member)
 /* The heads of a matrix whose rows are in the order of interleaved rotation, else 0. */
 static size_t rotated_heads(const gguf *g, const gguf_tensor *t, const cJSON *record)
 {
-    const cJSON *config = cJSON_GetObjectItemCaseSensitive(record, "config");
+    const cJSON *whole = cJSON_GetObjectItemCaseSensitive(record, "config");
+    const cJSON *text = cJSON_GetObjectItemCaseSensitive(whole, "text_config");
+    const cJSON *config = text ? text : whole;
     const bool q = memmem(t->name.at, t->name.n, "attn_q.", 7),
                k = memmem(t->name.at, t->name.n, "attn_k.", 7);
     const char *name = q ? "num_attention_heads" : "num_key_value_heads";
@@ -321,19 +324,54 @@ typedef struct source {
     const cJSON *record;
 } source;
 
+/* Tensors that are made of others: all forms of a record, layer after layer. They are small. */
+static hf_item *list_items(const source *from, size_t *n)
+{
+    const cJSON *forms = cJSON_GetObjectItemCaseSensitive(from->record, "forms"), *form;
+    hf_item *list = NULL;
+
+    *n = 0;
+    for (size_t l = 0; l < MOST_LAYERS; l++)
+        cJSON_ArrayForEach (form, forms) {
+            const size_t more = hf_forms_list(from->g, form, l, NULL);
+
+            list = reallocarray(list, *n + more + 1, sizeof *list);
+            if (!list) fail("out of memory");
+            *n += hf_forms_list(from->g, form, l, list + *n);
+        }
+    return list;
+}
+
+static bool is_plain(const source *from, const gguf_tensor *t)
+{
+    char name[128], *rest;
+    unsigned layer;
+    int prefix = 0;
+
+    snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.at);
+    rest = sscanf(name, "blk.%u.%n", &layer, &prefix) == 1 ? name + prefix : name;
+    return !hf_forms_has(from->record, rest);
+}
+
 /* Tensors first .. last-1. */
 static void write_shard(const source *from, const char *folder, const char *file,
                         const size_t at[2])
 {
     text_builder t = {0};
-    size_t offset = 0;
+    size_t offset = 0, items;
+    hf_item *list = list_items(from, &items);
     uint64_t length;
     FILE *f;
 
     text_add(&t, "\0\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"}", 8 + 32 - 1);
     for (size_t i = at[0]; i < at[1]; i++) {
+        if (!is_plain(from, gguf_tensor_at(from->g, i))) continue;
         text_add_string(&t, ",");
         describe(&t, from->record, gguf_tensor_at(from->g, i), &offset);
+    }
+    for (size_t i = 0; i < items; i++) {
+        text_add_string(&t, ",");
+        hf_forms_describe(&t, &list[i], &offset);
     }
     text_add_string(&t, "}");
     while (t.n % 8) text_add_string(&t, " ");
@@ -345,9 +383,12 @@ static void write_shard(const source *from, const char *folder, const char *file
         const gguf_tensor *one = gguf_tensor_at(from->g, i);
         const bool gain = memmem(one->name.at, one->name.n, "norm", 4) != NULL;
 
+        if (!is_plain(from, one)) continue;
         write_rows(f, one, rotated_heads(from->g, one, from->record),
                    gain && says(from->record, "less_1"));
     }
+    for (size_t i = 0; i < items; i++) hf_forms_write(f, &list[i]);
+    free(list);
     if (fclose(f) != 0) fail(file);
 }
 
@@ -367,6 +408,7 @@ static void write_weights(const source *from, const char *folder, size_t shards)
         for (size_t i = at[0]; i < at[1]; i++) {
             char name[128];
 
+            if (!is_plain(from, gguf_tensor_at(from->g, i))) continue;
             rename_tensor(from->record, gguf_tensor_at(from->g, i), name, sizeof name);
             text_addf(&map, "%s\"%s\":\"%s\"", i ? "," : "", name, file);
         }

@@ -31,6 +31,13 @@ static void print_notes(const convert_made *m, gguf_type type)
                 gguf_type_name(type, NULL, NULL));
     if (m->window) /* beyond the window answers are computed from more than was trained */
         fprintf(stderr, "xquantd: the sliding window of %zu tokens is not kept\n", m->window);
+    if (m->towers)
+        fprintf(stderr,
+                "xquantd: vision and audio are left out (%zu tensors): the file is for text\n",
+                m->towers);
+    if (m->guessing)
+        fprintf(stderr, "xquantd: layers that guess later tokens are left out (%zu tensors)\n",
+                m->guessing);
     /* Their rows do not exist, so no token of them could ever have been trained, or sampled. */
     if (m->tokens.beyond)
         fprintf(stderr,

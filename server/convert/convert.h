@@ -28,6 +28,7 @@ typedef struct convert_made {
     size_t tensors, matrices;
     size_t other; /* matrices whose rows do not fill blocks of the type */
     size_t window;
+    size_t towers, guessing; /* tensors of pictures and sound, of layers that guess: left out */
     hf_tokens_about tokens;
 } convert_made;
 

@@ -1,4 +1,4 @@
-/* hf_config.c - reads config.json, and writes what it says as keys.
+/* hf_config.c - reads config.json.
  *
  * A member of config.json is one of three: a number that becomes a key as it is (hf_keys.def);
  * a size or a part of the rotary positions, which is read into hf_config; or something that
@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* LARGEST: 64 times the largest vocabulary of today, and far more than any width. */
-enum { MUST = -1, OMIT = -2, LARGEST = 1 << 24 };
+enum { LARGEST = 1 << 24 };
 
 typedef struct arch_row {
     const char *arch, *activation;
@@ -26,29 +26,14 @@ static const arch_row archs[HF_ARCHS] = {
 };
 
 typedef struct class_row {
-    const char *name;
-    unsigned arch; /* its row */
+    const char *name, *text; /* text: the model_type that it must have; NULL: any */
+    unsigned arch;           /* its row */
 } class_row;
 
 static const class_row classes[] = {
-#define HF_CLASS(class_name, name) {class_name, HF_ROW_##name},
+#define HF_CLASS(class_name, text, name) {class_name, text, HF_ROW_##name},
 #include "server/convert/hf_classes.def"
 #undef HF_CLASS
-};
-
-typedef enum key_kind { COUNT, REAL } key_kind; /* what it is in the file: u32, f32 */
-
-typedef struct key_row {
-    key_kind kind;
-    const char *name, *key;
-    unsigned archs;
-    double otherwise;
-} key_row;
-
-static const key_row keys[] = {
-#define HF_KEY(kind, name, key, archs, otherwise) {kind, #name, key, archs, otherwise},
-#include "server/convert/hf_keys.def"
-#undef HF_KEY
 };
 
 /* --- the architecture --- */
@@ -57,15 +42,44 @@ static const class_row *find_class(const hf_folder *f, fault *why)
 {
     const cJSON *list = json_get(f->config, "architectures");
     const cJSON *name = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, 0) : NULL;
+    const char *text = "";
+    bool known = false;
 
     if (!cJSON_IsString(name)) {
         fault_refuse(why, ERR_JSON, NULL, "it names no architecture");
         return NULL;
     }
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
-        if (strcmp(classes[i].name, name->valuestring) == 0) return &classes[i];
-    fault_refuse(why, ERR_JSON, NULL, "architecture %s is not supported", name->valuestring);
+    if (!json_get_string(f->config, "model_type", &text, why)) return NULL;
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        if (strcmp(classes[i].name, name->valuestring) != 0) continue;
+        if (!classes[i].text || strcmp(classes[i].text, text) == 0) return &classes[i];
+        known = true;
+    }
+    fault_refuse(why, ERR_JSON, NULL, "architecture %s%s%s is not supported", name->valuestring,
+                 known ? " of text model " : "", known ? text : "");
     return NULL;
+}
+
+/* Members that published files leave out because the code of their class has them. */
+static bool add_defaults(hf_folder *f, unsigned bit, fault *why)
+{
+    static const struct {
+        unsigned archs;
+        const char *name;
+        double value;
+    } rows[] = {
+#define HF_DEFAULT(archs, name, value) {archs, #name, value},
+#include "server/convert/hf_defaults.def"
+#undef HF_DEFAULT
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!(rows[i].archs & bit) || json_get(f->config, rows[i].name)) continue;
+        cJSON_DeleteItemFromObjectCaseSensitive(f->config, rows[i].name);
+        if (!cJSON_AddNumberToObject(f->config, rows[i].name, rows[i].value))
+            return fault_refuse(why, ERR_JSON, NULL, "out of memory");
+    }
+    return true;
 }
 
 /* What would change the numbers, and no key says. */
@@ -82,9 +96,6 @@ static bool check_ways(const hf_folder *f, const arch_row *a, fault *why)
     if (act && strcmp(act, a->activation) != 0)
         return fault_refuse(why, ERR_JSON, NULL, "activation %s is not supported (%s is)", act,
                             a->activation);
-    if (json_get(f->config, "quantization_config"))
-        return fault_refuse(why, ERR_JSON, NULL,
-                            "the weights are quantized already; only float ones are read");
     return true;
 }
 
@@ -141,51 +152,105 @@ static bool check_gemma(const hf_config *c, const hf_folder *f, fault *why)
     return true;
 }
 
-/* Which layers see all keys, or have no rotary positions: loaders know the last of each four.
- */
-static bool check_layers(const hf_config *c, const hf_folder *f, fault *why)
+/* Is every item of the list what the last of each `period` layers is, and no other? */
+static bool is_periodic(const cJSON *list, size_t period, const char *word)
 {
-    const bool turning = c->bit & HF_SMOLLM3;
-    const char *name = turning ? "no_rope_layers" : "layer_types";
-    const cJSON *list = json_get(f->config, name), *item;
+    const cJSON *item;
     size_t l = 0;
 
-    if (!(c->bit & (HF_SMOLLM3 | HF_COHERE2 | HF_OLMO2 | HF_EXAONE4))) return true;
-    if (!turning && !json_get(f->config, "sliding_window")) return true;
     cJSON_ArrayForEach (item, list) {
-        const bool last = l++ % 4 == 3;
-        const bool whole = cJSON_IsString(item) && !strcmp(item->valuestring, "full_attention");
-        const bool still = cJSON_IsNumber(item) && item->valuedouble == 0;
+        const bool last = l++ % period == period - 1;
+        const bool is = word ? cJSON_IsString(item) && !strcmp(item->valuestring, word)
+                             : cJSON_IsNumber(item) && item->valuedouble == 0;
 
-        if ((turning ? still : whole) != last)
-            return fault_refuse(why, ERR_JSON, NULL,
-                                "%s other than every fourth is not supported", name);
+        if (is != last) return false;
     }
+    return true;
+}
+
+/* Which layers see all keys, or have no rotary positions: loaders know the last of each four,
+ * of gpt-oss the last of two. */
+static bool check_layers(const hf_config *c, const hf_folder *f, fault *why)
+{
+    static const char types[] = "layer_types", turning[] = "no_rope_layers";
+    const unsigned typed = HF_COHERE2 | HF_OLMO2 | HF_EXAONE4 | HF_GPT_OSS | HF_LLAMA4;
+    const size_t period = c->bit & HF_GPT_OSS ? 2 : 4;
+    const bool windows = c->bit & HF_LLAMA4 || json_get(f->config, "sliding_window");
+
+    if (c->bit & (HF_SMOLLM3 | HF_LLAMA4) &&
+        !is_periodic(json_get(f->config, turning), 4, NULL))
+        return fault_refuse(why, ERR_JSON, NULL, "%s other than every fourth is not supported",
+                            turning);
+    if (c->bit & typed && windows &&
+        !is_periodic(json_get(f->config, types), period, "full_attention"))
+        return fault_refuse(why, ERR_JSON, NULL, "%s other than every %s is not supported",
+                            types, period == 2 ? "second" : "fourth");
+    return true;
+}
+
+/* What these two have always, so that no key says it. */
+static bool check_switches(const hf_config *c, const hf_folder *f, fault *why)
+{
+    static const struct {
+        unsigned archs;
+        const char *name;
+        bool must;
+    } rows[] = {{HF_APERTUS | HF_MINIMAX_M2, "use_qk_norm", true},
+                {HF_LLAMA4, "attn_temperature_tuning", true},
+                {HF_LLAMA4 | HF_GRANITE | HF_GRANITEMOE, "mlp_bias", false}};
+    const bool plain = c->bit & HF_LLAMA4 && c->experts.X == 128;
+    bool normed = !plain;
+    double limit = 7, slope = 1.702;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool is = rows[i].must;
+
+        if (!(rows[i].archs & c->bit)) continue;
+        if (!json_get_bool(f->config, rows[i].name, &is, why)) return false;
+        if (is != rows[i].must)
+            return fault_refuse(why, ERR_JSON, NULL, "%s %s is not supported", rows[i].name,
+                                is ? "true" : "false");
+    }
+    if (c->bit & HF_LLAMA4 && !json_get_bool(f->config, "use_qk_norm", &normed, why))
+        return false;
+    if (normed == plain)
+        return fault_refuse(why, ERR_JSON, NULL,
+                            "use_qk_norm with %zu experts is not supported", c->experts.X);
+    if (c->bit & HF_GPT_OSS &&
+        (!json_get_number(f->config, "swiglu_limit", 0, 1e6, &limit, why) ||
+         !json_get_number(f->config, "swiglu_alpha", 0, 1e6, &slope, why)))
+        return false;
+    if (limit != 7 || slope != 1.702)
+        return fault_refuse(why, ERR_JSON, NULL, "swiglu_limit %g is not supported", limit);
     return true;
 }
 
 /* Sliding windows that the architecture's keys cannot say. */
 static bool read_window(hf_config *c, const hf_folder *f, fault *why)
 {
-    bool used = c->bit & HF_LLAMA;
+    bool used = c->bit & (HF_LLAMA | HF_MIXTRAL);
+    const unsigned windowless = HF_LLAMA | HF_MIXTRAL | HF_QWEN2 | HF_QWEN3 | HF_QWEN2MOE |
+                                HF_QWEN3MOE;
     int64_t window = 0, context = 0;
 
     if (!json_get_bool(f->config, "use_sliding_window", &used, why) ||
         !json_get_int(f->config, "sliding_window", 0, INT32_MAX, &window, why) ||
         !json_get_int(f->config, "max_position_embeddings", 0, INT32_MAX, &context, why))
         return false;
-    if (used && window && window < context && (c->bit & (HF_LLAMA | HF_QWEN2 | HF_QWEN3)))
-        c->window = (size_t)window;
+    if (used && window && window < context && (c->bit & windowless)) c->window = (size_t)window;
     return true;
 }
 
 static bool read_sizes(hf_config *c, const hf_folder *f, fault *why)
 {
+    const char *dense = c->bit & HF_LLAMA4 ? "intermediate_size_mlp" : "intermediate_size";
+
     return read_size(f, "hidden_size", 0, &c->D, why) &&
            read_size(f, "num_hidden_layers", 0, &c->L, why) &&
-           read_size(f, "intermediate_size", 0, &c->F, why) &&
-           read_size(f, "vocab_size", 0, &c->V, why) && read_heads(c, f, why) &&
-           check_gemma(c, f, why) && check_layers(c, f, why) && read_window(c, f, why) &&
+           read_size(f, dense, 0, &c->F, why) && read_size(f, "vocab_size", 0, &c->V, why) &&
+           read_heads(c, f, why) && hf_experts_read(&c->experts, c->bit, f->config, why) &&
+           check_gemma(c, f, why) && check_layers(c, f, why) && check_switches(c, f, why) &&
+           read_window(c, f, why) &&
            json_get_bool(f->config, "tie_word_embeddings", &c->tied, why);
 }
 
@@ -248,7 +313,7 @@ static bool read_longrope(hf_rope *r, const cJSON *rope, double context, fault *
 
 /* What scores grow by is 1 + ln(factor) / 10 in the file's readers; another growth is written
  * as a factor of that one. */
-static bool read_yarn(hf_rope *r, const cJSON *rope, fault *why)
+static bool read_yarn(hf_rope *r, const cJSON *rope, bool smooth, fault *why)
 {
     double growth = 0, scale = 1;
     bool rounded = true;
@@ -261,9 +326,11 @@ static bool read_yarn(hf_rope *r, const cJSON *rope, fault *why)
         !json_get_number(rope, "llama_4_scaling_beta", 0, 1e6, &r->temper, why) ||
         !json_get_number(rope, "attention_factor", 0, 1e6, &growth, why))
         return false;
-    if (!rounded || scale != 1)
-        return fault_refuse(why, ERR_JSON, NULL, "yarn with %s is not supported",
-                            rounded ? "mscale" : "truncate");
+    if (rounded == smooth || scale != 1)
+        return fault_refuse(why, ERR_JSON, NULL, "yarn %s is not supported",
+                            scale != 1 ? "with mscale"
+                            : smooth   ? "without truncate: false"
+                                       : "with truncate");
     if (growth > 0) {
         r->attn_factor = growth / (1 + 0.1 * log(r->factor));
         r->all = 0;
@@ -272,9 +339,10 @@ static bool read_yarn(hf_rope *r, const cJSON *rope, fault *why)
 }
 
 /* linear and yarn, whose other numbers loaders have as constants. */
-static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, double context,
+static bool read_stretch(hf_config *c, const cJSON *rope, const char *scaling, double context,
                          fault *why)
 {
+    hf_rope *r = &c->rope;
     int64_t original = (int64_t)context;
 
     r->scaling = scaling;
@@ -282,7 +350,7 @@ static bool read_stretch(hf_rope *r, const cJSON *rope, const char *scaling, dou
     if (!(r->factor > 0))
         return fault_refuse(why, ERR_JSON, NULL, "rope_scaling has no factor");
     if (strcmp(scaling, "linear") == 0) return true;
-    if (!read_yarn(r, rope, why)) return false;
+    if (!read_yarn(r, rope, c->bit & HF_GPT_OSS, why)) return false;
     original = (int64_t)(context / r->factor);
     if (!json_get_int(rope, "original_max_position_embeddings", 1, LARGEST, &original, why))
         return false;
@@ -304,10 +372,10 @@ static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, fa
     if (c->bit & HF_PHI3) c->rope.original_context = (uint32_t)original;
     if (strcmp(type, "default") == 0) return true;
     if (strcmp(type, "linear") == 0)
-        return read_stretch(&c->rope, rope, "linear", (double)context, why);
-    if (strcmp(type, "yarn") == 0)
-        return read_stretch(&c->rope, rope, "yarn", (double)context, why);
-    if (strcmp(type, "llama3") == 0 && (c->bit & (HF_LLAMA | HF_EXAONE4)))
+        return read_stretch(c, rope, "linear", (double)context, why);
+    if (strcmp(type, "yarn") == 0) return read_stretch(c, rope, "yarn", (double)context, why);
+    if (strcmp(type, "llama3") == 0 &&
+        (c->bit & (HF_LLAMA | HF_EXAONE4 | HF_LLAMA4 | HF_APERTUS)))
         return read_llama3(&c->rope, rope, why);
     if ((strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0) && (c->bit & HF_PHI3))
         return read_longrope(&c->rope, rope, (double)context, why);
@@ -319,7 +387,7 @@ static bool read_scaling(hf_config *c, const hf_folder *f, const cJSON *rope, fa
 static bool read_rope(hf_config *c, const hf_folder *f, double theta, fault *why)
 {
     const cJSON *all = json_get(f->config, "rope_parameters"), *rope, *local;
-    double share = 1;
+    double share = 1, turning = 0;
 
     if (!all) all = json_get(f->config, "rope_scaling");
     rope = json_get(all, "full_attention") ? json_get(all, "full_attention") : all;
@@ -328,8 +396,10 @@ static bool read_rope(hf_config *c, const hf_folder *f, double theta, fault *why
     if (!json_get_number(f->config, "rope_theta", 1, 1e12, &c->rope.base, why) ||
         !json_get_number(rope, "rope_theta", 1, 1e12, &c->rope.base, why) ||
         !json_get_number(f->config, "partial_rotary_factor", 0, 1, &share, why) ||
-        !json_get_number(rope, "partial_rotary_factor", 0, 1, &share, why))
+        !json_get_number(rope, "partial_rotary_factor", 0, 1, &share, why) ||
+        !json_get_number(f->config, "rotary_dim", 0, (double)c->C, &turning, why))
         return false;
+    if (c->bit & HF_MINIMAX_M2 && turning > 0) share = turning / (double)c->C;
     if (c->bit & HF_GEMMA3) c->rope.local_base = 10000; /* its class's default */
     if (!json_get_number(f->config, "rope_local_base_freq", 1, 1e12, &c->rope.local_base,
                          why) ||
@@ -341,38 +411,7 @@ static bool read_rope(hf_config *c, const hf_folder *f, double theta, fault *why
     return read_scaling(c, f, rope, why);
 }
 
-/* --- keys --- */
-
-/* The number of a row; *present false where there is none and need not be. */
-static bool read_key(const key_row *k, const hf_folder *f, double *value, bool *present,
-                     fault *why)
-{
-    int64_t count = 0;
-
-    *present = json_get(f->config, k->name) || k->otherwise >= 0;
-    *value = k->otherwise;
-    if (!*present && k->otherwise == MUST)
-        return fault_refuse(why, ERR_JSON, NULL, "%s is missing", k->name);
-    if (!json_get(f->config, k->name)) return true;
-    if (k->kind == REAL) return json_get_number(f->config, k->name, 0, 1e12, value, why);
-    if (!json_get_int(f->config, k->name, 0, INT32_MAX, &count, why)) return false;
-    *value = (double)count;
-    return true;
-}
-
-/* All of them before anything is written, so that hf_config_write cannot fail. */
-static bool check_keys(const hf_config *c, const hf_folder *f, fault *why)
-{
-    double value;
-    bool present;
-
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if ((keys[i].archs & c->bit) && !read_key(&keys[i], f, &value, &present, why))
-            return false;
-    return true;
-}
-
-bool hf_config_read(hf_config *c, const hf_folder *f, fault *why)
+bool hf_config_read(hf_config *c, hf_folder *f, fault *why)
 {
     const class_row *named = find_class(f, why);
     const arch_row *a = named ? &archs[named->arch] : NULL;
@@ -383,72 +422,8 @@ bool hf_config_read(hf_config *c, const hf_folder *f, fault *why)
     c->arch = a->arch;
     c->bit = 1u << named->arch;
     c->tied = c->bit & HF_TIED; /* unless it is said */
-    return (read_sizes(c, f, why) && read_rope(c, f, a->theta, why) && check_keys(c, f, why)) ||
+    if (f->wrapped) c->tied = !hf_folder_take(f, "lm_head.weight");
+    return ((!f->wrapped || add_defaults(f, c->bit, why)) && read_sizes(c, f, why) &&
+            read_rope(c, f, a->theta, why)) ||
            hf_folder_blame(why, "config.json");
-}
-
-static const char *name_key(const hf_config *c, const char *key, char out[128])
-{
-    snprintf(out, 128, "%s.%s", c->arch, key);
-    return out;
-}
-
-static void write_count(const hf_config *c, gguf_writer *w, const char *key, size_t value)
-{
-    char name[128];
-
-    gguf_write_u32(w, name_key(c, key, name), (uint32_t)value);
-}
-
-static void write_real(const hf_config *c, gguf_writer *w, const char *key, double value)
-{
-    char name[128];
-
-    gguf_write_f32(w, name_key(c, key, name), (float)value);
-}
-
-static void write_rope(const hf_config *c, gguf_writer *w)
-{
-    const hf_rope *r = &c->rope;
-    char name[128];
-
-    write_count(c, w, "rope.dimension_count", 2 * r->pairs);
-    write_real(c, w, "rope.freq_base", r->base);
-    if (r->local_base > 0) write_real(c, w, "rope.freq_base_swa", r->local_base);
-    if (r->scaling) {
-        gguf_write_text(w, name_key(c, "rope.scaling.type", name), r->scaling,
-                        strlen(r->scaling));
-        write_real(c, w, "rope.scaling.factor", r->factor);
-    }
-    if (r->original_context)
-        write_count(c, w, "rope.scaling.original_context_length", r->original_context);
-    if (r->attn_factor > 0) write_real(c, w, "rope.scaling.attn_factor", r->attn_factor);
-    if (r->fast > 0) write_real(c, w, "rope.scaling.yarn_beta_fast", r->fast);
-    if (r->slow > 0) write_real(c, w, "rope.scaling.yarn_beta_slow", r->slow);
-    if (r->all > 0) write_real(c, w, "rope.scaling.yarn_log_multiplier", r->all);
-    if (r->temper > 0) write_real(c, w, "attention.temperature_scale", r->temper);
-}
-
-/* Called after hf_config_read has found nothing to refuse, on the same folder. */
-void hf_config_write(const hf_config *c, const hf_folder *f, gguf_writer *w)
-{
-    fault none = {0};
-    double value = 0;
-    bool present = false;
-
-    gguf_write_text(w, "general.architecture", c->arch, strlen(c->arch));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const key_row *k = &keys[i];
-
-        if (!(k->archs & c->bit)) continue;
-        (void)read_key(k, f, &value, &present, &none); /* hf_config_read has checked it */
-        if (present && k->kind == COUNT) write_count(c, w, k->key, (size_t)value);
-        if (present && k->kind == REAL) write_real(c, w, k->key, value);
-    }
-    write_count(c, w, "attention.head_count", c->H);
-    write_count(c, w, "attention.head_count_kv", c->G);
-    write_count(c, w, "attention.key_length", c->C);
-    write_count(c, w, "attention.value_length", c->C);
-    write_count(c, w, "vocab_size", c->V);
-    write_rope(c, w);
 }

@@ -102,18 +102,21 @@ static bool open_shard(hf_folder *f, const char *file, fault *why)
     char *path = join(f, file);
     /* Grown one by one: there are tens of files at most, and mapping each costs far more. */
     safetensors **more = reallocarray(f->shard, f->shards + 1, sizeof *more);
+    uint8_t **marks = reallocarray(f->taken, f->shards + 1, sizeof *marks);
     bool opened = false;
 
     if (more) f->shard = more;
-    if (!path || !more) {
+    if (marks) f->taken = marks;
+    if (!path || !more || !marks) {
         free(path);
         return no_memory(why);
     }
     opened = safetensors_open(&f->shard[f->shards], path, why);
     free(path);
     if (!opened) return hf_folder_blame(why, file);
+    f->taken[f->shards] = calloc(safetensors_count(f->shard[f->shards]) + 1, 1);
     f->shards++;
-    return true;
+    return f->taken[f->shards - 1] || no_memory(why);
 }
 
 static int by_text(const void *a, const void *b)
@@ -215,6 +218,60 @@ static bool open_weights(hf_folder *f, fault *why)
     return opened;
 }
 
+/* --- models within models --- */
+
+/* A model that also sees has its text's sizes in an object of their own; what is said of the
+ * whole holds where the text says nothing else. Its class, and whether the output is the
+ * embedding, are the whole's. */
+static bool unwrap_config(hf_folder *f, fault *why)
+{
+    static const char *const whole[] = {"architectures", "tie_word_embeddings"};
+    cJSON *text = cJSON_DetachItemFromObjectCaseSensitive(f->config, "text_config"), *item;
+
+    if (!cJSON_IsObject(text)) {
+        cJSON_Delete(text);
+        return true;
+    }
+    f->wrapped = true;
+    for (int i = 0; i < 2; i++)
+        if (json_get(f->config, whole[i]))
+            cJSON_DeleteItemFromObjectCaseSensitive(text, whole[i]);
+    while ((item = f->config->child)) {
+        cJSON_DetachItemViaPointer(f->config, item);
+        if (json_get(text, item->string)) {
+            cJSON_Delete(item);
+            continue;
+        }
+        cJSON_DeleteItemFromObjectCaseSensitive(text, item->string); /* a null */
+        if (!cJSON_AddItemToObject(text, item->string, item)) {
+            cJSON_Delete(item);
+            cJSON_Delete(text);
+            return no_memory(why);
+        }
+    }
+    cJSON_Delete(f->config);
+    f->config = text;
+    return true;
+}
+
+/* What the names of the text's tensors begin with, where others have "model." */
+static void find_prefix(hf_folder *f)
+{
+    static const char *const prefixes[] = {"model.", "language_model.model.",
+                                           "model.language_model.", "language_model.", ""};
+    char name[128];
+
+    f->prefix = prefixes[0];
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
+        for (size_t s = 0; s < f->shards; s++) {
+            if (!safetensors_find(f->shard[s], name)) continue;
+            f->prefix = prefixes[i];
+            return;
+        }
+    }
+}
+
 /* --- all of it --- */
 
 /* The folder's own name, also of ".": the model is called after it, and realpath follows links,
@@ -227,6 +284,13 @@ static char *name_folder(const char *path)
     return name;
 }
 
+static bool open_all(hf_folder *f, fault *why)
+{
+    if (!open_weights(f, why)) return false;
+    find_prefix(f);
+    return true;
+}
+
 bool hf_folder_open(hf_folder *f, const char *path, fault *why)
 {
     *f = (hf_folder){.path = strdup(path)};
@@ -234,17 +298,22 @@ bool hf_folder_open(hf_folder *f, const char *path, fault *why)
     f->name = name_folder(path);
     if (!f->name) return fault_refuse(why, ERR_JSON, NULL, "%s", strerror(errno));
     /* Small files first: what is wrong with them is said before gigabytes are mapped. */
-    return read_json(f, "config.json", true, &f->config, why) &&
-           read_json(f, "tokenizer.json", true, &f->tokenizer, why) &&
+    if (!read_json(f, "config.json", true, &f->config, why) || !unwrap_config(f, why))
+        return false;
+    return read_json(f, "tokenizer.json", true, &f->tokenizer, why) &&
            read_json(f, "tokenizer_config.json", false, &f->tokenizer_config, why) &&
            read_json(f, "generation_config.json", false, &f->generation, why) &&
-           read_template(f, why) && open_weights(f, why);
+           read_template(f, why) && open_all(f, why);
 }
 
 void hf_folder_close(hf_folder *f)
 {
-    for (size_t i = 0; i < f->shards; i++) safetensors_close(f->shard[i]);
+    for (size_t i = 0; i < f->shards; i++) {
+        safetensors_close(f->shard[i]);
+        free(f->taken[i]);
+    }
     free(f->shard);
+    free(f->taken);
     cJSON_Delete(f->config);
     cJSON_Delete(f->tokenizer);
     cJSON_Delete(f->tokenizer_config);
@@ -255,11 +324,39 @@ void hf_folder_close(hf_folder *f)
     *f = (hf_folder){0};
 }
 
-const safetensor *hf_folder_find(const hf_folder *f, const char *name)
-{
-    const safetensor *found = NULL;
+/* --- tensors --- */
 
-    for (size_t i = 0; i < f->shards && !found; i++)
-        found = safetensors_find(f->shard[i], name);
-    return found;
+static const safetensor *take(const hf_folder *f, const char *name)
+{
+    for (size_t i = 0; i < f->shards; i++) {
+        const safetensor *t = safetensors_find(f->shard[i], name);
+
+        if (!t) continue;
+        f->taken[i][t - safetensors_at(f->shard[i], 0)] = 1;
+        return t;
+    }
+    return NULL;
+}
+
+const safetensor *hf_folder_take(const hf_folder *f, const char *name)
+{
+    static const char usual[] = "model.", head[] = "lm_head.";
+    const bool prefixed = strncmp(name, usual, sizeof usual - 1) == 0;
+    const safetensor *t = NULL;
+    char other[256];
+
+    if (prefixed) {
+        snprintf(other, sizeof other, "%s%s", f->prefix, name + sizeof usual - 1);
+        return take(f, other);
+    }
+    t = take(f, name);
+    if (t || strncmp(name, head, sizeof head - 1) != 0) return t;
+    snprintf(other, sizeof other, "language_model.%s", name); /* the output of what is within */
+    return take(f, other);
+}
+
+void hf_folder_drop(const hf_folder *f, const safetensor *t)
+{
+    for (size_t i = 0; i < f->shards; i++)
+        if (safetensors_find(f->shard[i], t->name) == t) safetensors_drop(f->shard[i], t);
 }

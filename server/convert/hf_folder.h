@@ -14,7 +14,10 @@ typedef struct hf_folder {
     cJSON *tokenizer_config, *generation; /* NULL: there is no such file */
     cJSON *chat_template;                 /* a text, from a file of its own; or NULL */
     safetensors **shard;
+    uint8_t **taken; /* [shards][its tensors] was it asked for? */
     size_t shards;
+    bool wrapped;       /* a model of text within another: config is the text's, completed */
+    const char *prefix; /* what stands for "model." in names of its tensors; static */
 } hf_folder;
 
 /* Open and check all of it. False: a sentence that begins with the file at fault. The caller
@@ -22,8 +25,12 @@ typedef struct hf_folder {
 bool hf_folder_open(hf_folder *f, const char *path, fault *why);
 void hf_folder_close(hf_folder *f);
 
-/* A tensor by name, in whichever file; NULL if absent. Owned by f. */
-const safetensor *hf_folder_find(const hf_folder *f, const char *name);
+/* A tensor by the name that a model of text alone would give it, in whichever file, and a mark
+ * that it was asked for; NULL if absent. Owned by f. */
+const safetensor *hf_folder_take(const hf_folder *f, const char *name);
+
+/* The pages of t may go (safetensors.h). */
+void hf_folder_drop(const hf_folder *f, const safetensor *t);
 
 /* Put "FILE: " before why's sentence. False. */
 bool hf_folder_blame(fault *why, const char *file);

@@ -275,3 +275,14 @@ const safetensor *safetensors_find(const safetensors *s, const char *name)
 
     return s->count ? bsearch(&key, s->list, s->count, sizeof key, by_name) : NULL;
 }
+
+/* Whole pages within the tensor only: others are its neighbours', too. */
+void safetensors_drop(const safetensors *s, const safetensor *t)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)t->data;
+    const uintptr_t first = (from + page - 1) / page * page, end = from + t->bytes;
+    const uintptr_t last = end / page * page;
+
+    if (s->mapped && last > first)
+        (void)madvise((char *)(uintptr_t)t->data + (first - from), last - first, MADV_DONTNEED);
+}

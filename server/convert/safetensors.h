@@ -41,4 +41,8 @@ size_t safetensors_count(const safetensors *s);
 const safetensor *safetensors_at(const safetensors *s, size_t i);
 const safetensor *safetensors_find(const safetensors *s, const char *name);
 
+/* The pages of t, a tensor of s, may go: they are read anew when they are asked for. Of memory
+ * nothing goes. */
+void safetensors_drop(const safetensors *s, const safetensor *t);
+
 #endif

@@ -3,6 +3,7 @@
 
   tests/golden/arch_hf.py [NAME ...]      all of CASES, to tests/golden/arch/hf-NAME.json
   tests/golden/arch_hf.py --folder NAME OUT   the model as a Hugging Face folder
+  tests/golden/arch_hf.py --folders           what is recorded of folders alone, anew
 
 Needs torch, transformers 5 and gguf from PyPI, and build/tests/tools/random_model. The random
 model is written as a GGUF file by that tool; its tensors are given to transformers under the
@@ -10,7 +11,7 @@ names that gguf's own table of names (TensorNameMap) has for the architecture, i
 rotary positions of transformers want. test_arch.c makes the same file and compares.
 """
 import json, os, pathlib, re, subprocess, sys, tempfile
-import gguf, numpy as np, torch, transformers
+import gguf, numpy as np, safetensors.numpy, torch, transformers
 
 HERE = pathlib.Path(__file__).parent
 TOOL = os.environ.get("RANDOM_MODEL", "build/tests/tools/random_model")
@@ -117,8 +118,43 @@ CASES = {
                                     use_qk_norm=True, attn_temperature_tuning=True,
                                     floor_scale=8192, attn_scale=0.1)),
 }
-FOLDERS = ("gemma granite olmo2 olmo3 smollm3 mistral3 glm4 command-r cohere2 starcoder2 stablelm "
-           "exaone4 seed_oss").split()  # what `convert` reads; a name each side for every tensor
+FUSED = ("phi2",)  # whose folder has in several tensors what the random model has in one
+
+
+def each(block, gate="gate_proj", up="up_proj", down="down_proj"):
+    """A matrix for each expert."""
+    return [dict(name=f"model.layers.%.{block}.experts.#.{name}.weight", of=[f"ffn_{part}_exps.weight"])
+            for name, part in ((gate, "gate"), (up, "up"), (down, "down"))]
+
+
+def both(name, kind, **more):
+    """Gate and up in one tensor."""
+    return dict(name=f"model.layers.%.{name}", of=[f"ffn_gate_{kind}", f"ffn_up_{kind}"]) | more
+
+
+def one(name, of, **more):
+    return dict(name=f"model.layers.%.{name}", of=[of]) | more
+
+
+# tests/hf_forms.h: tensors of a folder that are not one of the file each
+MIXED = each("block_sparse_moe", "w1", "w3", "w2")
+FORMS = {
+    "mixtral": MIXED, "minimax-m2": MIXED, "qwen3moe": each("mlp"), "glm4moe": each("mlp"),
+    "qwen2moe": each("mlp") + [one("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight",
+                                   line=True)],
+    "gpt-oss": [both("mlp.experts.gate_up_proj", "exps.weight", woven=True, turned=True),
+                both("mlp.experts.gate_up_proj_bias", "exps.bias", woven=True, turned=True, flat=True),
+                one("mlp.experts.down_proj", "ffn_down_exps.weight", turned=True)],
+    "granitemoe": [both("block_sparse_moe.input_linear.weight", "exps.weight"),
+                   one("block_sparse_moe.output_linear.weight", "ffn_down_exps.weight"),
+                   both("shared_mlp.input_linear.weight", "shexp.weight")],
+    "llama4": [both("feed_forward.experts.gate_up_proj", "exps.weight", turned=True),
+               one("feed_forward.experts.down_proj", "ffn_down_exps.weight", turned=True)],
+    "apertus": [dict(name=f"model.layers.%.mlp.act_fn.{x}", key=f"xielu.{x}", dims=d)
+                for x, d in (("alpha_p", 1), ("alpha_n", 1), ("beta", 0), ("eps", 0))],
+    "stablelm2-12b": [one(f"self_attn.{x}_layernorm.norms.#.weight", f"attn_{x}_norm.weight", flat=True)
+                      for x in "qk"],
+}
 TOKENS = {"llama4": 600}  # more than one chunk of keys
 HALVED = {"LLAMA", "GRANITE", "GRANITE_MOE", "SMOLLM3", "MISTRAL3"}  # files have pairs together
 
@@ -162,7 +198,7 @@ class Source:
     def __init__(self, arch, c, weights, bends):
         self.arch, self.c, self.w, self.bends = arch, c, weights, bends
         self.map = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, arch), c["layers"])
-        self.used, self.names = set(), {}
+        self.used = set()
 
     def take(self, name):
         self.used.add(name)
@@ -220,7 +256,6 @@ class Source:
         if not out or out not in self.w:
             raise KeyError(f"{name} -> {out}")
         a = self.take(out)
-        self.names[re.sub(r"^blk\.\d+\.", "", out)] = re.sub(r"layers\.\d+\.", "layers.%.", name)
         if self.arch in HALVED and (".attn_q." in out or ".attn_k." in out):
             a = together(a, self.c["heads" if ".attn_q." in out else "kv"])
         if self.arch == "GEMMA" and "norm" in out:
@@ -252,18 +287,70 @@ def build(case, path):
     model.load_state_dict(state)
     left = set(weights) - source.used - {"token_embd.weight"}
     assert not left, f"tensors that transformers has not: {left}"
-    c["names"] = source.names
+    c["source"] = source
     return model, c
+
+
+def expected(source, form, layer):
+    """Tensors that a form makes of the file's, by their names."""
+    name = form["name"].replace("%", str(layer))
+    if "key" in form:
+        return {name: np.float32(source.bends[form["key"]][layer]).reshape([1] * form["dims"])}
+    of = [source.w.get(f"blk.{layer}.{x}") for x in form["of"]]
+    if of[0] is None:
+        return {}
+    of = [x[:, None, :] if form.get("flat") else x for x in of]
+    stacked = of[0].ndim == 3
+    of = [x if stacked else np.atleast_2d(x)[None] for x in of]
+    a = of[0] if len(of) == 1 else np.concatenate(of, 1)
+    if form.get("woven"):
+        a = np.stack(of, 2).reshape(a.shape)
+    if form.get("turned"):
+        a = a.swapaxes(1, 2)
+    if form.get("flat"):
+        a = a.reshape(a.shape[0], -1)
+    if "#" in form["name"]:
+        return {name.replace("#", str(i)): x for i, x in enumerate(a)}
+    return {name: a if stacked else a[0]}
+
+
+def names_of(case, source, saved):
+    """What each other tensor of the file is called in the folder: that which holds its numbers."""
+    arch, c = CASES[case][1], source.c
+    forms = FORMS.get(case, [])
+    for form in forms:
+        for l in range(c["layers"]):
+            for name, a in expected(source, form, l).items():
+                b = saved.pop(name)
+                assert a.shape == b.shape and (a == b).all(), (name, a.shape, b.shape)
+    done = {x for form in forms for x in form.get("of", [])}
+    names = {}
+    for out, a in source.w.items():
+        part = re.sub(r"^blk\.\d+\.", "", out)
+        if part in done:
+            continue
+        if arch in HALVED and (".attn_q." in out or ".attn_k." in out):
+            a = together(a, c["heads" if ".attn_q." in out else "kv"])
+        if arch == "GEMMA" and "norm" in out:
+            a = a - 1
+        found = [n for n, b in saved.items() if a.shape == b.shape and np.array_equal(a, b)]
+        assert len(found) == 1, (out, found)
+        del saved[found[0]]
+        names[part] = re.sub(r"layers\.\d+\.", "layers.%.", found[0])
+    assert not saved, saved.keys()
+    return names
 
 
 def folder_of(case, model, c):
     """What test_convert_arch.c makes the folder of: its config.json, and names of its tensors."""
     with tempfile.TemporaryDirectory() as folder:
         model.config.architectures = [CASES[case][2]]
-        model.config.save_pretrained(folder)
+        model.save_pretrained(folder)
         config = json.loads(pathlib.Path(f"{folder}/config.json").read_text())
-    return {"config": config, "names": c["names"], "together": CASES[case][1] in HALVED,
-            "less_1": CASES[case][1] == "GEMMA"}
+        saved = safetensors.numpy.load_file(f"{folder}/model.safetensors")
+    out = {"config": config, "names": names_of(case, c["source"], saved),
+           "together": CASES[case][1] in HALVED, "less_1": CASES[case][1] == "GEMMA"}
+    return out | ({"forms": FORMS[case]} if case in FORMS else {})
 
 
 def logits_of(model, ids):
@@ -290,11 +377,21 @@ def record(case):
            f"{torch.__version__.split('+')[0]}, {CASES[case][2]}", "ids": ids, "every": EVERY,
            "logits": [{"at": t, "values": [float(f"{all_[t][i]:.7g}") for i in chosen]} for t in at],
            "greedy": greedy}
-    if case in FOLDERS:
+    if case not in FUSED:
         out["folder"] = folder_of(case, model, c)
     text = json.dumps(out).replace('"logits"', '\n "logits"').replace('{"at"', '\n  {"at"')
     (HERE / "arch" / f"hf-{case}.json").write_text(text.replace('"greedy"', '\n "greedy"').replace('"folder"', '\n "folder"') + "\n")
     print(case, "recorded", out["reference"])
+
+
+def record_folder(case):
+    path = HERE / "arch" / f"hf-{case}.json"
+    text = path.read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        out = folder_of(case, *build(case, f"{folder}/model.gguf"))
+    before = text.split('"folder"')[0].rstrip().removesuffix("}").rstrip(",")
+    path.write_text(before + ', \n "folder": ' + json.dumps(out) + "}\n")
+    print(case, "folder recorded")
 
 
 def main(arguments):
@@ -302,6 +399,11 @@ def main(arguments):
     if arguments[:1] == ["--folder"]:
         model, _ = build(arguments[1], f"{arguments[2]}.gguf")
         model.save_pretrained(arguments[2])
+        return
+    if arguments[:1] == ["--folders"]:
+        for case in CASES:
+            if case not in FUSED:
+                record_folder(case)
         return
     failed = 0
     for case in arguments or CASES:

@@ -265,7 +265,7 @@ static const struct {
     {"config.json", "\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"linear\"}",
      "rope_scaling has no factor"},
     {"config.json", "\"rope_scaling\":null", "\"quantization_config\":{}",
-     "the weights are quantized already"},
+     "the weights are quantized already, by an unnamed way; fp8 and mxfp4 are read"},
     {"config.json", "\"vocab_size\":263", "\"vocab_size\":264",
      "model.embed_tokens.weight: its shape is [263, 64], not [264, 64]"},
     {"tokenizer.json", "\"BPE\"", "\"WordLevel\"", "type are not supported: WordLevel"},
