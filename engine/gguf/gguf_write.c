@@ -103,6 +103,12 @@ void gguf_write_u32(gguf_writer *w, const char *key, uint32_t value)
     add_u32(w, &w->keys, value);
 }
 
+void gguf_write_i32(gguf_writer *w, const char *key, int32_t value)
+{
+    add_key(w, key, GGUF_TYPE_INT32);
+    add_u32(w, &w->keys, (uint32_t)value);
+}
+
 void gguf_write_f32(gguf_writer *w, const char *key, float value)
 {
     add_key(w, key, FLOAT32);

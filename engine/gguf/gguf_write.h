@@ -23,6 +23,7 @@ void gguf_writer_free(gguf_writer *w);
 
 /* A key with its value. Names are the caller's to keep distinct. */
 void gguf_write_u32(gguf_writer *w, const char *key, uint32_t value);
+void gguf_write_i32(gguf_writer *w, const char *key, int32_t value);
 void gguf_write_f32(gguf_writer *w, const char *key, float value);
 void gguf_write_bool(gguf_writer *w, const char *key, bool value);
 void gguf_write_text(gguf_writer *w, const char *key, const char *text, size_t n);

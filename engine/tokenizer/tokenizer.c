@@ -257,13 +257,15 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
         TRY(read_id(t, g, end_keys[i], &t->end[i], why));
         make_control(t, t->end[i]);
     }
+    TRY(tokenizer_ids_read_ends(t, g, why));
+    for (int i = 0; i < TOKENIZER_MORE_ENDS; i++) make_control(t, t->end[END_KEYS + i]);
     for (int i = 0; i < MARKERS; i++) {
         int32_t id = tokenizer_find(t, markers[i].text);
 
         if (id != TOKENIZER_NONE && !markers[i].always && t->bos != TOKENIZER_NONE &&
             t->type[id] != TOK_CONTROL)
             id = TOKENIZER_NONE;
-        t->end[END_KEYS + i] = markers[i].ends ? id : TOKENIZER_NONE;
+        t->end[END_KEYS + TOKENIZER_MORE_ENDS + i] = markers[i].ends ? id : TOKENIZER_NONE;
         make_control(t, id);
     }
     keep_turn_open(t);

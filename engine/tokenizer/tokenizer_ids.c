@@ -1,5 +1,7 @@
 /* tokenizer_ids.c - what is asked of a vocabulary that has been read: ids, their bytes, their
  * roles. */
+#include <string.h>
+
 #include "engine/tokenizer/tokenizer_state.h"
 
 gguf_text tokenizer_piece(const tokenizer *t, int32_t id, bool specials)
@@ -47,4 +49,29 @@ bool tokenizer_is_end(const tokenizer *t, int32_t id)
 bool tokenizer_is_special(const tokenizer *t, int32_t id)
 {
     return id >= 0 && (size_t)id < t->v.n && tok_special_is(t->type[id]);
+}
+
+/* GGUF has a key for three at most; a generation_config may name more. */
+err tokenizer_ids_read_ends(tokenizer *t, const gguf *g, fault *why)
+{
+    static const char key[] = "xquantd.tokenizer.ends";
+    int32_t *end = t->end + TOKENIZER_END_KEYS;
+    gguf_array list;
+    err e;
+
+    for (int i = 0; i < TOKENIZER_MORE_ENDS; i++) end[i] = TOKENIZER_NONE;
+    e = gguf_get_array(g, key, &list);
+    if (e == ERR_MISSING) return ERR_OK;
+    if (e == ERR_OK && list.type != GGUF_TYPE_UINT32) e = ERR_KEYTYPE;
+    if (e == ERR_OK && list.n > TOKENIZER_MORE_ENDS) e = ERR_RANGE;
+    for (uint64_t i = 0; e == ERR_OK && i < list.n; i++) {
+        uint32_t id;
+
+        memcpy(&id, (const char *)list.data + i * sizeof id, sizeof id);
+        if (id >= t->v.n)
+            e = ERR_RANGE;
+        else
+            end[i] = (int32_t)id;
+    }
+    return e == ERR_OK ? e : err_blame(why, e, key);
 }

@@ -11,8 +11,9 @@
 /* Keys of a file, and names (markers.def), that end an answer. */
 enum {
     TOKENIZER_END_KEYS = 3,
+    TOKENIZER_MORE_ENDS = 8, /* of a list of ours */
 #define MARKER(text, ends, always) +1
-    TOKENIZER_ENDS = TOKENIZER_END_KEYS
+    TOKENIZER_ENDS = TOKENIZER_END_KEYS + TOKENIZER_MORE_ENDS
 #include "engine/tokenizer/markers.def"
 #undef MARKER
 };
@@ -30,12 +31,15 @@ struct tokenizer {
     bool user_tokens;   /* some are user-defined: found in plain text, too */
     tok_normal *normal; /* or NULL: text stays as it is */
     int32_t bos;
-    int32_t
-        end[TOKENIZER_ENDS]; /* what ends an answer, by key, then by name; or TOKENIZER_NONE */
+    int32_t end[TOKENIZER_ENDS]; /* what ends an answer, by key, by list, by name; or
+                                    TOKENIZER_NONE */
     bool adds_bos;
     bool pads_first;  /* where the kind pads: only what begins a row of ids */
     bool pads_single; /* and only what has no space in front */
     tok_swallow swallows;
 };
+
+/* Ids of a list, `xquantd.tokenizer.ends`, that end an answer beside those that keys name. */
+err tokenizer_ids_read_ends(tokenizer *t, const gguf *g, fault *why);
 
 #endif

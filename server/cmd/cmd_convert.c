@@ -11,24 +11,14 @@
 #include "server/text.h"
 #include "server/threads.h"
 
-/* The option's words are the types' own names, so the loop ends. */
-static gguf_type read_type(const char *word)
-{
-    static const gguf_type types[] = {GGUF_F16, GGUF_BF16, GGUF_Q8_0, GGUF_Q4_K};
-    size_t i = 0;
-
-    while (strcmp(gguf_type_name(types[i], NULL, NULL), word) != 0) i++;
-    return types[i];
-}
-
 /* What a person should know of the file, one line each. */
-static void print_notes(const convert_made *m, gguf_type type)
+static void print_notes(const convert_made *m, const mix_row *mix)
 {
     if (m->other)
         fprintf(stderr,
                 "xquantd: %zu of %zu matrices are %s: their rows fill no blocks of %s\n",
-                m->other, m->matrices, type == GGUF_Q4_K ? "Q8_0 or F16" : "F16",
-                gguf_type_name(type, NULL, NULL));
+                m->other, m->matrices, mix->type == GGUF_Q8_0 ? "F16" : "Q8_0 or F16",
+                gguf_type_name(mix->type, NULL, NULL));
     if (m->window) /* beyond the window answers are computed from more than was trained */
         fprintf(stderr, "xquantd: the sliding window of %zu tokens is not kept\n", m->window);
     if (m->towers)
@@ -76,7 +66,7 @@ static convert_wish read_wish(const config *c)
 {
     return (convert_wish){.folder = c->argument,
                           .out = *c->out ? c->out : NULL, /* named by folder and type */
-                          .type = read_type(c->type),
+                          .mix = mix_find(c->type),       /* its words are the option's */
                           .threads = c->threads > 0 ? (int)c->threads : threads_usable_cores()};
 }
 
@@ -100,7 +90,7 @@ static int run(config *c)
     }
     /* Until the file is in place: its bytes are on the disk by then, not only in memory. */
     seconds = clock_seconds_between(start, clock_ns());
-    print_notes(&made, w.type);
+    print_notes(&made, w.mix);
     if (c->json ? print_json(&made, c->type, seconds) : print_text(&made, c->type, seconds))
         return 0;
     perror("xquantd: standard output");

@@ -26,6 +26,7 @@
 #include "server/convert/hf_bends.h"
 #include "server/convert/hf_keys.h"
 #include "server/convert/hf_parts.h"
+#include "server/convert/hf_sampling.h"
 #include "server/progress.h"
 #include "server/threads.h"
 
@@ -35,6 +36,7 @@ enum { BATCH_BYTES = 8 << 20, TASK_ROWS = 16 };
 
 typedef struct conversion {
     const convert_wish *wish;
+    const mix_row *mix;
     convert_made *made;
     fault *why;
     hf_folder folder;
@@ -53,18 +55,22 @@ static bool no_memory(conversion *c)
 
 /* --- types --- */
 
-/* The wished type, or the next whose blocks the rows fill. The output matrix beside Q4_K is
- * finer, for it costs the most quality a byte; where the embedding is the output, that is it.
- * MXFP4 stays what it is where it would be quantized again. */
+/* MXFP4 stays what it is where it would be quantized again. */
 static gguf_type choose_type(const conversion *c, const hf_part *p)
 {
-    const char *output = c->config.tied ? "token_embd.weight" : "output.weight";
-    gguf_type type = c->wish->type;
+    const hf_config *h = &c->config;
+    const mix_matrix of = {
+        .name = p->name,
+        .cols = p->to.dim[0],
+        .layer = p->layer < 0 ? 0 : (size_t)p->layer,
+        .layers = h->L,
+        .experts = h->experts.X,
+        .output = strcmp(p->name, h->tied ? "token_embd.weight" : "output.weight") == 0,
+        .shares = h->L == 80 && h->G < h->H && h->bit & (HF_LLAMA | HF_QWEN2)};
+    const bool kept = c->mix->type != GGUF_F32 && c->mix->type != GGUF_F16 &&
+                      c->mix->type != GGUF_BF16 && hf_rows_is_mxfp4(&p->from);
 
-    if (hf_rows_is_mxfp4(&p->from) && type != GGUF_F16 && type != GGUF_BF16) return GGUF_MXFP4;
-    if (type == GGUF_Q4_K && (!quantize_fits(type, p->to.dim[0]) || !strcmp(p->name, output)))
-        type = GGUF_Q8_0;
-    return quantize_fits(type, p->to.dim[0]) ? type : GGUF_F16;
+    return kept ? GGUF_MXFP4 : mix_choose(c->mix, &of);
 }
 
 static void choose_types(conversion *c)
@@ -72,12 +78,11 @@ static void choose_types(conversion *c)
     for (size_t i = 0; i < c->parts.n; i++) {
         hf_part *p = &c->parts.list[i];
 
-        p->to.name.at = p->name;
         if (!p->matrix) continue;
         p->to.type = choose_type(c, p);
         c->made->matrices++;
         c->made->other += p->to.type != GGUF_MXFP4 &&
-                          !quantize_fits(c->wish->type, p->to.dim[0]);
+                          !quantize_fits(c->mix->type, p->to.dim[0]);
     }
 }
 
@@ -185,16 +190,11 @@ static bool write_part(conversion *c, const hf_part *p, uint64_t *done)
 
 static void write_general(conversion *c)
 {
-    static const struct {
-        gguf_type type;
-        uint32_t number; /* general.file_type: what most matrices are */
-    } kinds[] = {{GGUF_F16, 1}, {GGUF_Q8_0, 7}, {GGUF_Q4_K, 14}, {GGUF_BF16, 32}};
+    const gguf_type type = c->mix->type;
 
     gguf_write_text(c->writer, "general.name", c->folder.name, strlen(c->folder.name));
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (kinds[i].type == c->wish->type)
-            gguf_write_u32(c->writer, "general.file_type", kinds[i].number);
-    if (c->wish->type == GGUF_Q8_0 || c->wish->type == GGUF_Q4_K)
+    gguf_write_u32(c->writer, "general.file_type", c->mix->number);
+    if (type != GGUF_F32 && type != GGUF_F16 && type != GGUF_BF16)
         gguf_write_u32(c->writer, "general.quantization_version", 2);
 }
 
@@ -214,6 +214,7 @@ static bool write_file(conversion *c)
     hf_keys_write(&c->config, &c->folder, c->writer);
     hf_bends_write(&c->folder, &c->config, c->writer);
     write_general(c);
+    hf_sampling_write(&c->folder, c->writer);
     if (!hf_tokens_write(&c->folder, c->config.V, c->writer, &c->made->tokens, c->why))
         return false;
     for (size_t i = 0; i < c->parts.n; i++) gguf_write_tensor(c->writer, &c->parts.list[i].to);
@@ -234,14 +235,15 @@ static void name_file(conversion *c)
         snprintf(path, n, "%s", c->wish->out);
     else
         snprintf(path, n, "%.3800s/%.400s-%s.gguf", c->wish->folder, c->folder.name,
-                 gguf_type_name(c->wish->type, NULL, NULL));
+                 c->mix->word);
 }
 
 static bool convert(conversion *c)
 {
     if (!hf_folder_open(&c->folder, c->wish->folder, c->why) ||
         !hf_config_read(&c->config, &c->folder, c->why) ||
-        !hf_keys_check(&c->config, &c->folder, c->why))
+        !hf_keys_check(&c->config, &c->folder, c->why) ||
+        !hf_sampling_check(&c->folder, c->why))
         return false;
     c->made->window = c->config.window;
     name_file(c);
@@ -256,11 +258,12 @@ static bool convert(conversion *c)
 bool convert_run(const convert_wish *w, convert_made *made, fault *why)
 {
     /* threads inherit the mask, so no thread of the team is interrupted either */
-    conversion c = {.wish = w, .made = made, .why = why};
+    conversion c = {.wish = w, .mix = w->mix, .made = made, .why = why};
     sigset_t ends, before;
     bool converted;
 
     *made = (convert_made){0};
+    if (!c.mix) c.mix = mix_of(w->type);
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);

@@ -1,9 +1,8 @@
 /* convert.h - a Hugging Face folder becomes a model file.
  *
  * hf_tensors.def says which tensor becomes which; one that is missing, has another shape, or
- * is in no row is an error that names it. Matrices are written as the type that is wished,
- * or as the next one whose blocks their rows fill: Q4_K, Q8_0, F16. Vectors stay F32, and
- * beside Q4_K the output matrix is Q8_0. */
+ * is in no row is an error that names it. Matrices are written as a row of mixes.def says;
+ * vectors, biases and routers stay F32. */
 #ifndef SERVER_CONVERT_CONVERT_H
 #define SERVER_CONVERT_CONVERT_H
 
@@ -14,11 +13,13 @@
 #include "engine/gguf/gguf.h"
 #include "server/convert/hf_config.h"
 #include "server/convert/hf_tokens.h"
+#include "server/convert/mix.h"
 
 typedef struct convert_wish {
     const char *folder;
     const char *out; /* the file; NULL: FOLDER/NAME-TYPE.gguf */
-    gguf_type type;  /* F16, BF16, Q8_0 or Q4_K */
+    gguf_type type;  /* where there is no mix: a type of mixes.def */
+    const mix_row *mix;
     int threads;
 } convert_wish;
 

@@ -36,7 +36,7 @@ static size_t add_end(int32_t id, int32_t *ends, size_t n)
     for (size_t i = 0; i < n; i++)
         if (ends[i] == id) return n;
     if (id == HF_NO_ID) return n;
-    if (n < HF_ENDS) ends[n] = id;
+    ends[n] = id;
     return n + 1;
 }
 
@@ -46,21 +46,25 @@ static void write_ends(const hf_vocab *v, gguf_writer *w, size_t *ends_left)
                                               "tokenizer.ggml.eot_token_id",
                                               "tokenizer.ggml.eom_token_id"};
     const cJSON *const files[] = {v->f->generation, v->f->config};
-    int32_t ends[HF_ENDS], id;
+    int32_t ends[HF_ALL_ENDS], id;
     size_t n = add_end(find_role(v, "eos_token"), ends, 0);
 
     for (int k = 0; k < 2; k++)
         for (int i = 0; (id = id_at(v, files[k], "eos_token_id", i)) != HF_NO_ID; i++) {
-            if (n == HF_ENDS) {
+            if (n == HF_ALL_ENDS) {
                 bool known = false;
 
-                for (size_t e = 0; e < HF_ENDS; e++) known |= ends[e] == id;
+                for (size_t e = 0; e < n; e++) known |= ends[e] == id;
                 *ends_left += !known;
                 continue;
             }
             n = add_end(id, ends, n);
         }
-    for (size_t i = 0; i < n; i++) gguf_write_u32(w, keys[i], (uint32_t)ends[i]);
+    for (size_t i = 0; i < n && i < HF_ENDS; i++) gguf_write_u32(w, keys[i], (uint32_t)ends[i]);
+    if (n <= HF_ENDS) return;
+    gguf_write_array(w, "xquantd.tokenizer.ends", GGUF_TYPE_UINT32, n - HF_ENDS);
+    for (size_t i = HF_ENDS; i < n; i++)
+        gguf_write_element(w, &(uint32_t){(uint32_t)ends[i]}, sizeof(uint32_t));
 }
 
 /* The pieces that finish a prompt: a list, or NULL where no processor is a template. */

@@ -6,7 +6,11 @@
 #include "engine/gguf/gguf_write.h"
 #include "server/convert/hf_vocab.h"
 
-enum { HF_ENDS = 3 /* ids that end an answer which a file can name */ };
+enum {
+    HF_ENDS = 3,      /* ids that end an answer which a file can name by keys */
+    HF_MORE_ENDS = 8, /* and in a list of ours, xquantd.tokenizer.ends */
+    HF_ALL_ENDS = HF_ENDS + HF_MORE_ENDS
+};
 
 /* Write the keys tokenizer.ggml.*_token_id. *ends_left grows by the ids that end an answer and
  * found no key. */

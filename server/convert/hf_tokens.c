@@ -16,27 +16,45 @@
 
 static const char space_mark[] = "\xe2\x96\x81"; /* U+2581, SentencePiece's space */
 
-/* A text, or several by name, of which one is called default. */
+static const cJSON *template_of(const cJSON *item, const char **name)
+{
+    const cJSON *text = json_get(item, "template"), *is = json_get(item, "name");
+
+    *name = cJSON_IsString(is) ? is->valuestring : "";
+    return cJSON_IsString(text) && **name ? text : NULL;
+}
+
+/* By its name, but for the one that is called default. */
+static bool write_named(const cJSON *text, const char *name, gguf_writer *w)
+{
+    const bool usual = strcmp(name, "default") == 0;
+    char key[128];
+
+    snprintf(key, sizeof key, "tokenizer.chat_template%s%.60s", usual ? "" : ".",
+             usual ? "" : name);
+    gguf_write_text(w, key, text->valuestring, strlen(text->valuestring));
+    return !usual;
+}
+
+/* A text, or several by name, whose names are a list then. None is no error: a base model has
+ * no template, and is not served as a chat. */
 static void write_template(const hf_folder *f, gguf_writer *w)
 {
-    const cJSON *text = f->chat_template, *item;
+    const cJSON *all = f->chat_template, *item, *text;
+    const char *name;
+    uint64_t named = 0;
 
-    if (!text) text = json_get(f->tokenizer_config, "chat_template");
-    if (cJSON_IsArray(text)) {
-        const cJSON *list = text;
-
-        text = NULL;
-        cJSON_ArrayForEach (item, list) {
-            const cJSON *name = json_get(item, "name");
-
-            if (cJSON_IsString(name) && strcmp(name->valuestring, "default") == 0)
-                text = json_get(item, "template");
-        }
+    if (!all) all = json_get(f->tokenizer_config, "chat_template");
+    if (cJSON_IsString(all)) write_named(all, "default", w);
+    if (!cJSON_IsArray(all)) return;
+    cJSON_ArrayForEach (item, all) {
+        text = template_of(item, &name);
+        if (text) named += write_named(text, name, w);
     }
-    /* None is no error: a base model has no template, and is not served as a chat. */
-    if (cJSON_IsString(text))
-        gguf_write_text(w, "tokenizer.chat_template", text->valuestring,
-                        strlen(text->valuestring));
+    if (named) gguf_write_array(w, "tokenizer.chat_templates", GGUF_TYPE_TEXT, named);
+    cJSON_ArrayForEach (item, all)
+        if (named && template_of(item, &name) && strcmp(name, "default") != 0)
+            gguf_write_element_text(w, name, strlen(name));
 }
 
 /* A user-defined token of SentencePiece's is written with spaces, which is what it stands for;

@@ -187,7 +187,8 @@ TEST(config_one_plain_argument_belongs_to_inspect_alone)
     CHECK(strcmp(c.argument, "folder") == 0 && strcmp(c.type, "Q4_K") == 0 && c.threads == 3);
     CHECK(strcmp(c.out, "x.gguf") == 0);
     config_free(&c);
-    CHECK(refused(CONFIG_CONVERT, "folder --type Q4", "'Q4' is none of: F16 BF16 Q8_0 Q4_K"));
+    CHECK(refused(CONFIG_CONVERT, "folder --type Q4",
+                  "'Q4' is none of: F32 F16 BF16 Q8_0 Q4_0 Q4_K "));
     CHECK(refused(CONFIG_CONVERT, "--model x", "unknown option --model"));
     CHECK(refused(CONFIG_INSPECT, "a.gguf b.gguf", "unexpected argument 'b.gguf'"));
     CHECK(refused(CONFIG_SERVE, "a.gguf", "unexpected argument 'a.gguf'"));

@@ -222,6 +222,78 @@ TEST(convert_writes_rows_by_the_type_that_they_fill)
     folder_remove(&p);
 }
 
+/* --- what goes along --- */
+
+static double number_of(const gguf *g, const char *key)
+{
+    double v = NAN;
+
+    (void)gguf_get_f64(g, key, &v);
+    return v;
+}
+
+static bool near(double a, double b)
+{
+    return fabs(a - b) <= 1e-6 * fabs(b);
+}
+
+TEST(convert_keeps_what_the_authors_say_of_sampling)
+{
+    const folder p = folder_of_tiny(1);
+    gguf *g;
+
+    write_text(&p, "generation_config.json",
+               "{\"temperature\":0.7,\"top_k\":20,\"top_p\":0.8,\"min_p\":0.05,"
+               "\"repetition_penalty\":1.05,\"do_sample\":true}");
+    g = converted(&p, GGUF_F16);
+    CHECK(near(number_of(g, "general.sampling.temp"), 0.7));
+    CHECK(near(number_of(g, "general.sampling.top_k"), 20));
+    CHECK(near(number_of(g, "general.sampling.top_p"), 0.8));
+    CHECK(near(number_of(g, "general.sampling.min_p"), 0.05));
+    CHECK(near(number_of(g, "general.sampling.penalty_repeat"), 1.05));
+    CHECK(near(number_of(g, "general.sampling.penalty_last_n"), -1));
+    gguf_close(g);
+    write_text(&p, "generation_config.json", "{\"do_sample\":false,\"temperature\":0.7}");
+    g = converted(&p, GGUF_F16);
+    CHECK(fabs(number_of(g, "general.sampling.temp")) <= 0);
+    CHECK(isnan(number_of(g, "general.sampling.top_k")));
+    gguf_close(g);
+    folder_remove(&p);
+}
+
+TEST(convert_keeps_every_token_that_ends_an_answer)
+{
+    const folder p = folder_of_tiny(1);
+    tokenizer *t;
+    gguf *g;
+
+    write_text(&p, "generation_config.json", "{\"eos_token_id\":[65,66,67,68,69,70]}");
+    g = converted(&p, GGUF_F16);
+    CHECK(tokenizer_new(&t, g, NULL) == ERR_OK);
+    for (int32_t id = 65; id <= 70; id++) CHECK(tokenizer_is_end(t, id));
+    CHECK(!tokenizer_is_end(t, 71));
+    tokenizer_free(t);
+    gguf_close(g);
+    folder_remove(&p);
+}
+
+TEST(convert_keeps_templates_with_their_names)
+{
+    const folder p = folder_of_tiny(1);
+    gguf_text text;
+    gguf *g;
+
+    write_text(&p, "chat_template.json",
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"plain\"},"
+               "{\"name\":\"tool_use\",\"template\":\"tools\"}]}");
+    g = converted(&p, GGUF_F16);
+    CHECK(gguf_get_text(g, "tokenizer.chat_template", &text) == ERR_OK && text.n == 5);
+    CHECK(gguf_get_text(g, "tokenizer.chat_template.tool_use", &text) == ERR_OK);
+    CHECK(text.n == 5 && memcmp(text.at, "tools", 5) == 0);
+    gguf_close(g);
+    folder_remove(&p);
+}
+
 /* --- what is wrong with a folder --- */
 
 static bool refused(const folder *p, const char *sentence)
@@ -313,6 +385,9 @@ static const struct {
     {"tokenizer.json", "\"vocab\":{", "\"vocab\":{\"zz\":0.5,", "no number for token zz"},
     {"tokenizer.json", "{\"id\":0,", "{", "an added token has no id"},
     {"generation_config.json", "{", "", "generation_config.json: it is not valid JSON"},
+    {"generation_config.json", "{", "{\"temperature\":-1,",
+     "generation_config.json: 'temperature'"},
+    {"generation_config.json", "{", "{\"top_k\":\"many\",", "generation_config.json: 'top_k'"},
     {"model.safetensors", "F32", "I32", "I32 is not supported (F32, F16, BF16 are)"},
     {"model.safetensors", "[64]", "[65]", "model.safetensors: tensor"},
 };

@@ -161,5 +161,5 @@ TEST(quantize_fits_whole_blocks_of_known_types)
     CHECK(quantize_fits(GGUF_Q4_K, 512) && !quantize_fits(GGUF_Q4_K, 384));
     CHECK(quantize_fits(GGUF_Q8_0, 384) && !quantize_fits(GGUF_Q8_0, 48));
     CHECK(quantize_fits(GGUF_F16, 3) && quantize_fits(GGUF_BF16, 3));
-    CHECK(!quantize_fits(GGUF_Q6_K, 512));
+    CHECK(!quantize_fits(GGUF_Q2_K, 512));
 }
