@@ -4,6 +4,7 @@
  *    state            one a page, streaming only: what a codec carries, of every sealed block
  *    sealing, rebuilding   one a page: of the block that is sealed from it
  *    slot 0 .. m-1    x | k v | kt | temp | state    one a worker
+ *    share            what workers hand on that encode a block together
  *
  * What a codec does not ask for is not there, and its pointer is NULL. */
 #include "xcache/scratch.h"
@@ -67,6 +68,7 @@ static size_t lay_out(scratch *s, const codec_state *c, size_t stream_blocks)
     }
     for (int i = 0; i < s->n_slots && c->codec->rebuilds; i++)
         lay_out_slot(s, &at, c, &s->slots[i]);
+    s->share = s->n_slots > 1 && c->share_bytes ? carve(s, &at, c->share_bytes) : NULL;
     return at;
 }
 

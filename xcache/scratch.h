@@ -39,6 +39,7 @@ typedef struct scratch {
     int n_free;
     codec_scratch *slots; /* [n_slots]; NULL members where nothing is rebuilt */
     int n_slots;
+    void *share; /* [codec_state.share_bytes] of one block that all slots encode; NULL: none */
 } scratch;
 
 /* Bytes of all of it; arguments as below. 0: out of memory. */

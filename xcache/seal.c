@@ -15,7 +15,13 @@
  * tasks of a round go in parallel: the encoder has layers e .., the other turns what was
  * encoded in the rounds before into keys and values. Neither touches what the other writes, so
  * how it is cut changes no bit. Where the codec can expand, the encoder leaves each layer's
- * decoded inputs in the rows of the exact ones, and nothing is decoded twice. */
+ * decoded inputs in the rows of the exact ones, and nothing is decoded twice.
+ *
+ * One context alone would keep two workers busy at most, the second for a third of the time.
+ * Where the codec can, all workers then encode each layer together, by parts of its tokens:
+ *
+ *    worker 0   predict | quantize | write, for one   | hold |   next layer ...
+ *    worker 1   predict | quantize | layer before: rebuild | hold | */
 #include "xcache/seal.h"
 
 #include <assert.h>
@@ -53,24 +59,39 @@ static float *page_inputs(const xcontext *x, int l)
     return x->page->x ? x->page->x + (size_t)l * c->block_tokens * c->m->D : NULL;
 }
 
-/* Encode one layer of the full open page. What decoding gives then takes the place of the
- * layer's inputs, where it can be expanded from. */
-static void encode_layer(const xcontext *x, int l, int slot)
+/* What a layer of the full open page is encoded from. */
+static codec_rows page_rows(const xcontext *x, int l)
 {
     const codec_state *c = &x->shared->codec;
     const open_page *page = x->page;
-    const size_t rows = c->block_tokens, at = (size_t)l * rows * c->m->E;
-    const codec_rows in = {.x = page_inputs(x, l),
-                           .raw_k = page->raw_k ? page->raw_k + at : NULL,
-                           .k = open_numbers(c, page->k, l),
-                           .v = open_numbers(c, page->v, l),
-                           .sinks = x->n_blocks ? 0 : SINK_TOKENS};
+    const size_t at = (size_t)l * c->block_tokens * c->m->E;
+
+    return (codec_rows){.x = page_inputs(x, l),
+                        .raw_k = page->raw_k ? page->raw_k + at : NULL,
+                        .k = open_numbers(c, page->k, l),
+                        .v = open_numbers(c, page->v, l),
+                        .sinks = x->n_blocks ? 0 : SINK_TOKENS};
+}
+
+/* What decoding gives takes the place of the layer's inputs, where it can be expanded from. */
+static void keep_decoded(const xcontext *x, int l, size_t first, size_t rows)
+{
+    const codec_state *c = &x->shared->codec;
+    const size_t at = first * c->m->D;
+
+    if (c->codec->expand)
+        memcpy(page_inputs(x, l) + at, x->page->sealing + at, rows * c->m->D * sizeof(float));
+}
+
+static void encode_layer(const xcontext *x, int l, int slot)
+{
+    const codec_state *c = &x->shared->codec;
+    const codec_rows in = page_rows(x, l);
     codec_place place = seal_place(x, l, slot);
 
-    place.state = page->sealing;
+    place.state = x->page->sealing;
     c->codec->encode(c, l, &in, &place);
-    if (c->codec->expand)
-        memcpy(page_inputs(x, l), page->sealing, rows * c->m->D * sizeof(float));
+    keep_decoded(x, l, 0, c->block_tokens);
 }
 
 /* What the codes of that layer say, into the block's page. */
@@ -239,11 +260,103 @@ static bool seal_round(cache *c, seal *list, size_t n, int layers)
     return all;
 }
 
+/* --- one context, all workers --- */
+
+enum { MOST_PARTS = 8 };
+
+/* A stage of a layer; the layer before is rebuilt beside the one that has a single task. */
+typedef struct seal_stage {
+    xcontext *x;
+    codec_share share; /* but for the part */
+    bool rebuilds;
+    double encode_seconds[MOST_PARTS], rebuild_seconds;
+} seal_stage;
+
+static void encode_part(seal_stage *job, size_t part, int slot)
+{
+    const xcontext *x = job->x;
+    const codec_state *c = &x->shared->codec;
+    const int l = x->sealed_layers;
+    const codec_rows in = page_rows(x, l);
+    const size_t rows = c->block_tokens / job->share.parts;
+    codec_share share = job->share;
+    codec_place place = seal_place(x, l, slot);
+
+    share.part = part;
+    place.state = x->page->sealing;
+    c->codec->encode_part(c, l, &in, &place, &share);
+    if (share.stage == CODEC_HOLD) keep_decoded(x, l, part * rows, rows);
+}
+
+static void stage_task(void *arg, int i, int slot)
+{
+    seal_stage *job = arg;
+    xcontext *x = job->x;
+    const double start = clock_seconds();
+
+    if (job->rebuilds && i == 1) {
+        while (x->rebuilt_layers < x->sealed_layers)
+            rebuild_layer(x, x->rebuilt_layers++, slot);
+        job->rebuild_seconds += clock_seconds() - start;
+    } else {
+        encode_part(job, (size_t)i, slot);
+        job->encode_seconds[i] += clock_seconds() - start;
+    }
+}
+
+static void seal_layer(cache *c, seal_stage *job)
+{
+    for (int stage = 0; stage < CODEC_STAGES; stage++) {
+        const bool alone = stage == CODEC_WRITE;
+
+        job->share.stage = (codec_stage)stage;
+        job->rebuilds = alone && has_page(job->x) &&
+                        job->x->rebuilt_layers < job->x->sealed_layers;
+        c->team->run(c->team, stage_task, job,
+                     alone ? 1 + job->rebuilds : (int)job->share.parts);
+    }
+    job->x->sealed_layers++;
+}
+
+/* More parts than workers, so that one which was held up is helped; the fewest rows that a
+ * part may have are a vector's lanes. */
+static size_t count_parts(const cache *c)
+{
+    const size_t most = c->shared.codec.block_tokens / CODEC_PART_TOKENS;
+    const size_t parts = c->team->slots > 2 ? MOST_PARTS : MOST_PARTS / 2;
+
+    return parts < most ? parts : most;
+}
+
+/* Returns how many layers it went on. */
+static int seal_together(cache *c, xcontext *x, int layers)
+{
+    const int L = (int)c->shared.codec.m->L, from = x->sealed_layers;
+    int done;
+    seal_stage job = {.x = x, .share = {.parts = count_parts(c), .memory = c->scratch.share}};
+
+    while (x->sealed_layers < L && x->sealed_layers - from < layers) seal_layer(c, &job);
+    for (size_t i = 0; i < MOST_PARTS; i++) c->seal_seconds += job.encode_seconds[i];
+    if (x->sealed_layers == L && has_page(x)) {
+        const double start = clock_seconds();
+
+        /* the last layer has none beside whose bytes it could be rebuilt */
+        while (x->rebuilt_layers < L) rebuild_layer(x, x->rebuilt_layers++, 0);
+        job.rebuild_seconds += clock_seconds() - start;
+    }
+    c->rebuild_seconds += job.rebuild_seconds;
+    done = x->sealed_layers - from;
+    if (is_sealed(x)) finish_seal(x);
+    return done > 1 ? done : 1;
+}
+
 /* Up to SEALS_AT_ONCE contexts. Returns how many layers it went on. */
 static int seal_some(cache *c, context *const *of, size_t n, int layers)
 {
     seal list[SEALS_AT_ONCE];
     int done = 0;
+
+    if (n == 1 && c->scratch.share) return seal_together(c, context_of(of[0]), layers);
 
     for (size_t i = 0; i < n; i++) list[i] = (seal){.x = context_of(of[i])};
     for (bool all = false; done < layers && !all;) {

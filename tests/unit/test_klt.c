@@ -137,6 +137,82 @@ static void encode_decode_and_compare(bench *b)
     free(held);
 }
 
+/* Stage by stage, the last part first: within a stage their order must not matter. */
+static void encode_in_parts(bench *b, void *memory, size_t parts)
+{
+    memset(b->codes, 0xa5, b->n_codes);
+    memset(memory, 0xff, b->codec.share_bytes);
+    for (int l = 0; l < L; l++) {
+        const codec_rows rows = {.x = b->x[l], .sinks = b->sinks};
+        const codec_place place = place_of(b);
+
+        for (int stage = 0; stage < CODEC_STAGES; stage++)
+            for (size_t i = stage == CODEC_WRITE ? 1 : parts; i-- > 0;) {
+                const codec_share share = {(codec_stage)stage, i, parts, memory};
+
+                b->codec.codec->encode_part(&b->codec, l, &rows, &place, &share);
+            }
+        memcpy(b->after[l], b->state, sizeof b->state);
+    }
+}
+
+/* Where the codes end: what lies behind is anything. */
+static size_t code_bytes(const bench *b)
+{
+    uint32_t end;
+
+    memcpy(&end, b->codes + (L - 1) * sizeof end, sizeof end);
+    return end;
+}
+
+static void check_parts(bench *b)
+{
+    float(*held)[B * D] = malloc(sizeof b->after);
+    uint8_t *codes = malloc(b->n_codes);
+    void *memory = aligned_alloc(64, (b->codec.share_bytes + 63) / 64 * 64);
+
+    encode_all(b);
+    memcpy(held, b->after, sizeof b->after);
+    memcpy(codes, b->codes, b->n_codes);
+    for (size_t parts = 1; parts <= B / CODEC_PART_TOKENS; parts *= 2) {
+        encode_in_parts(b, memory, parts);
+        CHECK(memcmp(held, b->after, sizeof b->after) == 0);
+        CHECK(memcmp(codes, b->codes, code_bytes(b)) == 0);
+    }
+    free(held);
+    free(codes);
+    free(memory);
+}
+
+TEST(klt_in_parts_writes_and_holds_the_same)
+{
+    static const char *const modes[] = {"klt4", "klt12", "klt64"};
+    static const double scales[] = {0, 1, 30, 1e12};
+    const plan_predictor forms[] = {full, ranked, none};
+    planned p;
+
+    planned_open(&p, 2);
+    for (size_t i = 0; i < 3; i++) {
+        plan *made = planned_make(&p, forms[i]);
+
+        for (size_t k = 0; k < sizeof modes / sizeof modes[0]; k++) {
+            bench *b = open_bench(&p, made, modes[k]);
+
+            check_parts(b);
+            b->sinks = 20; /* all of a part of 16 and some of the next */
+            check_parts(b);
+            /* layers that have to be coded again, and such as are not coded at all */
+            for (size_t s = 0; s < sizeof scales / sizeof scales[0]; s++) {
+                draw_inputs(b, scales[s]);
+                check_parts(b);
+            }
+            close_bench(b);
+        }
+        plan_close(made);
+    }
+    planned_close(&p);
+}
+
 TEST(klt_decoder_finds_what_the_encoder_held)
 {
     static const char *const modes[] = {"klt4", "klt8", "klt16.5", "klt40"};

@@ -177,10 +177,12 @@ static void code_block(void *arg, int i, int slot)
 {
     const block_job *job = arg;
     const klt_layer *l = job->layer;
+    const float *x = job->k->x + block_at(job, i) * BLOCK * width(job->k);
     klt_block b = block_of(job, i, slot);
     kern_classes classes;
 
-    klt_transform(l, &b, job->k->x + block_at(job, i) * BLOCK * width(job->k));
+    klt_weigh(l, &b, x);
+    klt_transform(l, &b, x);
     klt_quantize(l, &b, 0);
     classes = klt_classes(l, &b);
     census_add(&job->k->counts[slot], &classes, klt_codes(l, &b), klt_components(&b), b.inverse,

@@ -57,6 +57,24 @@ typedef struct codec_place {
     const codec_scratch *scratch;
 } codec_place;
 
+/* A layer that several workers encode, each some of a block's tokens: stages in order, all
+ * parts of one before the next; of CODEC_WRITE there is one part alone. */
+typedef enum codec_stage {
+    CODEC_PREDICT,
+    CODEC_QUANTIZE,
+    CODEC_WRITE,
+    CODEC_HOLD,
+    CODEC_STAGES
+} codec_stage;
+
+typedef struct codec_share {
+    codec_stage stage;
+    size_t part, parts; /* each a multiple of CODEC_PART_TOKENS */
+    void *memory;       /* [codec_state.share_bytes] aligned to 64, the same in all stages */
+} codec_share;
+
+enum { CODEC_PART_TOKENS = 16 };
+
 /* Bytes of one layer of one block. */
 typedef struct codec_size {
     size_t codes, scales;
@@ -116,6 +134,7 @@ typedef struct codec_state {
     const struct codec_state *beside;
     void *own;          /* the codec's; see open and close */
     size_t temp_floats; /* of scratch that it asks for */
+    size_t share_bytes; /* of codec_share.memory */
     size_t bytes;       /* of weights that own holds besides the model's */
     char mode[16];      /* "xq4" */
 } codec_state;
@@ -127,9 +146,9 @@ struct codec {
     bool rebuilds;         /* a tile is made in scratch, not read in place */
     bool carries;          /* layers come in order and hand place.state on */
     unsigned uses;         /* parts of a tuning that count */
-    /* Hold model and plan against the mode, and set s->bytes and s->temp_floats, by sizes
-     * alone. NULL: any will do, and both are 0. ERR_MODEMODEL, ERR_NOPLAN, ERR_PLANMODEL: of
-     * another model or ratio. */
+    /* Hold model and plan against the mode, and set s->bytes, s->temp_floats and
+     * s->share_bytes, by sizes alone. NULL: any will do, and all are 0. ERR_MODEMODEL,
+     * ERR_NOPLAN, ERR_PLANMODEL: of another model or ratio. */
     err (*measure)(codec_state *s);
     /* Prepare s->own. NULL: nothing to do. ERR_NOMEM. */
     err (*open)(codec_state *s);
@@ -139,6 +158,10 @@ struct codec {
      * open one keeps there what it needs. */
     void (*encode)(const codec_state *s, int layer, const codec_rows *in,
                    const codec_place *place);
+    /* One part of one stage of encode; all of them together are encode, bit for bit. NULL: it
+     * cannot be shared. */
+    void (*encode_part)(const codec_state *s, int layer, const codec_rows *in,
+                        const codec_place *place, const codec_share *share);
     /* Keys and values of that layer. Of a codec that rebuilds: floats in scratch kt and v. */
     void (*decode)(const codec_state *s, int layer, const codec_place *place, kv_tile *out);
     /* The second half of decode: keys and values of what place.state holds after encode, which

@@ -14,6 +14,7 @@
 
 #include "xcache/codec/codec.h"
 #include "xcache/codec/klt.h"
+#include "xcache/codec/klt_share.h"
 #include "xcache/codec/projection.h"
 #include "xcache/codec/rate.h"
 
@@ -88,6 +89,7 @@ static err measure_klt(codec_state *s)
         return ERR_PLANMODEL;
     step = rate_step(s->plan, s->block_tokens, s->ratio);
     s->temp_floats = klt_temp_floats(s->block_tokens, s->m->D); /* a projection wants less */
+    s->share_bytes = klt_share_bytes(s->block_tokens, s->m->D);
     assert(projection_temp_floats(s->m, s->block_tokens) <= s->temp_floats);
     s->bytes = (borrows(s) ? 0 : projection_bytes(s->m)) + klt_coder_bytes();
     for (size_t l = 1; l < s->m->L; l++) {
@@ -182,19 +184,38 @@ static rate_block read_spent(const codec_state *s, int layer, const codec_place 
     return spent;
 }
 
+/* The multiplier that a layer begins with. */
+static int steer(const codec_state *s, int layer, const codec_place *place)
+{
+    const transform *own = s->own;
+    const rate_block spent = read_spent(s, layer, place);
+
+    return rate_steer(&own->rate, &spent, (size_t)layer,
+                      own->rate.code_bytes - read_end(place, layer - 1));
+}
+
+/* What a layer is encoded into: all that is left, but for a byte for each layer that follows,
+ * so that all of them can at least say nothing. */
+static klt_block room_of(const codec_state *s, int layer, const codec_place *place,
+                         size_t sinks)
+{
+    const transform *own = s->own;
+    const size_t reserved = s->m->L - 1 - (size_t)layer;
+    klt_block b = block_of(s, place, read_end(place, layer - 1),
+                           own->rate.code_bytes - reserved);
+
+    b.sinks = sinks;
+    return b;
+}
+
 static void encode_layer(const codec_state *s, int layer, const float *x,
                          const codec_place *place, size_t sinks)
 {
     const transform *own = s->own;
-    const size_t L = s->m->L, from = read_end(place, layer - 1), all = own->rate.code_bytes;
-    /* a byte for each layer that follows, so that all of them can at least say nothing */
-    const size_t reserved = L - 1 - (size_t)layer;
-    const rate_block spent = read_spent(s, layer, place);
-    const int multiplier = rate_steer(&own->rate, &spent, (size_t)layer, all - from);
-    klt_block b = block_of(s, place, from, all - reserved);
+    klt_block b = room_of(s, layer, place, sinks);
+    const size_t bytes = klt_encode(&own->layers[layer], &b, x, steer(s, layer, place));
 
-    b.sinks = sinks;
-    write_end(place, layer, from + klt_encode(&own->layers[layer], &b, x, multiplier));
+    write_end(place, layer, read_end(place, layer - 1) + bytes);
 }
 
 static void encode_first(const codec_state *s, const codec_place *place)
@@ -210,6 +231,41 @@ static void encode_klt(const codec_state *s, int layer, const codec_rows *in,
         encode_first(s, place);
     else
         encode_layer(s, layer, in->x, place, in->sinks);
+}
+
+static void encode_part_klt(const codec_state *s, int layer, const codec_rows *in,
+                            const codec_place *place, const codec_share *share)
+{
+    const transform *own = s->own;
+    const klt_layer *l = &own->layers[layer];
+    klt_share *w = share->memory;
+
+    if (layer == 0) {
+        if (share->stage == CODEC_WRITE) encode_first(s, place);
+        return;
+    }
+    switch (share->stage) {
+    case CODEC_PREDICT: {
+        const klt_block b = room_of(s, layer, place, in->sinks);
+
+        klt_share_predict(w, l, &b, in->x, share->part, share->parts);
+        return;
+    }
+    case CODEC_QUANTIZE:
+        klt_share_quantize(w, l, share->part, steer(s, layer, place));
+        return;
+    case CODEC_WRITE: {
+        const size_t bytes = klt_share_write(w, l, steer(s, layer, place));
+
+        write_end(place, layer, read_end(place, layer - 1) + bytes);
+        return;
+    }
+    case CODEC_HOLD:
+        klt_share_hold(w, l, share->part);
+        return;
+    case CODEC_STAGES:
+        return;
+    }
 }
 
 static void expand_klt(const codec_state *s, int layer, const codec_place *place, kv_tile *out)
@@ -273,6 +329,7 @@ const codec codec_klt = {.keeps_x = true,
                          .close = close_klt,
                          .size = size_klt,
                          .encode = encode_klt,
+                         .encode_part = encode_part_klt,
                          .decode = decode_klt,
                          .expand = expand_klt,
                          .transcode = transcode_klt};

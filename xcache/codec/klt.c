@@ -131,7 +131,7 @@ static void add_offset(const klt_layer *l, const klt_block *b)
 }
 
 /* W of each token, from its exact input; kept rows get the coarsest, where zeros cost least. */
-static void weigh(const klt_layer *l, klt_block *b, const float *x)
+void klt_weigh(const klt_layer *l, klt_block *b, const float *x)
 {
     float z[KLT_ROWS];
 
@@ -174,7 +174,6 @@ void klt_transform(const klt_layer *l, klt_block *b, const float *x)
 
     assert(b->rows <= KLT_ROWS);
     add_offset(l, b);
-    weigh(l, b, x);
     if (!l->n) return;
     memcpy(first, x, n * sizeof *first);
     k->mix(first, b->state, n, 1, -1);
@@ -235,11 +234,11 @@ static int read_header(klt_block *b)
 }
 
 /* How much coarser, in sixteenths, for codes that are too long by so many bits; 0: they fit. */
-static int coarsen(const klt_layer *l, const klt_block *b)
+static int coarsen(const klt_layer *l, const klt_block *b, const int16_t *q)
 {
     const double room = 8 * ((double)b->room - (double)header_bytes(b));
     const kern_classes classes = klt_classes(l, b);
-    const double cost = (double)rans_cost(b->coder->rans, &classes, klt_codes(l, b));
+    const double cost = (double)rans_cost(b->coder->rans, &classes, q);
     const double bits = cost / RANS_COST_ONE + 8 * RANS_OVERHEAD;
     const double over = bits - room;
 
@@ -248,9 +247,14 @@ static int coarsen(const klt_layer *l, const klt_block *b)
     return over > 0 ? 1 + (int)(OCTAVE * over / (0.5 * (double)(l->n * b->rows) + 1)) : 0;
 }
 
-/* Quantize ever coarser until the codes fit. Returns their bytes, header and all; 0: they never
- * do. */
-static size_t pack(const klt_layer *l, klt_block *b, int multiplier)
+int klt_limit(int multiplier)
+{
+    return multiplier > FINEST ? FINEST : multiplier < COARSEST ? COARSEST : multiplier;
+}
+
+/* Quantize ever coarser until the codes fit. */
+size_t klt_pack(const klt_layer *l, klt_block *b, const int16_t *q, int multiplier,
+                klt_again *again, void *arg)
 {
     const size_t header = header_bytes(b);
 
@@ -259,11 +263,11 @@ static size_t pack(const klt_layer *l, klt_block *b, int multiplier)
         size_t bytes = RANS_NO_ROOM;
         int coarser;
 
-        klt_quantize(l, b, m);
-        coarser = coarsen(l, b);
+        if (m != multiplier) again(arg, l, m);
+        coarser = coarsen(l, b, q);
         classes = klt_classes(l, b);
         if (!coarser)
-            bytes = rans_encode(b->coder->rans, &classes, klt_codes(l, b), b->code + header,
+            bytes = rans_encode(b->coder->rans, &classes, q, b->code + header,
                                 b->room - header);
         if (bytes != RANS_NO_ROOM) {
             put_header(b, m);
@@ -276,21 +280,32 @@ static size_t pack(const klt_layer *l, klt_block *b, int multiplier)
     return 0;
 }
 
-size_t klt_encode(const klt_layer *l, klt_block *b, const float *x, int multiplier)
+size_t klt_pack_nothing(const klt_block *b)
 {
-    const int m = multiplier > FINEST ? FINEST : multiplier < COARSEST ? COARSEST : multiplier;
-    size_t bytes;
-
-    klt_project(l, b);
-    klt_transform(l, b, x);
-    bytes = l->n ? pack(l, b, m) : 0;
-    if (bytes) {
-        klt_add(l, b);
-        return bytes;
-    }
-    /* no room at all: the prediction stands, which every decoder has */
     b->code[0] = NOTHING;
     return 1;
+}
+
+static void quantize_again(void *arg, const klt_layer *l, int multiplier)
+{
+    klt_quantize(l, arg, multiplier);
+}
+
+size_t klt_encode(const klt_layer *l, klt_block *b, const float *x, int multiplier)
+{
+    const int m = klt_limit(multiplier);
+    size_t bytes = 0;
+
+    klt_project(l, b);
+    klt_weigh(l, b, x);
+    klt_transform(l, b, x);
+    if (l->n) {
+        klt_quantize(l, b, m);
+        bytes = klt_pack(l, b, klt_codes(l, b), m, quantize_again, b);
+    }
+    if (!bytes) return klt_pack_nothing(b);
+    klt_add(l, b);
+    return bytes;
 }
 
 bool klt_read_multiplier(const uint8_t *code, int *multiplier)

@@ -103,13 +103,29 @@ void klt_decode(const klt_layer *l, klt_block *b);
 /* The multiplier that a layer's bytes were coded with. False: nothing is coded there. */
 bool klt_read_multiplier(const uint8_t *code, int *multiplier);
 
-/* The parts of klt_encode, for calibration, which finds the rest of a layer between them:
- * state = P state; state += c and the components of x against it, which calibration may look
- * at; then q; then what q adds to the state, after which q is gone. */
+/* The parts of klt_encode, for calibration, which finds the rest of a layer between them, and
+ * for klt_share.h: state = P state; what tokens weigh, by x; state += c and the components of x
+ * against it, which calibration may look at; then q; then bytes; then what q adds to the state,
+ * after which q is gone. All but klt_weigh and klt_pack do to a row the same whatever rows are
+ * beside it, so a block may be some rows of one. */
 void klt_project(const klt_layer *l, const klt_block *b);
+void klt_weigh(const klt_layer *l, klt_block *b, const float *x);
 void klt_transform(const klt_layer *l, klt_block *b, const float *x);
 void klt_quantize(const klt_layer *l, klt_block *b, int multiplier);
 void klt_add(const klt_layer *l, klt_block *b);
+
+/* Quantizes all of a block again, at another multiplier. */
+typedef void klt_again(void *arg, const klt_layer *l, int multiplier);
+
+/* Write q, which was quantized at a multiplier within klt_limit's bounds, or again and again at
+ * coarser ones. Returns the bytes, header and all; 0: they never fit. */
+size_t klt_pack(const klt_layer *l, klt_block *b, const int16_t *q, int multiplier,
+                klt_again *again, void *arg);
+int klt_limit(int multiplier);
+
+/* The bytes of a layer without any: the prediction stands, which every decoder has. */
+size_t klt_pack_nothing(const klt_block *b);
+
 const float *klt_components(const klt_block *b);                  /* [n,B] */
 int16_t *klt_codes(const klt_layer *l, const klt_block *b);       /* [n,B] */
 kern_classes klt_classes(const klt_layer *l, const klt_block *b); /* after klt_quantize */
