@@ -20,8 +20,8 @@
  * One context alone would keep two workers busy at most, the second for a third of the time.
  * Where the codec can, all workers then encode each layer together, by parts of its tokens:
  *
- *    worker 0   predict | quantize | write, for one   | hold |   next layer ...
- *    worker 1   predict | quantize | layer before: rebuild | hold | */
+ *    worker 0   layer before: rebuild, predict | quantize | write | hold |   next layer ...
+ *    worker 1   predict, predict, predict      | quantize |       | hold | */
 #include "xcache/seal.h"
 
 #include <assert.h>
@@ -264,7 +264,8 @@ static bool seal_round(cache *c, seal *list, size_t n, int layers)
 
 enum { MOST_PARTS = 8 };
 
-/* A stage of a layer; the layer before is rebuilt beside the one that has a single task. */
+/* A stage of a layer; the layer before is rebuilt beside the first, in a task before others,
+ * for it is the longest. */
 typedef struct seal_stage {
     xcontext *x;
     codec_share share; /* but for the part */
@@ -294,26 +295,27 @@ static void stage_task(void *arg, int i, int slot)
     xcontext *x = job->x;
     const double start = clock_seconds();
 
-    if (job->rebuilds && i == 1) {
+    if (job->rebuilds && i == 0) {
         while (x->rebuilt_layers < x->sealed_layers)
             rebuild_layer(x, x->rebuilt_layers++, slot);
         job->rebuild_seconds += clock_seconds() - start;
     } else {
-        encode_part(job, (size_t)i, slot);
-        job->encode_seconds[i] += clock_seconds() - start;
+        const size_t part = (size_t)(i - job->rebuilds);
+
+        encode_part(job, part, slot);
+        job->encode_seconds[part] += clock_seconds() - start;
     }
 }
 
 static void seal_layer(cache *c, seal_stage *job)
 {
     for (int stage = 0; stage < CODEC_STAGES; stage++) {
-        const bool alone = stage == CODEC_WRITE;
+        const int parts = stage == CODEC_WRITE ? 1 : (int)job->share.parts;
 
         job->share.stage = (codec_stage)stage;
-        job->rebuilds = alone && has_page(job->x) &&
+        job->rebuilds = stage == CODEC_PREDICT && has_page(job->x) &&
                         job->x->rebuilt_layers < job->x->sealed_layers;
-        c->team->run(c->team, stage_task, job,
-                     alone ? 1 + job->rebuilds : (int)job->share.parts);
+        c->team->run(c->team, stage_task, job, parts + job->rebuilds);
     }
     job->x->sealed_layers++;
 }

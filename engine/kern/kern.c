@@ -41,6 +41,7 @@ static void use_avx512(kern *k)
     k->minmax_encode = kern_minmax_encode_avx512;
     k->minmax_decode = kern_minmax_decode_avx512;
     k->rans_decode = kern_rans_decode_avx512;
+    k->rans_encode = kern_rans_encode_avx512;
     k->rans_cost = kern_rans_cost_avx512;
     k->klt_quantize = kern_klt_quantize_avx512;
     k->klt_dequantize = kern_klt_dequantize_avx512;

@@ -110,11 +110,13 @@ typedef struct kern_minmax {
  *   class of (i,t) = row[i] + column[t], brought within 0 .. KERN_CLASSES - 1
  * in quarter octaves of deviation / step, 24 where they are equal. Classes share tables:
  * kern_rans.h says which, and what a table of slots and a stream of bytes are.
- * rans_decode: q [n,B] from any n bytes at all. rans_cost: the sum of costs
- * [KERN_CLASSES,KERN_SYMBOLS] by class and symbol. klt_quantize: indices q [n,B] of values u
- * [n,B] in steps of 1 / inverse [B], which together cost each token the least, errors squared
- * and prices. klt_dequantize: the values of any indices, less the bias of their class's table,
- * in steps of step [B]. What an index stands for: kern_trellis.h. */
+ * rans_decode: q [n,B] from any n bytes at all. rans_encode: rows n-1 .. from, backwards, by
+ * the states x [KERN_RANS_LANES] and codes [KERN_CLASSES,KERN_SYMBOLS], into words that end at
+ * out + room; returns the bytes in front of them, or KERN_RANS_FULL. rans_cost: the sum of
+ * costs [KERN_CLASSES,KERN_SYMBOLS] by class and symbol. klt_quantize: indices q [n,B] of
+ * values u [n,B] in steps of 1 / inverse [B], which together cost each token the least, errors
+ * squared and prices. klt_dequantize: the values of any indices, less the bias of their class's
+ * table, in steps of step [B]. What an index stands for: kern_trellis.h. */
 typedef struct kern_classes {
     const int16_t *row;   /* [n] */
     const int8_t *column; /* [B] */
@@ -129,6 +131,8 @@ enum {
     KERN_RANS_BITS = 11,  /* the frequencies of a table add up to 2 to this */
     KERN_KLT_MOST = 32000
 };
+
+#define KERN_RANS_FULL SIZE_MAX /* there was too little room: x and the bytes are anything */
 
 /* What an index costs the quantizer beside the square of its error: base + slope * |value| by
  * class, in squares of a step, where 0 costs nothing. */

@@ -188,6 +188,14 @@ INLINE __m256i cost8(const kern_classes *c, const uint32_t *costs, size_t i, siz
     return _mm256_i32gather_epi32((const int *)(const void *)costs, at, 4);
 }
 
+/* States give words one after the other, and there is no instruction that closes their ranks.
+ */
+size_t kern_rans_encode_avx2(const kern_classes *c, const uint32_t *codes, const int16_t *q,
+                             size_t from, uint32_t *x, uint8_t *out, size_t room)
+{
+    return kern_rans_encode_ref(c, codes, q, from, x, out, room);
+}
+
 uint64_t kern_rans_cost_avx2(const kern_classes *c, const uint32_t *costs, const int16_t *q)
 {
     uint64_t sum = 0;

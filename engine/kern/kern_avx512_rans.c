@@ -130,6 +130,107 @@ void kern_rans_decode_avx512(const kern_classes *c, const uint32_t *slots, const
     kern_rans_alone(c, slots, &s, q);
 }
 
+/* --- encoding --- */
+
+/* The lowest halves of lanes that are not below their limit, in front of the others. A vector
+ * of room is written to at once, as long as there is one. */
+INLINE __m512i give_words(kern_rans_words *w, __m512i x, __mmask16 over)
+{
+    const size_t n = 2 * (size_t)__builtin_popcount(over);
+    const __m256i words = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(over, x));
+
+    if (n > w->at) {
+        w->full = 1;
+        return x;
+    }
+    w->at -= n;
+    _mm256_mask_storeu_epi16(w->out + w->at, (__mmask16)((1u << n / 2) - 1), words);
+    return _mm512_mask_srli_epi32(x, over, x, 16);
+}
+
+/* Raw bits of lanes that have some. */
+INLINE __m512i push_raw16(kern_rans_words *w, __m512i x, __m512i code, __m512i shift, __m512i q)
+{
+    const __m512i one = _mm512_set1_epi32(1);
+    const __mmask16 escape = _mm512_movepi32_mask(code);
+    const __m512i width = _mm512_mask_mov_epi32(shift, escape,
+                                                _mm512_set1_epi32(KERN_ESCAPE_BITS));
+    const __m512i half = _mm512_maskz_mov_epi32((__mmask16)~escape, half16(shift));
+    const __mmask16 some = _mm512_test_epi32_mask(width, width);
+    __m512i raw;
+
+    if (!some) return x;
+    /* what a step of `width` bits would push out at the top */
+    raw = _mm512_and_si512(_mm512_add_epi32(q, half),
+                           _mm512_sub_epi32(_mm512_sllv_epi32(one, width), one));
+    x = give_words(
+        w, x,
+        _mm512_mask_cmpge_epu32_mask(
+            some, x, _mm512_sllv_epi32(one, _mm512_sub_epi32(_mm512_set1_epi32(32), width))));
+    return _mm512_or_si512(_mm512_sllv_epi32(x, width), raw);
+}
+
+/* x / freq of x below freq << 21. In floats it is right but for one either way: x, its quotient
+ * and rounding are each off by 2^-24 of it at most, and it is less than 2^21. */
+INLINE __m512i divide16(__m512i x, __m512i freq, __m512i *rest)
+{
+    const __m512 by = _mm512_cvtepi32_ps(freq);
+    __m512i at = _mm512_cvttps_epi32(_mm512_div_ps(_mm512_cvtepu32_ps(x), by));
+    __m512i left = _mm512_sub_epi32(x, _mm512_mullo_epi32(at, freq));
+    const __mmask16 high = _mm512_movepi32_mask(left);
+    __mmask16 low;
+
+    at = _mm512_mask_sub_epi32(at, high, at, _mm512_set1_epi32(1));
+    left = _mm512_mask_add_epi32(left, high, left, freq);
+    low = _mm512_cmpge_epi32_mask(left, freq);
+    *rest = _mm512_mask_sub_epi32(left, low, left, freq);
+    return _mm512_mask_add_epi32(at, low, at, _mm512_set1_epi32(1));
+}
+
+INLINE __m512i push_symbol16(kern_rans_words *w, __m512i x, __m512i code)
+{
+    const __m512i freq = _mm512_and_si512(code, _mm512_set1_epi32(0xfff));
+    const __m512i start = _mm512_and_si512(_mm512_srli_epi32(code, 12),
+                                           _mm512_set1_epi32(KERN_RANS_MASK));
+    /* less 1, so that the limit of all of a table, 2^32, is a number */
+    const __m512i most = _mm512_sub_epi32(_mm512_slli_epi32(freq, 32 - KERN_RANS_BITS),
+                                          _mm512_set1_epi32(1));
+    __m512i at, rest;
+
+    x = give_words(w, x, _mm512_cmpgt_epu32_mask(x, most));
+    at = divide16(x, freq, &rest);
+    return _mm512_add_epi32(_mm512_slli_epi32(at, KERN_RANS_BITS),
+                            _mm512_add_epi32(rest, start));
+}
+
+INLINE __m512i encode16(kern_rans_words *w, const kern_classes *c, const uint32_t *codes,
+                        const int16_t *from, size_t i, size_t t, __m512i x)
+{
+    const __m512i class = class16(c->row[i], c->column + t), shift = shift16(class);
+    const __m512i q = load16(from);
+    const __m512i hi = _mm512_srav_epi32(_mm512_add_epi32(q, half16(shift)), shift);
+    const __m512i symbol = _mm512_min_epu32(_mm512_add_epi32(hi, _mm512_set1_epi32(16)),
+                                            _mm512_set1_epi32(KERN_SYMBOLS - 1));
+    const __m512i at = _mm512_add_epi32(
+        _mm512_mullo_epi32(class, _mm512_set1_epi32(KERN_SYMBOLS)), symbol);
+    const __m512i code = _mm512_i32gather_epi32(at, codes, 4);
+
+    return push_symbol16(w, push_raw16(w, x, code, shift, q), code);
+}
+
+size_t kern_rans_encode_avx512(const kern_classes *c, const uint32_t *codes, const int16_t *q,
+                               size_t from, uint32_t *states, uint8_t *out, size_t room)
+{
+    kern_rans_words w = {.out = out, .at = room};
+    __m512i x = _mm512_loadu_si512(states);
+
+    for (size_t i = c->n; i > from && !w.full; i--)
+        for (size_t t = c->B; t > 0; t -= 16)
+            x = encode16(&w, c, codes, q + (i - 1) * c->B + t - 16, i - 1, t - 16, x);
+    _mm512_storeu_si512(states, x);
+    return w.full ? KERN_RANS_FULL : w.at;
+}
+
 /* The costs of 16 tokens. A negative column is large as an unsigned number. */
 INLINE __m512i cost16(const kern_classes *c, const uint32_t *costs, size_t i, size_t t,
                       const int16_t *q)

@@ -189,6 +189,14 @@ INLINE uint32x4_t cost_at(int32x4_t class, int16x4_t q)
     return vmlaq_n_u32(symbol, vreinterpretq_u32_s32(class), KERN_SYMBOLS);
 }
 
+/* States give words one after the other, and there is no instruction that closes their ranks.
+ */
+size_t kern_rans_encode_neon(const kern_classes *c, const uint32_t *codes, const int16_t *q,
+                             size_t from, uint32_t *x, uint8_t *out, size_t room)
+{
+    return kern_rans_encode_ref(c, codes, q, from, x, out, room);
+}
+
 uint64_t kern_rans_cost_neon(const kern_classes *c, const uint32_t *costs, const int16_t *q)
 {
     uint64x2_t sum = vdupq_n_u64(0);

@@ -1,4 +1,5 @@
-/* kern_rans.c - what the hot loops over entropy-coded symbols mean: decode and cost.
+/* kern_rans.c - what the hot loops over entropy-coded symbols mean: decode, encode and
+ * cost.
  *
  * A block's bytes are decoded whenever it is rebuilt, by any machine and any twin, so every
  * state of a damaged stream is part of the definition too: a number of a slot is at most
@@ -101,6 +102,35 @@ void kern_rans_decode_ref(const kern_classes *c, const uint32_t *slots, const ui
             decode_sixteen(&s, slots, class, q + i * c->B + t);
         }
     kern_rans_alone(c, slots, &s, q);
+}
+
+/* 16 tokens of row i. */
+static void encode_sixteen(kern_rans_words *w, const kern_classes *c, const uint32_t *codes,
+                           const int16_t *q, size_t i, size_t t, uint32_t *x)
+{
+    uint32_t code[KERN_RANS_LANES];
+    int class[KERN_RANS_LANES];
+
+    for (size_t j = 0; j < KERN_RANS_LANES; j++) {
+        class[j] = kern_class(c->row[i], c->column[t + j]);
+        code[j] =
+            codes[class[j] * KERN_SYMBOLS + (int)kern_symbol(q[j], kern_class_shift(class[j]))];
+    }
+    for (size_t j = KERN_RANS_LANES; j-- > 0;)
+        kern_rans_push_raw(w, &x[j], code[j], class[j], q[j]);
+    for (size_t j = KERN_RANS_LANES; j-- > 0;) kern_rans_push_symbol(w, &x[j], code[j]);
+}
+
+size_t kern_rans_encode_ref(const kern_classes *c, const uint32_t *codes, const int16_t *q,
+                            size_t from, uint32_t *x, uint8_t *out, size_t room)
+{
+    kern_rans_words w = {.out = out, .at = room};
+
+    for (size_t i = c->n; i > from && !w.full; i--)
+        for (size_t t = c->B; t > 0; t -= KERN_RANS_LANES)
+            encode_sixteen(&w, c, codes, q + (i - 1) * c->B + t - KERN_RANS_LANES, i - 1,
+                           t - KERN_RANS_LANES, x);
+    return w.full ? KERN_RANS_FULL : w.at;
 }
 
 uint64_t kern_rans_cost_ref(const kern_classes *c, const uint32_t *costs, const int16_t *q)

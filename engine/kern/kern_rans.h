@@ -20,6 +20,7 @@
  * KERN_ESCAPE, and all of q the raw bits.
  *
  *   slot of a table, 32 bits:  hi 8, signed | freq 12 | number of the slot within its symbol 12
+ *   code of a symbol, 32 bits:  escape 1, highest | start 11, from bit 12 on | freq 12
  *   stream:  alone 8 | 16 widths of 4, less 16 | 16 states, `width` bits below their leading 1,
  *            lowest first | words
  * Little-endian; the words begin at a byte. The states decode rows from `alone` on. The
@@ -31,7 +32,9 @@
  *
  * For each row, for each 16 tokens: first hi of every token, a word for each state that falls
  * below 2^16, states in order; then the raw bits, which are x's lowest, and words in the same
- * way. What lies past the end of a stream is zeros. Any bytes decode to something. */
+ * way. Encoding is that undone, step for step: raw bits, then symbols, states from the last to
+ * the first, words from the end to the front. What lies past the end of a stream is zeros. Any
+ * bytes decode to something. */
 #ifndef ENGINE_KERN_KERN_RANS_H
 #define ENGINE_KERN_KERN_RANS_H
 
@@ -75,6 +78,55 @@ static inline unsigned kern_symbol(int q, int shift)
     const unsigned symbol = (unsigned)((q + (1 << shift >> 1)) >> shift) + 16;
 
     return symbol < KERN_SYMBOLS - 1 ? symbol : KERN_SYMBOLS - 1;
+}
+
+/* How a symbol is encoded; one without a share of its table has the escape's. */
+static inline uint32_t kern_rans_code(uint32_t freq, uint32_t start, int escape)
+{
+    return freq | start << 12 | (uint32_t)escape << 31;
+}
+
+/* Words that are written backwards, into out up to `at`. */
+typedef struct kern_rans_words {
+    uint8_t *out;
+    size_t at;
+    int full;
+} kern_rans_words;
+
+/* Room in x for a step after which it would be 2^32 or more, were it `limit` before. One value
+ * in ten or so makes a word, which no branch predictor sees coming: the word is always written,
+ * and counts or not. */
+static inline void kern_rans_make_room(kern_rans_words *w, uint32_t *x, uint64_t limit)
+{
+    const int over = *x >= limit;
+    const uint16_t word = (uint16_t)*x;
+
+    if (w->at < sizeof word) {
+        w->full |= over;
+        return;
+    }
+    memcpy(w->out + w->at - sizeof word, &word, sizeof word);
+    w->at -= over ? sizeof word : 0;
+    *x >>= over ? 16 : 0;
+}
+
+static inline void kern_rans_push_raw(kern_rans_words *w, uint32_t *x, uint32_t code, int class,
+                                      int q)
+{
+    const int shift = kern_class_shift(class), escape = code >> 31 != 0;
+    const int width = escape ? KERN_ESCAPE_BITS : shift, half = escape ? 0 : 1 << shift >> 1;
+
+    if (!width) return;
+    kern_rans_make_room(w, x, UINT64_C(1) << (32 - width));
+    *x = *x << width | ((uint32_t)(q + half) & ((1u << width) - 1));
+}
+
+static inline void kern_rans_push_symbol(kern_rans_words *w, uint32_t *x, uint32_t code)
+{
+    const uint32_t freq = code & 0xfff, start = code >> 12 & 0x7ff;
+
+    kern_rans_make_room(w, x, (uint64_t)freq << (32 - KERN_RANS_BITS));
+    *x = (*x / freq << KERN_RANS_BITS) + *x % freq + start;
 }
 
 typedef struct kern_rans_stream {

@@ -125,6 +125,52 @@ static int16_t *some_values(size_t n, uint32_t *state)
     return q;
 }
 
+/* Any shares of a table, whether its others leave room for them or not; some escape. */
+static void some_codes(uint32_t *codes, uint32_t *state)
+{
+    for (size_t i = 0; i < KERN_CLASSES * KERN_SYMBOLS; i++) {
+        const uint32_t random = check_random(state), most = 1u << KERN_RANS_BITS;
+        const uint32_t freq = random % 7 ? 1 + random % 60 : 1 + (random >> 8) % most;
+
+        codes[i] = kern_rans_code(freq, (random >> 9) % (most - freq + 1),
+                                  i % KERN_SYMBOLS == KERN_SYMBOLS - 1 || random % 41 == 0);
+    }
+}
+
+/* The words, how many they are, and the states that are left; nothing of it where there was no
+ * room. */
+static bool same_encode(const kern *k, const layer *l, uint32_t *state)
+{
+    const size_t room = l->n && check_random(state) % 4 ? 6 * l->n : check_random(state) % 99;
+    uint32_t *codes = take(KERN_CLASSES * KERN_SYMBOLS * sizeof *codes);
+    uint32_t x[2][KERN_RANS_LANES];
+    int16_t *q = some_values(l->n, state);
+    uint8_t *a = take(room), *b = take(room);
+    const size_t from = l->c.n ? check_random(state) % (l->c.n + 1) : 0;
+    size_t left[2];
+    bool same;
+
+    some_codes(codes, state);
+    for (size_t j = 0; j < KERN_RANS_LANES; j++)
+        x[0][j] = x[1][j] = KERN_RANS_LOW | check_random(state);
+    left[0] = kern_rans_encode_ref(&l->c, codes, q, from, x[0], a, room);
+    left[1] = k->rans_encode(&l->c, codes, q, from, x[1], b, room);
+    same = check_same("rans_encode, room", &left[0], &left[1], sizeof left[0]);
+    if (same && left[0] != KERN_RANS_FULL)
+        same = check_same("rans_encode, states", x[0], x[1], sizeof x[0]) &&
+               check_same("rans_encode, words", a + left[0], b + left[0], room - left[0]);
+    free(codes);
+    free(q);
+    free(a);
+    free(b);
+    return same;
+}
+
+bool check_rans_encode(const kern *k)
+{
+    return every_layer(k, same_encode);
+}
+
 static bool same_cost(const kern *k, const layer *l, uint32_t *state)
 {
     uint32_t *costs = take(KERN_CLASSES * KERN_SYMBOLS * sizeof *costs);

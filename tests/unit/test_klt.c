@@ -146,9 +146,9 @@ static void encode_in_parts(bench *b, void *memory, size_t parts)
         const codec_rows rows = {.x = b->x[l], .sinks = b->sinks};
         const codec_place place = place_of(b);
 
-        for (int stage = 0; stage < CODEC_STAGES; stage++)
-            for (size_t i = stage == CODEC_WRITE ? 1 : parts; i-- > 0;) {
-                const codec_share share = {(codec_stage)stage, i, parts, memory};
+        for (int at = 0; at < CODEC_STAGES; at++)
+            for (size_t i = at == CODEC_WRITE ? 1 : parts; i-- > 0;) {
+                const codec_share share = {(codec_stage)at, i, parts, memory};
 
                 b->codec.codec->encode_part(&b->codec, l, &rows, &place, &share);
             }

@@ -24,17 +24,11 @@ enum {
     ALONE_ROWS = 255
 };
 
-/* How a symbol is encoded: its share of the table, then `width` raw bits, the lowest of
- * q + half. */
-typedef struct code {
-    uint16_t freq, start, half, width;
-} code;
-
 struct rans_model {
     const kern *kern;
     uint32_t slots[RANS_TABLES << RANS_BITS];
     uint32_t costs[RANS_CLASSES * RANS_SYMBOLS];
-    code codes[RANS_CLASSES][RANS_SYMBOLS]; /* of a symbol without a slot: the escape's */
+    uint32_t codes[RANS_CLASSES * RANS_SYMBOLS]; /* of a symbol without a slot: the escape's */
 };
 
 size_t rans_table(int class)
@@ -128,19 +122,19 @@ static void make_slots(uint32_t *slot, const uint16_t *freq)
 static void make_codes(rans_model *m, int class, const uint16_t *freq)
 {
     const int shift = kern_class_shift(class);
-    code *codes = m->codes[class];
-    uint16_t start = 0;
+    uint32_t *codes = m->codes + class * RANS_SYMBOLS, start = 0;
 
     for (size_t s = 0; s < RANS_SYMBOLS; s++) {
-        codes[s] = (code){freq[s], start, (uint16_t)(1 << shift >> 1), (uint16_t)shift};
-        start = (uint16_t)(start + freq[s]);
+        codes[s] = kern_rans_code(freq[s], start, s == RANS_ESCAPE);
+        start += freq[s];
     }
-    codes[RANS_ESCAPE].half = 0;
-    codes[RANS_ESCAPE].width = KERN_ESCAPE_BITS;
     for (size_t s = 0; s < RANS_SYMBOLS; s++) {
-        if (!freq[s]) codes[s] = codes[RANS_ESCAPE];
+        const bool escapes = !freq[s] || s == RANS_ESCAPE;
+        const int width = escapes ? KERN_ESCAPE_BITS : shift;
+
+        if (escapes) codes[s] = codes[RANS_ESCAPE];
         m->costs[(size_t) class * RANS_SYMBOLS + s] = (uint32_t)lround(
-            RANS_COST_ONE * (RANS_BITS - log2(codes[s].freq) + codes[s].width));
+            RANS_COST_ONE * (RANS_BITS - log2(freq[escapes ? RANS_ESCAPE : s]) + width));
     }
 }
 
@@ -188,68 +182,8 @@ typedef struct writer {
     const kern_classes *c;
     const int16_t *q;
     uint32_t x[RANS_LANES];
-    uint8_t *out, *at; /* words are written before `at`, not before `out` */
-    bool full;
+    kern_rans_words words;
 } writer;
-
-/* A value on its way into a state. */
-typedef struct item {
-    const code *code;
-    int q;
-} item;
-
-static item find_item(const writer *w, size_t i, size_t t)
-{
-    const int class = kern_class(w->c->row[i], w->c->column[t]), q = w->q[i * w->c->B + t];
-
-    return (item){&w->m->codes[class][rans_symbol(class, q)], q};
-}
-
-static void put_word(writer *w, uint32_t word)
-{
-    const uint16_t two = (uint16_t)word;
-
-    if (w->at - w->out < 2) {
-        w->full = true;
-        return;
-    }
-    w->at -= 2;
-    memcpy(w->at, &two, sizeof two);
-}
-
-/* Room in x for a step after which it would be 2^32 or more, were it `limit` before. One value
- * in ten or so makes a word, which no branch predictor sees coming: the word is always written,
- * and counts or not. */
-static void make_room(writer *w, uint32_t *x, uint64_t limit)
-{
-    const bool over = *x >= limit;
-    const uint16_t word = (uint16_t)*x;
-
-    if (w->at - w->out < 2) {
-        w->full |= over;
-        return;
-    }
-    memcpy(w->at - 2, &word, sizeof word);
-    w->at -= over ? sizeof word : 0;
-    *x >>= over ? 16 : 0;
-}
-
-static void push_raw(writer *w, uint32_t *x, item v)
-{
-    const int width = v.code->width;
-
-    if (!width) return;
-    make_room(w, x, UINT64_C(1) << (32 - width));
-    *x = *x << width | ((uint32_t)(v.q + v.code->half) & ((1u << width) - 1));
-}
-
-static void push_symbol(writer *w, uint32_t *x, item v)
-{
-    const uint32_t freq = v.code->freq;
-
-    make_room(w, x, (uint64_t)freq << (32 - RANS_BITS));
-    *x = (*x / freq << RANS_BITS) + *x % freq + v.code->start;
-}
 
 /* How many rows make the words that 16 states can start with. */
 static size_t count_alone(const writer *w)
@@ -266,40 +200,47 @@ static size_t count_alone(const writer *w)
     return rows;
 }
 
+static void push_value(writer *w, uint32_t *x, size_t i, size_t t)
+{
+    const int class = kern_class(w->c->row[i], w->c->column[t]), q = w->q[i * w->c->B + t];
+    const uint32_t code = w->m->codes[(size_t) class * RANS_SYMBOLS + rans_symbol(class, q)];
+
+    kern_rans_push_raw(&w->words, x, code, class, q);
+    kern_rans_push_symbol(&w->words, x, code);
+}
+
+static void put_word(kern_rans_words *w, uint32_t word)
+{
+    const uint16_t two = (uint16_t)word;
+
+    if (w->at < sizeof two) {
+        w->full = true;
+        return;
+    }
+    w->at -= sizeof two;
+    memcpy(w->out + w->at, &two, sizeof two);
+}
+
 /* Steps 1 and 2. Words are in the order they will be read in: the state's upper half first. */
 static void push_alone(writer *w, size_t rows)
 {
-    const uint8_t *end = w->at;
+    kern_rans_words *to = &w->words;
+    const size_t end = to->at;
     uint32_t x = KERN_RANS_LOW;
 
-    for (size_t i = rows; i-- > 0 && !w->full;)
-        for (size_t t = w->c->B; t-- > 0;) {
-            const item v = find_item(w, i, t);
-
-            push_raw(w, &x, v);
-            push_symbol(w, &x, v);
-        }
-    put_word(w, x);
-    put_word(w, x >> 16);
+    for (size_t i = rows; i-- > 0 && !to->full;)
+        for (size_t t = w->c->B; t-- > 0;) push_value(w, &x, i, t);
+    put_word(to, x);
+    put_word(to, x >> 16);
     for (size_t j = 0; j < RANS_LANES; j++) {
         uint16_t word = 0;
 
-        if (w->at < end) {
-            memcpy(&word, w->at, sizeof word);
-            w->at += sizeof word;
+        if (to->at < end) {
+            memcpy(&word, to->out + to->at, sizeof word);
+            to->at += sizeof word;
         }
         w->x[j] = KERN_RANS_LOW | word;
     }
-}
-
-/* 16 tokens of row i, from the last to the first. */
-static void push_sixteen(writer *w, size_t i, size_t first)
-{
-    item items[RANS_LANES];
-
-    for (size_t j = 0; j < RANS_LANES; j++) items[j] = find_item(w, i, first + j);
-    for (size_t j = RANS_LANES; j-- > 0;) push_raw(w, &w->x[j], items[j]);
-    for (size_t j = RANS_LANES; j-- > 0;) push_symbol(w, &w->x[j], items[j]);
 }
 
 /* OR `value` into the bits from *at on. */
@@ -333,20 +274,19 @@ size_t rans_encode(const rans_model *m, const kern_classes *c, const int16_t *q,
                    size_t room)
 {
     uint8_t head[KERN_RANS_HEAD + sizeof(uint64_t)] = {0};
-    writer w = {.m = m, .c = c, .q = q, .out = out, .at = out + room};
-    size_t alone, bytes, words;
+    writer w = {.m = m, .c = c, .q = q, .words = {.out = out, .at = room}};
+    size_t alone, bytes, at;
 
     assert(c->B && c->B % RANS_LANES == 0 && c->B <= ALONE_TOKENS);
     if (!c->n) return 0;
     alone = count_alone(&w);
     push_alone(&w, alone);
-    for (size_t i = c->n; i > alone && !w.full; i--)
-        for (size_t t = c->B; t; t -= RANS_LANES) push_sixteen(&w, i - 1, t - RANS_LANES);
-    if (w.full) return RANS_NO_ROOM;
+    if (w.words.full) return RANS_NO_ROOM;
+    at = m->kern->rans_encode(c, m->codes, q, alone, w.x, out, w.words.at);
+    if (at == KERN_RANS_FULL) return RANS_NO_ROOM;
     bytes = make_head(&w, alone, head);
-    words = (size_t)(out + room - w.at);
-    if (bytes + words > room) return RANS_NO_ROOM;
-    memmove(out + bytes, w.at, words);
+    if (bytes > at) return RANS_NO_ROOM;
+    memmove(out + bytes, out + at, room - at);
     memcpy(out, head, bytes);
-    return bytes + words;
+    return bytes + room - at;
 }
