@@ -174,8 +174,8 @@ static void attach(xcontext *x, const cache_request *r)
 {
     const size_t B = x->base.block_tokens;
     /* one token at least is computed: its logits are wanted */
-    const size_t n = chain_follow(x->cache, x->root, r->ids, r->n_ids ? (r->n_ids - 1) / B : 0,
-                                  x->blocks);
+    const size_t most = r->n_ids && !r->fresh ? (r->n_ids - 1) / B : 0;
+    const size_t n = chain_follow(x->cache, x->root, r->ids, most, x->blocks);
 
     x->n_blocks = windows_usable(&x->cache->windows, x->blocks, n);
     x->rewound = (n - x->n_blocks) * B;

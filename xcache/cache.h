@@ -96,6 +96,7 @@ typedef struct cache_request {
     size_t n_ids;       /* 0: nothing is looked up */
     size_t tokens;      /* it computes at most so many, those of the prompt among them. (The
                          * last sampled token of an answer is not computed.) */
+    bool fresh;         /* nothing is looked up: every token is to be computed */
     size_t copies;      /* forks of it that are promised room, see cache_fork */
     bool modest;        /* it leaves room for somebody else's context, see ledger_claim */
     const void *scope;  /* [scope_bytes] contexts share blocks within equal scopes only */

@@ -11,6 +11,10 @@
 
 #include "engine/context.h"
 
+/* Shown the logits [V] of a row of a chunk, 0 .. T-1: on any worker, in any order, once each.
+ * They are the step's, until it returns. */
+typedef void forward_see(void *user, size_t row, const float *logits);
+
 typedef struct forward_chunk {
     context *context;
     const int32_t *ids; /* [T], borrowed */
@@ -18,6 +22,8 @@ typedef struct forward_chunk {
     size_t pos;         /* tokens the context held before */
     size_t wanted;      /* logits of the last `wanted` rows: 0 .. T */
     float *logits;      /* [wanted,V], out, the caller's; NULL if wanted is 0 */
+    forward_see *see;   /* is shown the logits of all rows; or NULL */
+    void *user;         /* see's */
 } forward_chunk;
 
 /* What thread time goes to. */

@@ -86,10 +86,17 @@ static void run_ffn(forward *f, size_t l)
 
 /* --- logits --- */
 
+/* A row whose logits are made: copied to a caller's place, shown to its chunk, or both. */
+typedef struct logits_row {
+    float *out; /* [V]; or NULL */
+    const forward_chunk *chunk;
+    size_t row; /* in it */
+} logits_row;
+
 /* Where logits of a step go. */
 typedef struct logits_job {
-    product_job multiply; /* of the output matrix */
-    float *const *out;    /* [T] */
+    product_job multiply;   /* of the output matrix */
+    const logits_row *rows; /* [T] */
 } logits_job;
 
 /* A share of the logits, capped, and brought by the core that has just made them. */
@@ -108,43 +115,58 @@ static void logits_share(void *arg, int i, int s)
 
         for (size_t j = 0; bias && j < n; j++) y[j] += bias[first + j];
         if (f->m->logit_cap > 0) f->kern->soft_cap(y, n, f->m->logit_cap);
-        memcpy(job->out[t] + first, y, n * sizeof *y);
+        if (job->rows[t].out) memcpy(job->rows[t].out + first, y, n * sizeof *y);
     }
 }
 
-/* The logits of the n rows gathered in x, to the places in out. */
-static void flush_logits(forward *f, size_t n, float *const *out)
+static void show_row(void *arg, int i, int s)
 {
-    const product logits = {&f->m->output, f->logits};
-    logits_job job = {.out = out};
+    logits_job *job = arg;
+    const forward *f = job->multiply.f;
+    const logits_row *r = &job->rows[i];
 
-    if (!n) return;
-    job.multiply = product_open(f, (product_source){f->x, n, false}, &logits, 1);
-    product_run_shares(&job.multiply, logits_share, &job);
+    (void)s;
+    if (r->chunk->see) r->chunk->see(r->chunk->user, r->row, f->logits + (size_t)i * f->m->V);
 }
 
-/* Of the rows that are wanted, in batches: callers' rows lie anywhere, and a vocabulary wide
- * buffer for every row of a step would be the largest of all. */
+/* The logits of the n rows gathered in x, to the places in rows, and shown. */
+static void flush_logits(forward *f, size_t n, const logits_row *rows)
+{
+    const product logits = {&f->m->output, f->logits};
+    logits_job job = {.rows = rows};
+    bool shown = false;
+
+    if (!n) return;
+    for (size_t i = 0; i < n; i++) shown |= rows[i].chunk->see != NULL;
+    job.multiply = product_open(f, (product_source){f->x, n, false}, &logits, 1);
+    product_run_shares(&job.multiply, logits_share, &job);
+    if (shown) f->team->run(f->team, show_row, &job, (int)n);
+}
+
+/* Of the rows that are wanted or seen, in batches: callers' rows lie anywhere, and a vocabulary
+ * wide buffer for every row of a step would be the largest of all. */
 static void make_logits(forward *f)
 {
     const model *m = f->m;
-    float *out[STEP_LOGIT_ROWS];
+    logits_row rows[STEP_LOGIT_ROWS];
     size_t n = 0;
 
     for (size_t i = 0; i < f->n_chunks; i++) {
         const forward_chunk *c = f->chunks[i].in;
+        const size_t first = c->T - c->wanted; /* that is wanted */
 
-        for (size_t w = 0; w < c->wanted; w++) {
-            const float *h = f->h + (f->chunks[i].row + c->T - c->wanted + w) * m->D;
+        for (size_t w = c->see ? 0 : first; w < c->T; w++) {
+            const float *h = f->h + (f->chunks[i].row + w) * m->D;
+            float *out = w >= first ? c->logits + (w - first) * m->V : NULL;
 
             model_norm_row(m, f->kern, &m->output_norm, h, f->x + n * m->D);
-            out[n++] = c->logits + w * m->V;
+            rows[n++] = (logits_row){out, c, w};
             if (n < STEP_LOGIT_ROWS) continue;
-            flush_logits(f, n, out);
+            flush_logits(f, n, rows);
             n = 0;
         }
     }
-    flush_logits(f, n, out);
+    flush_logits(f, n, rows);
 }
 
 /* The chunks get their rows, in the caller's order; h = the embeddings of all of them. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/tok_fill.h"
 #include "engine/tokenizer/tok_kind.h"
 #include "engine/tokenizer/tok_normal.h"
 #include "engine/tokenizer/tok_special.h"
@@ -268,6 +269,8 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
         t->end[END_KEYS + TOKENIZER_MORE_ENDS + i] = markers[i].ends ? id : TOKENIZER_NONE;
         make_control(t, id);
     }
+    for (int i = 0; i < TOKENIZER_FILLS; i++) t->fill[i] = TOKENIZER_NONE;
+    TRY(tok_fill_read(t->fill, &t->special, t->v.n, g, why));
     keep_turn_open(t);
     t->user_tokens = tok_special_in_text(&t->special);
     return ERR_OK;

@@ -13,6 +13,7 @@
 
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
+#include "engine/tokenizer/gaps.h"
 #include "engine/tokenizer/token_ids.h"
 
 typedef struct tokenizer tokenizer;
@@ -73,7 +74,8 @@ int32_t tokenizer_bos(const tokenizer *t);    /* or TOKENIZER_NONE */
 int32_t tokenizer_eos(const tokenizer *t);    /* the file's, or TOKENIZER_NONE */
 bool tokenizer_adds_bos(const tokenizer *t);  /* a prompt should start with BOS */
 bool tokenizer_pads(const tokenizer *t);      /* text gets a space, unless it is INSIDE other */
-bool tokenizer_is_end(const tokenizer *t, int32_t id);           /* EOS or end of turn */
+bool tokenizer_is_end(const tokenizer *t, int32_t id);           /* EOS, end of turn or file */
+int32_t tokenizer_fill(const tokenizer *t, tokenizer_gap part);  /* or TOKENIZER_NONE */
 bool tokenizer_is_special(const tokenizer *t, int32_t id);       /* control or user-defined */
 int32_t tokenizer_find(const tokenizer *t, const char *special); /* "<|im_start|>" -> id */
 

@@ -43,7 +43,14 @@ bool tokenizer_is_end(const tokenizer *t, int32_t id)
 {
     for (int i = 0; i < TOKENIZER_ENDS; i++)
         if (id != TOKENIZER_NONE && t->end[i] == id) return true;
-    return false;
+    return id != TOKENIZER_NONE &&
+           (id == t->fill[TOKENIZER_FILL_PAD] || id == t->fill[TOKENIZER_FILL_REPO] ||
+            id == t->fill[TOKENIZER_FILL_FILE]);
+}
+
+int32_t tokenizer_fill(const tokenizer *t, tokenizer_gap part)
+{
+    return t->fill[part];
 }
 
 bool tokenizer_is_special(const tokenizer *t, int32_t id)

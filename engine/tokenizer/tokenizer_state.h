@@ -31,8 +31,9 @@ struct tokenizer {
     bool user_tokens;   /* some are user-defined: found in plain text, too */
     tok_normal *normal; /* or NULL: text stays as it is */
     int32_t bos;
-    int32_t end[TOKENIZER_ENDS]; /* what ends an answer, by key, by list, by name; or
-                                    TOKENIZER_NONE */
+    int32_t end[TOKENIZER_ENDS];   /* what ends an answer, by key, by list, by name; or
+                                      TOKENIZER_NONE */
+    int32_t fill[TOKENIZER_FILLS]; /* or TOKENIZER_NONE */
     bool adds_bos;
     bool pads_first;  /* where the kind pads: only what begins a row of ids */
     bool pads_single; /* and only what has no space in front */

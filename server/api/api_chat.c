@@ -5,6 +5,8 @@
  */
 #include "server/api/chat_prompt.h"
 #include "server/api/completion.h"
+#include "server/api/prompt_text.h"
+#include "server/api/reply_prompt.h"
 #include "server/api/routes.h"
 
 /* --- logprobs: a list of tokens, each with its bytes --- */
@@ -74,6 +76,7 @@ static const char event_object[] = "chat.completion.chunk";
 static void open_answer(text_builder *t, const reply *a)
 {
     reply_open(t, a, "chat.completion");
+    reply_prompt_add_logprobs(t, a);
     reply_add_prompt_ids(t, a);
     text_add_string(t, ",\"choices\":[");
 }
@@ -152,7 +155,7 @@ static void close_delta(text_builder *t, const reply *a, const reply_slice *s)
     reply_add_token_ids(t, a, s);
     text_add_string(t, "}]");
     if (s->first) reply_add_prompt_ids(t, a);
-    reply_close_event(t, a);
+    reply_close_event(t, a, s);
 }
 
 static void write_role(text_builder *t, const reply *a, const reply_slice *s)
@@ -231,6 +234,30 @@ const completion_kind api_chat_kind = {
     .write_events = write_events,
     .end_events = end_events,
 };
+
+/* POST /apply-template: what the model would be given, as text. */
+static void write_prompt(text_builder *t, const request *q, const request_env *env)
+{
+    text_builder text = {0};
+
+    prompt_text_add(&text, env->tokens, &q->prompts[0]);
+    text_add_string(t, "{\"prompt\":");
+    text_add_json(t, text.at ? text.at : "", text.n);
+    text_add_string(t, "}");
+    if (text.failed) t->failed = true;
+    text_free(&text);
+}
+
+static const completion_kind apply_kind = {
+    .request = {.chat = true, .read_prompt = chat_prompt_read},
+    .prompt_param = "messages",
+    .write_prompt = write_prompt,
+};
+
+void api_apply(http_request *r)
+{
+    completion_start(r, &apply_kind);
+}
 
 void api_chat(http_request *r)
 {

@@ -8,6 +8,23 @@
 #include "server/http/answer.h"
 #include "server/text.h"
 
+/* What a context is kept as, and how much of it there is room for; the ratio is against fp16
+ * keys and values. */
+static void add_cache(text_builder *t, const server *s)
+{
+    sched_stats now;
+    const cache_stats *c = &now.cache;
+
+    sched_read_stats(s->sched, &now);
+    text_add_string(t, ",\"cache\":{\"mode\":");
+    text_add_json_string(t, c->mode);
+    text_addf(t, ",\"ratio\":%.4g,\"block_tokens\":%zu,\"bytes_per_token\":%zu",
+              16 / c->bits_per_element, c->block_tokens, c->block_bytes / c->block_tokens);
+    text_addf(t, ",\"capacity_bytes\":%llu,\"capacity_tokens\":%zu,\"contexts\":%zu}",
+              (unsigned long long)c->capacity_bytes, c->capacity_tokens,
+              c->capacity_tokens / s->runtime->ctx_size);
+}
+
 /* max_model_len is what vLLM's clients look for, meta.n_ctx_train what llama.cpp's do. */
 static void add_model(text_builder *t, const server *s, const char *name)
 {
@@ -18,8 +35,12 @@ static void add_model(text_builder *t, const server *s, const char *name)
     text_addf(t, ",\"object\":\"model\",\"created\":%llu,\"owned_by\":\"xquantd\",\"root\":",
               (unsigned long long)s->started_unix);
     text_add_json_string(t, r->model_name);
-    text_addf(t, ",\"parent\":null,\"max_model_len\":%zu,\"meta\":{\"n_ctx_train\":%zu}}",
-              r->ctx_size, r->weights->ctx_train);
+    text_addf(t,
+              ",\"parent\":null,\"max_model_len\":%zu,\"meta\":{\"n_ctx_train\":%zu,"
+              "\"n_ctx\":%zu,\"n_vocab\":%zu,\"n_embd\":%zu}",
+              r->ctx_size, r->weights->ctx_train, r->ctx_size, r->weights->V, r->weights->D);
+    add_cache(t, s);
+    text_add_string(t, "}");
 }
 
 static model_names names_of(const server *s)

@@ -39,6 +39,7 @@ static void add_model(text_builder *t, const runtime *r)
     text_add_string(t, ",\"chat_template\":");
     text_add_json_string(t, chat_source(r->chat.templates));
     add_token(t, "bos_token", r->tokens, tokenizer_bos(r->tokens));
+    add_token(t, "eos_token", r->tokens, tokenizer_eos(r->tokens));
     text_add_string(t, ",\"modalities\":{\"vision\":false,\"audio\":false}");
 }
 

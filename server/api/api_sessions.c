@@ -53,6 +53,11 @@ static void add_session(text_builder *t, const server *s, const session *of)
     text_add_float(
         t, (float)(16 / c->bits_per_element * (seen->bytes ? whole / (double)seen->bytes : 1)));
     add_mode(t, c, seen);
+    text_add_string(t, ",\"parted_at\":");
+    if (of->parted_at == SIZE_MAX)
+        text_add_string(t, "null");
+    else
+        text_addf(t, "%zu", of->parted_at);
     text_addf(t, ",\"last_used\":%llu,\"state\":\"%s\",\"pinned\":%s}",
               (unsigned long long)of->last_used_unix, seen->hot ? "hot" : "idle",
               of->pinned ? "true" : "false");
@@ -183,11 +188,13 @@ static session *subject_of(visitor *v, const char *suffix)
     return NULL;
 }
 
+/* By hand it is pinned for good, or no more. */
 static void act_on(http_request *r, session_act act, const char *suffix)
 {
     visitor *v = visitor_new(r);
     session *s = v ? subject_of(v, suffix) : NULL;
 
+    if (s && (act == SESSION_PIN || act == SESSION_UNPIN)) s->pinned_until_unix = 0;
     if (s) visit(v, act, s);
 }
 

@@ -352,7 +352,7 @@ static bool encode(prompt *p, request *q, chat_wish wish)
 
     if (e == ERR_TEMPLATE) return refuse_template(p, &said);
     if (e != ERR_OK) return request_refuse_text(p->env, e, "messages", p->why);
-    q->prompts[q->n_prompts++] = (request_prompt){ids.at, ids.n};
+    q->prompts[q->n_prompts++] = (request_prompt){ids.at, ids.n, false};
     return true;
 }
 

@@ -187,7 +187,7 @@ static void attach(completion *c)
     const session *s = NULL;
     err e;
 
-    if (c->request.session[0] && c->request.n_prompts == 1)
+    if (c->request.session[0] && c->request.n_prompts == 1 && !c->request.in.reads_prompt)
         s = sessions_find(c->server->sessions, &c->request.who, c->request.session);
     if (!s || !s->history) {
         admit(c);

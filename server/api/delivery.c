@@ -19,8 +19,7 @@
 #include <time.h>
 
 #include "engine/clock.h"
-#include "server/api/blocks.h"
-#include "server/api/pieces.h"
+#include "server/api/delivery_state.h"
 #include "server/api/server.h"
 #include "server/http/answer.h"
 #include "server/http/wire_error.h"
@@ -31,33 +30,9 @@
 /* A client that has this much unread text is taken for dead. */
 enum { MAX_BACKLOG_BYTES = 1 << 20 };
 
-typedef struct choice {
-    struct delivery *of;
-    generation *generation; /* the scheduler's until it has ended */
-    reply reply;
-    blocks blocks;
-    size_t sent_tokens, sent_text;
-    size_t observed; /* tokens that metrics have seen */
-    bool begun;      /* an event was written */
-    pieces pieces;
-    uint64_t last_token_ns;
-} choice;
-
-typedef struct delivery {
-    http_request *http;
-    const completion_kind *kind;
-    server *server;
-    request request;
-    choice *choices; /* [n] by prompt */
-    size_t n, left;  /* not ended */
-    bool opened;     /* the headers of a stream are out */
-    err result;      /* the first failure */
-    key *key;        /* that counts it, or NULL */
-    uint64_t held_tokens, used_tokens;
-} delivery;
-
 static void delivery_free(delivery *d)
 {
+    delivery_unlist(d);
     if (d->key) keys_release(d->key, d->held_tokens, d->used_tokens);
     for (size_t i = 0; d->choices && i < d->n; i++) {
         generation_free(d->choices[i].generation);
@@ -176,6 +151,7 @@ static void on_progress(generation *g)
     const size_t published = atomic_load_explicit(&g->out.published, memory_order_acquire);
     text_builder t = {0};
 
+    c->runs = true;
     open_stream(d);
     observe_tokens(c, published, clock_ns());
     if (!d->request.stream || atomic_load(&g->cancel)) return;
@@ -185,27 +161,9 @@ static void on_progress(generation *g)
 
 /* --- the end of all --- */
 
-/* A prompt counts once, whatever n: it was computed once. */
-static reply_usage sum_usage(const delivery *d)
-{
-    reply_usage sum = {0};
-
-    for (size_t i = 0; i < d->n; i++) {
-        const generation *g = d->choices[i].generation;
-
-        sum.completion += g->out.n_tokens;
-        sum.reasoning += d->choices[i].reply.thoughts;
-        if (i % d->request.n) continue;
-        sum.prompt += g->in.n_ids;
-        sum.cached += g->out.cached_tokens;
-        sum.rewound += g->out.rewound_tokens;
-    }
-    return sum;
-}
-
 static void end_events(delivery *d)
 {
-    const reply_usage usage = sum_usage(d);
+    const reply_usage usage = delivery_usage(d);
     text_builder t = {0};
 
     d->kind->end_events(&t, &d->choices[0].reply, &usage);
@@ -227,12 +185,13 @@ static void write_answer(delivery *d, text_builder *t)
     for (size_t i = 0; i < d->n; i++) {
         reply_slice whole = rest_of(&d->choices[i]);
 
+        if (i % d->request.n >= d->request.told) continue;
         whole.first = true;
         take_pieces(&d->choices[i], &whole);
         if (i) text_add_string(t, ",");
         d->kind->write_choice(t, &d->choices[i].reply, &whole);
     }
-    usage = sum_usage(d); /* the parser has counted thoughts by now */
+    usage = delivery_usage(d); /* the parser has counted thoughts by now */
     d->kind->close_answer(t, &d->choices[0].reply, &usage);
 }
 
@@ -247,6 +206,17 @@ static void fail_events(delivery *d)
     if (body) text_addf(&t, "%s%s%s", form->open, body, form->close);
     free(body);
     send_events(d, &t);
+}
+
+/* "24h". A pool that has no room for it goes on as if it had not been asked for. */
+static void retain(const delivery *d)
+{
+    enum { RETAIN_SECONDS = 24 * 60 * 60 };
+    sessions *t = d->server->sessions;
+    session *s = d->request.retained ? sessions_find(t, &d->request.who, d->request.session)
+                                     : NULL;
+
+    if (s) sessions_retain(t, s, (uint64_t)time(NULL) + RETAIN_SECONDS);
 }
 
 /* What was computed is what the session's next turn begins with, if it was canceled too. Of
@@ -264,11 +234,12 @@ static void note_turn(const delivery *d)
     sessions_note(d->server->sessions, &d->request.who, d->request.session, g->in.ids,
                   g->in.n_ids, answer, n);
     free(answer);
+    retain(d);
 }
 
 static void keep(const delivery *d)
 {
-    const reply_usage usage = sum_usage(d);
+    const reply_usage usage = delivery_usage(d);
 
     if (d->kind->keep) d->kind->keep(d->server, &d->choices[0].reply, &usage);
 }
@@ -297,6 +268,7 @@ static void end_all(delivery *d)
 {
     http_request *r = d->http;
 
+    if (d->request.in.scored && d->result == ERR_OK) delivery_order(d);
     note_turn(d);
     if (d->result == ERR_OK) open_stream(d);
     if (!d->opened) {
@@ -350,6 +322,7 @@ static void on_done(generation *g, err e)
     const uint64_t now_ns = clock_ns(), arrived_ns = http_arrived_ns(d->http);
     const bool failed = e != ERR_OK && e != ERR_CANCELED;
 
+    c->runs = false;
     if (e == ERR_OK && g->out.finish == FINISH_ABORT) e = ERR_CANCELED;
     observe_tokens(c, g->out.n_tokens, now_ns);
     metrics_count_generation(d->server->metrics, g, failed, arrived_ns, now_ns);
@@ -379,7 +352,9 @@ static err make_choice(delivery *d, const request_env *env, const reply *common,
     TRY(pieces_open(&c->pieces, &d->request));
     c->of = d;
     c->reply = *common;
+    c->reads = i % d->request.n == 0;
     c->reply.index = i;
+    c->reply.prompt = &d->request.prompts[i / d->request.n];
     c->reply.blocks = &c->blocks;
     c->reply.generation = c->generation;
     c->generation->user = c;
@@ -481,6 +456,7 @@ err delivery_start(http_request *r, const completion_kind *kind, const request_e
     free(l.members);
     free(l.list);
     if (e == ERR_OK) {
+        delivery_list(d);
         http_hold(r, on_gone, d);
         *q = (request){0};
         return ERR_OK;

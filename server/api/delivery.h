@@ -23,6 +23,20 @@ typedef struct delivery_refusal {
 err delivery_start(http_request *r, const completion_kind *kind, const request_env *env,
                    request *q, delivery_refusal *why);
 
+/* An answer that runs now. */
+typedef struct delivery_view {
+    const char *id, *session; /* of its response; of its conversation, or "" */
+    uint64_t tenant;          /* request.who's */
+    size_t prompt, max_tokens, decoded;
+    float temperature;
+    bool stream;
+    const struct delivery *of; /* where the next one is looked for: begin with zeros */
+    size_t i;
+} delivery_view;
+
+/* The next one of the server's; false: there is none. */
+bool delivery_next(const struct server *s, delivery_view *v);
+
 /* Answer with e; ERR_BUSY says when to come again. */
 void delivery_fail(http_request *r, err e);
 

@@ -26,8 +26,14 @@ void reply_open_event(text_builder *t, const reply *a, const char *object)
 
 /* With include_usage every event has the member, and the last one its value: as the original
  * does. */
-void reply_close_event(text_builder *t, const reply *a)
+void reply_close_event(text_builder *t, const reply *a, const reply_slice *s)
 {
+    if (s->last && !a->request->include_usage) {
+        const reply_usage own = reply_usage_of(a);
+
+        text_add_string(t, ",");
+        reply_add_timings(t, &own);
+    }
     text_add_string(t, a->request->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
 }
 
@@ -38,6 +44,8 @@ void reply_end_events(text_builder *t, const reply *a, const char *object,
         reply_open_event(t, a, object);
         text_add_string(t, "],");
         reply_add_usage(t, usage);
+        text_add_string(t, ",");
+        reply_add_timings(t, usage);
         text_add_string(t, "}\n\n");
     }
     text_add_string(t, "data: [DONE]\n\n");
@@ -48,6 +56,8 @@ void reply_close(text_builder *t, const reply *a, const reply_usage *usage)
     (void)a;
     text_add_string(t, "],");
     reply_add_usage(t, usage);
+    text_add_string(t, ",");
+    reply_add_timings(t, usage);
     text_add_string(t, "}");
 }
 
@@ -60,6 +70,42 @@ void reply_add_usage(text_builder *t, const reply_usage *u)
         "\"recomputed_tokens\":%zu},\"completion_tokens_details\":{\"reasoning_tokens\":%zu}}",
         u->prompt, u->completion, u->prompt + u->completion, u->cached, u->rewound,
         u->reasoning);
+}
+
+/* A generation that fills the cache alone has no first token: then all of it is the prompt's.
+ */
+reply_usage reply_usage_of(const reply *a)
+{
+    const generation_out *out = &a->generation->out;
+    const uint64_t first = out->first_ns ? out->first_ns : out->ended_ns;
+
+    return (reply_usage){.prompt = a->generation->in.n_ids,
+                         .cached = out->cached_tokens,
+                         .completion = out->n_tokens,
+                         .rewound = out->rewound_tokens,
+                         .reasoning = a->thoughts,
+                         .prompt_ns = first - out->started_ns,
+                         .completion_ns = out->ended_ns - first};
+}
+
+/* `"x_n":..,"x_ms":..` and both by the other; 0 where nothing can be divided. */
+static void add_pace(text_builder *t, const char *what, size_t n, uint64_t ns)
+{
+    const double ms = (double)ns / 1e6, count = (double)n;
+
+    text_addf(t,
+              "\"%s_n\":%zu,\"%s_ms\":%.3f,\"%s_per_token_ms\":%.3f,"
+              "\"%s_per_second\":%.3f",
+              what, n, what, ms, what, n ? ms / count : 0, what, ns ? count / ms * 1e3 : 0);
+}
+
+void reply_add_timings(text_builder *t, const reply_usage *u)
+{
+    text_addf(t, "\"timings\":{\"cache_n\":%zu,", u->cached);
+    add_pace(t, "prompt", u->prompt - u->cached, u->prompt_ns);
+    text_add_string(t, ",");
+    add_pace(t, "predicted", u->completion, u->completion_ns);
+    text_add_string(t, "}");
 }
 
 void reply_add_prompt_ids(text_builder *t, const reply *a)
@@ -94,14 +140,21 @@ void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s)
 {
     text_add_string(t, "\"finish_reason\":");
     text_add_json_string(t, s->last ? reply_finish(a) : NULL);
+    text_add_string(t, ",\"stop_reason\":");
+    text_add_json_string(t, s->last ? a->generation->out.stop : NULL);
 }
 
 /* No piece cuts a character, so each is valid UTF-8 by itself, and so is its JSON. */
+void reply_add_escaped(text_builder *t, const reply_slice *s, piece_kind kind)
+{
+    for (size_t i = 0; i < s->n_pieces; i++)
+        if (s->pieces[i].kind == kind) text_add_escaped(t, s->pieces[i].text, s->pieces[i].len);
+}
+
 void reply_add_text(text_builder *t, const reply_slice *s, piece_kind kind)
 {
     text_add_string(t, "\"");
-    for (size_t i = 0; i < s->n_pieces; i++)
-        if (s->pieces[i].kind == kind) text_add_escaped(t, s->pieces[i].text, s->pieces[i].len);
+    reply_add_escaped(t, s, kind);
     text_add_string(t, "\"");
 }
 

@@ -22,6 +22,7 @@ typedef struct reply {
     uint64_t created;         /* seconds since 1970 */
     const request *request;
     const generation *generation; /* with in.ids still there */
+    const request_prompt *prompt; /* its own */
     size_t index;                 /* of the choice */
     size_t characters;            /* of the answer's tokens so far, for text_offset */
     size_t calls;                 /* of tools, in its pieces so far */
@@ -46,16 +47,23 @@ typedef struct reply_slice {
 void reply_open(text_builder *t, const reply *a, const char *object);
 
 /* `data: ` and reply_open and `,"choices":[`; then what closes it: `"usage":null` where a
- * usage event will follow, and the blank line. */
+ * usage event will follow, else the timings of a choice that has ended; and the blank line. */
 void reply_open_event(text_builder *t, const reply *a, const char *object);
-void reply_close_event(text_builder *t, const reply *a);
+void reply_close_event(text_builder *t, const reply *a, const reply_slice *s);
 
 /* Tokens of all choices; a prompt counts once. */
 typedef struct reply_usage {
     size_t prompt, cached, completion;
-    size_t rewound;   /* of prompt, computed again */
-    size_t reasoning; /* of completion, thoughts */
+    size_t rewound;                    /* of prompt, computed again */
+    size_t reasoning;                  /* of completion, thoughts */
+    uint64_t prompt_ns, completion_ns; /* to the first token, and from there to the end */
 } reply_usage;
+
+/* The same of one choice that has ended. */
+reply_usage reply_usage_of(const reply *a);
+
+/* `"timings":{..}` by llama-server's names. */
+void reply_add_timings(text_builder *t, const reply_usage *usage);
 
 /* The end of a whole answer: its usage. */
 void reply_close(text_builder *t, const reply *a, const reply_usage *usage);
@@ -74,11 +82,13 @@ void reply_add_token_ids(text_builder *t, const reply *a, const reply_slice *s);
 /* Why it has ended: "stop", "length", "tool_calls" where it stopped to call tools. */
 const char *reply_finish(const reply *a);
 
-/* `"finish_reason":"stop"`, or null before the end. */
+/* `"finish_reason":"stop","stop_reason":null`: null before the end; the second is the stop
+ * string that ended it, if one did. */
 void reply_add_finish(text_builder *t, const reply *a, const reply_slice *s);
 
-/* The slice's pieces of a kind as one JSON string. */
+/* The slice's pieces of a kind as one JSON string; and without its quotes. */
 void reply_add_text(text_builder *t, const reply_slice *s, piece_kind kind);
+void reply_add_escaped(text_builder *t, const reply_slice *s, piece_kind kind);
 
 /* A token as a JSON string: its text, or "bytes:\\xf0\\x9f" where that is not UTF-8. */
 void reply_add_token(text_builder *t, const reply *a, int32_t id);

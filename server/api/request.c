@@ -12,7 +12,7 @@
 #include "server/api/resume.h"
 #include "server/random.h"
 
-/* --- model, n --- */
+/* --- model --- */
 
 /* No name means ours: there is only one model. */
 static bool read_model(const cJSON *body, const request_env *env, fault *why)
@@ -23,20 +23,6 @@ static bool read_model(const cJSON *body, const request_env *env, fault *why)
     if (!json_get_string(body, "model", &name, why)) return false;
     if (model_names_serve(&names, name)) return true;
     return fault_refuse(why, ERR_NOMODEL, "model", "The model `%.128s` does not exist.", name);
-}
-
-/* n and best_of: none is thrown away, so choosing the best of more is not offered. */
-static bool read_counts(request *q, const cJSON *body, fault *why)
-{
-    int64_t n = 1, best_of;
-
-    if (!json_get_int(body, "n", 1, REQUEST_MAX_CHOICES, &n, why)) return false;
-    q->n = (size_t)n;
-    best_of = n;
-    if (!json_get_int(body, "best_of", 0, REQUEST_MAX_CHOICES, &best_of, why)) return false;
-    if (best_of == n || best_of <= 1) return true;
-    return fault_refuse(why, ERR_UNSUPPORTED, "best_of",
-                        "'best_of' must be 1 or equal 'n': all answers are given.");
 }
 
 /* --- numbers --- */
@@ -92,33 +78,6 @@ static bool read_max_tokens(request *q, const request_kind *kind, const cJSON *b
     return true;
 }
 
-/* --- logprobs: a flag and a count for chat, a count alone for completions --- */
-
-/* -1: none; 0: of the sampled token alone. */
-static bool read_chat_logprobs(int *top, const cJSON *body, fault *why)
-{
-    bool wanted = false;
-    int64_t n = 0;
-
-    if (!json_get_bool(body, "logprobs", &wanted, why)) return false;
-    if (!json_get_int(body, "top_logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
-    if (!wanted && json_get(body, "top_logprobs") && n > 0)
-        return fault_refuse(why, ERR_INVALID, "top_logprobs",
-                            "'top_logprobs' needs 'logprobs' to be true.");
-    *top = wanted ? (int)n : -1;
-    return true;
-}
-
-static bool read_logprobs(request *q, const request_kind *kind, const cJSON *body, fault *why)
-{
-    int64_t n = -1;
-
-    if (kind->chat && !q->raw) return read_chat_logprobs(&q->in.top, body, why);
-    if (!json_get_int(body, "logprobs", 0, REQUEST_MAX_TOP, &n, why)) return false;
-    q->in.top = (int)n;
-    return true;
-}
-
 /* --- whose it is, and how urgent --- */
 
 /* Any int: it is compared with the tenant's own only (queue.h). */
@@ -146,6 +105,19 @@ static bool read_tenant(request *q, const cJSON *body, const request_env *env, f
     return true;
 }
 
+/* How long a conversation without a name is kept nobody could say. */
+static bool read_retention(request *q, const cJSON *body, fault *why)
+{
+    static const char name[] = "prompt_cache_retention";
+    const char *how = "in_memory";
+
+    if (!json_get_string(body, name, &how, why)) return false;
+    q->retained = strcmp(how, "24h") == 0;
+    if (q->retained || strcmp(how, "in_memory") == 0 || strcmp(how, "in-memory") == 0)
+        return true;
+    return fault_refuse(why, ERR_INVALID, name, "'%s' must be 'in_memory' or '24h'.", name);
+}
+
 /* The body's word counts more than the header's, and prompt_cache_key is but a hint: one that
  * is too long to be a name is none. */
 static bool read_session(request *q, const cJSON *body, const request_env *env, fault *why)
@@ -163,7 +135,7 @@ static bool read_session(request *q, const cJSON *body, const request_env *env, 
         return fault_refuse(why, ERR_INVALID, param, "'%s' may have %d bytes at most.", param,
                             (int)SESSION_NAME_BYTES);
     snprintf(q->session, sizeof q->session, "%s", name);
-    return true;
+    return read_retention(q, body, why);
 }
 
 /* --- stream --- */
@@ -205,15 +177,15 @@ static bool read_body(request *q, const request_kind *kind, const request_env *e
 
     if (!cJSON_IsObject(body))
         return fault_refuse(why, ERR_INVALID, NULL, "The body must be a JSON object.");
-    if (!read_model(body, env, why) || !read_counts(q, body, why) ||
+    if (!read_model(body, env, why) || !request_read_counts(q, body, why) ||
         !request_check_members(body, chat ? REQUEST_CHAT : REQUEST_TEXT, "", why) ||
         !read_fields(&q->in.sample, env, body, why) ||
         !read_seed(&q->in.sample.seed, body, text, why) ||
-        !read_max_tokens(q, kind, body, env, why) || !read_logprobs(q, kind, body, why) ||
+        !read_max_tokens(q, kind, body, env, why) || !request_read_told(q, chat, body, why) ||
         !request_read_stop(&q->in, body, why) ||
         !request_read_bias(&q->in, body, env->tokens, why) || !read_stream(q, body, why) ||
-        !read_tenant(q, body, env, why) || !read_session(q, body, env, why) ||
-        !read_priority(&q->in, body, why) ||
+        !request_check_told(q, why) || !read_tenant(q, body, env, why) ||
+        !read_session(q, body, env, why) || !read_priority(&q->in, body, why) ||
         !json_get_bool(body, "ignore_eos", &q->in.ignore_eos, why) ||
         !json_get_bool(body, "return_token_ids", &q->return_token_ids, why) ||
         (kind->chat && !request_read_tools(q, body, env, why)) ||
@@ -264,7 +236,7 @@ bool request_read(request *q, const request_kind *kind, const request_env *env,
     cJSON *body;
     bool good;
 
-    *q = (request){.in.top = -1, .body_bytes = n};
+    *q = (request){.in.top = -1, .prompt_logprobs = -1, .body_bytes = n};
     *why = (fault){0};
     if (!json_parse(&body, text, n, why)) return false;
     good = translate(q, kind, env, &body, why) && read_body(q, kind, env, body, text, why);
@@ -373,7 +345,7 @@ err request_resume(request *q, const request_env *env, const int32_t *old, size_
         return e;
     }
     free(p->ids);
-    *p = (request_prompt){ids, n};
+    *p = (request_prompt){ids, n, p->began};
     return ERR_OK;
 }
 

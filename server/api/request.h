@@ -51,6 +51,7 @@ typedef struct request_env {
 typedef struct request_prompt {
     int32_t *ids; /* [n] malloc'd */
     size_t n;
+    bool began; /* ids[0] is a BOS that its text did not spell */
 } request_prompt;
 
 /* What a dialect's answer says of its request, as JSON; malloc'd, or NULL. */
@@ -75,8 +76,11 @@ typedef struct request {
     generation_in in;        /* what its generations have in common: no ids */
     request_prompt *prompts; /* [n_prompts] */
     size_t n_prompts;
-    size_t body_bytes; /* that it was read from */
-    size_t n;          /* answers to each */
+    size_t body_bytes;   /* that it was read from */
+    size_t n, told;      /* answers to each, and how many of them are told: the likeliest */
+    bool echo;           /* the prompt is told with its answers */
+    int prompt_logprobs; /* of the so many best at each of its tokens, in vLLM's form; -1: none
+                          */
     bool stream, include_usage, return_token_ids;
     bool wants_tokens; /* max_tokens was given, and is no default */
     bool raw;          /* a chat's kind, but the prompt is a text */
@@ -84,6 +88,7 @@ typedef struct request {
     char id[RANDOM_ID_BYTES]; /* of its answer; empty: any */
     request_said said;
     tenant who;
+    bool retained;                        /* its session's blocks are kept for a day */
     char session[SESSION_NAME_BYTES + 1]; /* whose turn it is; empty: nobody's */
     char guided_by[64];                   /* the member that in.program came from */
     request_tools tools;
@@ -124,7 +129,8 @@ enum {
     REQUEST_ANTHROPIC = 32,
     REQUEST_CHATS = 64, /* Ollama's */
     REQUEST_GENERATES = 128,
-    REQUEST_KNOBS = 256
+    REQUEST_KNOBS = 256,
+    REQUEST_INFILL = 512
 };
 
 /* Refuse what the table refuses there; `path` precedes the member's name in the fault. */
@@ -137,6 +143,12 @@ bool request_move_members(cJSON *from, cJSON *to, unsigned where, const char *pa
 /* The members that hold many (request_lists.c), into what generation_in_free frees. */
 bool request_read_stop(generation_in *in, const cJSON *body, fault *why);
 bool request_read_bias(generation_in *in, const cJSON *body, const tokenizer *t, fault *why);
+
+/* How many answers there are, and what is told of them (request_told.c); once all is read,
+ * whether it can be. */
+bool request_read_counts(request *q, const cJSON *body, fault *why);
+bool request_read_told(request *q, bool chat, const cJSON *body, fault *why);
+bool request_check_told(const request *q, fault *why);
 
 /* The members that hold the answer to a form (request_guide.c), into in.program; and, where
  * there is one, whether each prompt leaves room for its shortest answer. */

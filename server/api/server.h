@@ -29,6 +29,7 @@ typedef struct server {
     sessions *sessions;
     workers *workers;                 /* tokenizing */
     guides *guides;                   /* grammars of requests */
+    struct delivery *deliveries;      /* under way */
     struct response_store *responses; /* answers of /v1/responses */
     tool_setup tools;                 /* how the model calls them */
     metrics *metrics;

@@ -1,41 +1,13 @@
-/* sessions.c - a tree by name, a list by use, and visits to the scheduler's thread.
+/* sessions.c - a tree by name, and a list by use.
  *
- * The table is the loop's, blocks are the scheduler's. A visit carries a copy of what it needs
- * from one to the other and back (sched_ask): it holds each session and its history, looks up
- * every session's blocks, acts on one of them, and brings home what it has seen. `links->pin`
- * is the scheduler's thread's alone, while there is one. */
-#include "server/api/sessions.h"
+ * The table is the loop's; what it asks of the cache is sessions_visit.c's. */
+#include "server/api/sessions_state.h"
 
 #include <assert.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "xcache/cache.h"
-
-/* What is pinned of a session; the scheduler's thread alone looks inside. */
-typedef struct pin {
-    uint32_t *blocks; /* [n] */
-    size_t n;
-} pin;
-
-struct session_links {
-    session *older, *newer; /* by use */
-    unsigned refs;          /* the table's, and visits' */
-    bool gone;              /* no longer in the table */
-    bool wants_pin;
-    pin pin;
-};
-
-struct sessions {
-    sched *sched;
-    void *by_name; /* tsearch's */
-    session *oldest, *newest;
-    size_t count, ids, limit_ids;
-    size_t block_tokens, blocks; /* of the pool */
-    size_t block_numbers;
-};
 
 /* --- histories --- */
 
@@ -63,7 +35,7 @@ static session_history *new_history(const int32_t *a, size_t n_a, const int32_t 
     return h;
 }
 
-static size_t length(const session *s)
+size_t sessions_length(const session *s)
 {
     return s->history ? s->history->n : 0;
 }
@@ -80,7 +52,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* A visit may hold one that the table has forgotten. */
-static void session_unref(session *s)
+void sessions_unref(session *s)
 {
     if (--s->links->refs) return;
     assert(!s->links->pin.n);
@@ -144,14 +116,14 @@ static void use(sessions *t, session *s)
     link_newest(t, s);
 }
 
-static void remove_session(sessions *t, session *s)
+void sessions_remove(sessions *t, session *s)
 {
     tdelete(s, &t->by_name, by_name);
     unlink_used(t, s);
     t->count--;
-    t->ids -= length(s);
+    t->ids -= sessions_length(s);
     s->links->gone = true;
-    session_unref(s);
+    sessions_unref(s);
 }
 
 /* What a session costs besides its ids is taken for a block of them. */
@@ -170,12 +142,12 @@ static void make_room(sessions *t)
 {
     for (session *s = t->oldest, *newer; s != t->newest && is_over_full(t); s = newer) {
         newer = s->links->newer;
-        if (!is_kept(s)) remove_session(t, s);
+        if (!is_kept(s)) sessions_remove(t, s);
     }
 }
 
 /* Even sessions without blocks: no more may be pinned than the pool has blocks. */
-static bool may_pin(const sessions *t, const session *of)
+bool sessions_may_pin(const sessions *t, const session *of)
 {
     size_t n = 0;
 
@@ -189,10 +161,11 @@ static err add_session(sessions *t, const tenant *who, const char *name, session
 
     if (!s) return ERR_NOMEM;
     if (!tsearch(s, &t->by_name, by_name)) {
-        session_unref(s);
+        sessions_unref(s);
         return ERR_NOMEM;
     }
     s->last_used_unix = (uint64_t)time(NULL);
+    s->parted_at = SIZE_MAX;
     link_newest(t, s);
     t->count++;
     *out = s;
@@ -203,7 +176,7 @@ static err add_session(sessions *t, const tenant *who, const char *name, session
 /* Counted before room is made, so that the limit holds at any time but inside this call. */
 static void set_history(sessions *t, session *s, session_history *h)
 {
-    t->ids += h->n - length(s);
+    t->ids += h->n - sessions_length(s);
     sessions_history_drop(s->history);
     s->history = h;
     make_room(t);
@@ -231,7 +204,7 @@ void sessions_close(sessions *t)
     if (!t) return;
     while (t->oldest) {
         t->oldest->links->pin.n = 0; /* the cache goes too */
-        remove_session(t, t->oldest);
+        sessions_remove(t, t->oldest);
     }
     free(t);
 }
@@ -276,6 +249,38 @@ static void ignore(void *user, err e)
     (void)user, (void)e;
 }
 
+/* Where a prompt leaves the turn before it, or SIZE_MAX where it begins with all of that. */
+static size_t parted_at(const session_history *h, const int32_t *prompt, size_t n)
+{
+    size_t i = 0;
+
+    if (!h) return SIZE_MAX;
+    while (i < h->n && i < n && h->ids[i] == prompt[i]) i++;
+    return i < h->n ? i : SIZE_MAX;
+}
+
+/* What was to be kept until now. When others take their turn is soon enough: nobody else wants
+ * the room. */
+static void let_go(sessions *t)
+{
+    const uint64_t now = (uint64_t)time(NULL);
+
+    for (session *s = t->newest; s; s = s->links->older) {
+        if (!s->pinned_until_unix || s->pinned_until_unix > now) continue;
+        if (sessions_act(t, SESSION_UNPIN, s, ignore, NULL) == ERR_OK) s->pinned_until_unix = 0;
+    }
+}
+
+/* One that is pinned for good stays so. */
+err sessions_retain(sessions *t, session *s, uint64_t until_unix)
+{
+    const bool for_good = s->links->wants_pin && !s->pinned_until_unix;
+
+    if (for_good) return ERR_OK;
+    s->pinned_until_unix = until_unix;
+    return s->links->wants_pin ? ERR_OK : sessions_act(t, SESSION_PIN, s, ignore, NULL);
+}
+
 /* A pinned session's new blocks are pinned by a visit of their own; who sent the turn does not
  * wait for it. */
 err sessions_note(sessions *t, const tenant *who, const char *name, const int32_t *prompt,
@@ -285,12 +290,14 @@ err sessions_note(sessions *t, const tenant *who, const char *name, const int32_
     session_history *h = new_history(prompt, n_prompt, answer, n_answer);
     err e = h ? ERR_OK : ERR_NOMEM;
 
+    let_go(t);
     if (e == ERR_OK && !s) e = add_session(t, who, name, &s);
     if (e != ERR_OK) {
         sessions_history_drop(h);
         return e;
     }
     use(t, s);
+    s->parted_at = parted_at(s->history, prompt, n_prompt);
     set_history(t, s, h);
     return s->links->wants_pin ? sessions_act(t, SESSION_PIN, s, ignore, NULL) : ERR_OK;
 }
@@ -302,198 +309,5 @@ err sessions_fork(sessions *t, const session *of, const char *name, session **ou
     TRY(add_session(t, &of->who, name, out));
     (*out)->seen = of->seen;
     if (of->history) set_history(t, *out, sessions_history_hold(of->history));
-    return ERR_OK;
-}
-
-/* --- visits --- */
-
-/* A session as the scheduler's thread sees it. */
-typedef struct visit_row {
-    session *session; /* held */
-    session_history *history;
-    uint32_t *blocks; /* into visit.blocks */
-    session_seen seen;
-} visit_row;
-
-typedef struct visit {
-    sched_call call; /* first */
-    session_act act;
-    size_t of; /* its row; n_rows: none */
-    size_t n_rows;
-    visit_row *rows;
-    uint32_t *blocks;  /* those of all rows */
-    unsigned *holders; /* [numbers of blocks] sessions that have it */
-    err result;
-    void (*then)(void *user, err e);
-    void *user;
-} visit;
-
-/* Lookups hold nothing: numbers stand for these blocks until this call of the thread ends. */
-static void look(visit *v, cache *c)
-{
-    for (size_t i = 0; i < v->n_rows; i++) {
-        visit_row *r = &v->rows[i];
-        const cache_request q = {.ids = r->history ? r->history->ids : NULL,
-                                 .n_ids = r->history ? r->history->n : 0,
-                                 .scope = r->session->who.scope,
-                                 .scope_bytes = sizeof r->session->who.scope};
-
-        r->seen.blocks = cache_lookup(c, &q, r->blocks);
-        r->seen.usable = cache_usable(c, r->blocks, r->seen.blocks);
-        for (size_t b = 0; b < r->seen.blocks; b++) v->holders[r->blocks[b]]++;
-    }
-}
-
-/* After the act: what a pin or a delete has changed shows in what is answered. */
-static void judge(visit *v, const cache *c)
-{
-    for (size_t i = 0; i < v->n_rows; i++) {
-        visit_row *r = &v->rows[i];
-
-        r->seen.hot = r->seen.blocks > 0;
-        for (size_t b = 0; b < r->seen.blocks; b++) {
-            const size_t bytes = cache_bytes_of_block(c, r->blocks[b]);
-
-            r->seen.bytes += bytes;
-            if (v->holders[r->blocks[b]] > 1) r->seen.shared_bytes += bytes;
-            r->seen.degraded_blocks += cache_block_is_degraded(c, r->blocks[b]);
-            r->seen.hot &= cache_block_is_hot(c, r->blocks[b]);
-        }
-    }
-}
-
-/* What was pinned with the session, not what is cached of it now: those may differ. */
-static void let_go(visit_row *r, cache *c)
-{
-    pin *p = &r->session->links->pin;
-
-    cache_unpin(c, p->blocks, p->n);
-    p->n = 0;
-}
-
-/* The new ones first: what stays pinned is not let go of in between. */
-static err keep(visit_row *r, cache *c)
-{
-    pin *p = &r->session->links->pin;
-    const pin old = *p;
-    uint32_t *blocks = malloc((r->seen.blocks + 1) * sizeof *blocks);
-    err e;
-
-    if (!blocks) return ERR_NOMEM;
-    memcpy(blocks, r->blocks, r->seen.blocks * sizeof *blocks);
-    e = cache_pin(c, blocks, r->seen.blocks);
-    if (e != ERR_OK) {
-        free(blocks);
-        return e;
-    }
-    *p = (pin){blocks, r->seen.blocks};
-    cache_unpin(c, old.blocks, old.n);
-    free(old.blocks);
-    return ERR_OK;
-}
-
-/* From the end, as far as nobody else has them. */
-static void forget(visit_row *r, const visit *v, cache *c)
-{
-    let_go(r, c);
-    while (r->seen.blocks && v->holders[r->blocks[r->seen.blocks - 1]] == 1)
-        cache_forget(c, r->blocks[--r->seen.blocks]);
-    r->seen = (session_seen){0};
-}
-
-/* Scheduler's thread, between two steps. Linear in the ids of all sessions: a block is shared
- * if another session has it, and only the cache knows who has which. */
-static void work(sched_call *call, cache *c)
-{
-    visit *v = (visit *)call;
-    visit_row *of = v->of < v->n_rows ? &v->rows[v->of] : NULL;
-
-    look(v, c);
-    if (v->act == SESSION_PIN) v->result = keep(of, c);
-    if (v->act == SESSION_UNPIN) let_go(of, c);
-    if (v->act == SESSION_DELETE) forget(of, v, c);
-    judge(v, c);
-}
-
-/* Also of a visit that was never filled. */
-static void free_visit(visit *v)
-{
-    for (size_t i = 0; i < v->n_rows && v->rows; i++) {
-        sessions_history_drop(v->rows[i].history);
-        if (v->rows[i].session) session_unref(v->rows[i].session);
-    }
-    free(v->rows);
-    free(v->blocks);
-    free(v->holders);
-    free(v);
-}
-
-/* Loop again: sessions are its own, so what was seen is written here. */
-static void done(sched_call *call)
-{
-    visit *v = (visit *)call;
-    visit_row *of = v->of < v->n_rows ? &v->rows[v->of] : NULL;
-
-    for (size_t i = 0; i < v->n_rows; i++) v->rows[i].session->seen = v->rows[i].seen;
-    if (v->act == SESSION_PIN) {
-        of->session->pinned |= v->result == ERR_OK;
-        of->session->links->wants_pin = of->session->pinned;
-    }
-    if (v->act == SESSION_UNPIN) of->session->pinned = false;
-    v->then(v->user, v->result);
-    free_visit(v);
-}
-
-/* Room for the blocks that each session could have. */
-static err allocate(visit *v, const sessions *t)
-{
-    const size_t blocks = t->ids / t->block_tokens + t->count + 1;
-
-    v->rows = calloc(t->count + 1, sizeof *v->rows);
-    v->blocks = malloc(blocks * sizeof *v->blocks);
-    v->holders = calloc(t->block_numbers, sizeof *v->holders);
-    return v->rows && v->blocks && v->holders ? ERR_OK : ERR_NOMEM;
-}
-
-/* Holds every session and its history, for both may go while the scheduler's thread reads. */
-static void fill(visit *v, const sessions *t, const session *of)
-{
-    uint32_t *blocks = v->blocks;
-
-    for (session *s = t->newest; s; s = s->links->older) {
-        visit_row *r = &v->rows[v->n_rows];
-
-        if (s == of) v->of = v->n_rows;
-        v->n_rows++;
-        s->links->refs++;
-        *r = (visit_row){.session = s, .history = sessions_history_hold(s->history)};
-        r->blocks = blocks;
-        blocks += length(s) / t->block_tokens;
-    }
-}
-
-err sessions_act(sessions *t, session_act act, session *of, void (*then)(void *user, err e),
-                 void *user)
-{
-    visit *v;
-
-    if (act == SESSION_PIN && !may_pin(t, of)) return ERR_BUSY;
-    v = calloc(1, sizeof *v);
-    if (!v) return ERR_NOMEM;
-    *v = (visit){.call = {.work = work, .done = done},
-                 .act = act,
-                 .of = SIZE_MAX,
-                 .then = then,
-                 .user = user};
-    if (allocate(v, t) != ERR_OK) {
-        free_visit(v);
-        return ERR_NOMEM;
-    }
-    fill(v, t, of);
-    if (act == SESSION_PIN)
-        of->links->wants_pin = true; /* now: may_pin counts those on the way */
-    if (act == SESSION_UNPIN) of->links->wants_pin = false;
-    if (act == SESSION_DELETE) remove_session(t, of); /* the visit holds it */
-    sched_ask(t->sched, &v->call);
     return ERR_OK;
 }

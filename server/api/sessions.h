@@ -43,7 +43,10 @@ typedef struct session {
     const char *name;
     session_history *history; /* NULL: no turn has ended yet */
     uint64_t last_used_unix;
+    size_t parted_at; /* tokens of the turn before that the last prompt began with; SIZE_MAX:
+                         all */
     bool pinned;
+    uint64_t pinned_until_unix; /* 0: until it is unpinned */
     session_seen seen;
     struct session_links *links; /* sessions.c's */
 } session;
@@ -64,6 +67,9 @@ session *sessions_next(const session *s);
  * session's new blocks are pinned too. ERR_NOMEM: it stays as it was. */
 err sessions_note(sessions *t, const tenant *who, const char *name, const int32_t *prompt,
                   size_t n_prompt, const int32_t *answer, size_t n_answer);
+
+/* Pin it until then, if it is not pinned already. Errors of sessions_act. */
+err sessions_retain(sessions *t, session *s, uint64_t until_unix);
 
 /* A new session that has had the same turns; its blocks are shared. ERR_BUSY: the name is
  * taken; ERR_NOMEM. */

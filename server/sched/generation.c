@@ -88,13 +88,29 @@ static err make_arrays(generation *g)
     return g->out.top ? ERR_OK : ERR_NOMEM;
 }
 
+static err make_prompt(generation *g)
+{
+    const size_t n = g->in.n_ids, top = (size_t)g->in.prompt_top;
+
+    g->out.prompt = calloc(n + 1, sizeof *g->out.prompt);
+    g->out.prompt_best = calloc(n * top + 1, sizeof *g->out.prompt_best);
+    return g->out.prompt && g->out.prompt_best ? ERR_OK : ERR_NOMEM;
+}
+
 /* A vocabulary may be smaller than the number of best that was asked for. */
+static int limit_top(int top, size_t V)
+{
+    return top > 0 && (size_t)top > V ? (int)V : top;
+}
+
 static err make_state(generation *g)
 {
     g->state = calloc(1, sizeof *g->state);
     if (!g->state) return ERR_NOMEM;
     g->state->V = tokenizer_size(g->tokenizer);
-    if (g->in.top > 0 && (size_t)g->in.top > g->state->V) g->in.top = (int)g->state->V;
+    g->in.top = limit_top(g->in.top, g->state->V);
+    g->in.prompt_top = limit_top(g->in.prompt_top, g->state->V);
+    if (g->in.reads_prompt) TRY(make_prompt(g));
     if (g->in.n_stop) g->state->stops = calloc(g->in.n_stop, sizeof *g->state->stops);
     if (g->in.n_stop && !g->state->stops) return ERR_NOMEM;
     for (size_t i = 0; i < g->in.n_stop; i++)
@@ -147,6 +163,8 @@ void generation_free(generation *g)
     free(g->state);
     free(g->out.tokens);
     free(g->out.top);
+    free(g->out.prompt);
+    free(g->out.prompt_best);
     free(g->out.text);
     generation_in_free(&g->in);
     free(g);
@@ -277,7 +295,7 @@ static bool add(generation *g, int32_t id, const float *logits, bool last)
     assert(!g->state->ended && i < g->in.max_tokens);
     token->id = id;
     token->text_end = i ? g->out.tokens[i - 1].text_end : 0; /* an end token shows no text */
-    if (top >= 0) token->logprob = sample_logprob(logits, g->state->V, id);
+    if (top >= 0 || g->in.scored) token->logprob = sample_logprob(logits, g->state->V, id);
     if (top > 0) sample_best(logits, g->state->V, (size_t)top, &g->out.top[i * (size_t)top]);
     if (!ends) stopped = add_text(g, i, &token->text_end);
     /* the release: whoever reads `published` sees the token and the text it counts */
@@ -311,4 +329,34 @@ void generation_end(generation *g, generation_finish f)
 size_t generation_tokens(const generation *g)
 {
     return atomic_load_explicit(&g->out.published, memory_order_relaxed);
+}
+
+/* Equal logits count for the lower id, as where the best are chosen. */
+static uint32_t rank_of(const float *logits, size_t V, int32_t id)
+{
+    uint32_t rank = 1;
+
+    for (size_t i = 0; i < V; i++)
+        rank += logits[i] > logits[id] || (logits[i] == logits[id] && i < (size_t)id);
+    return rank;
+}
+
+void generation_read_prompt(generation *g, size_t i, const float *logits)
+{
+    const size_t V = g->state->V, top = (size_t)g->in.prompt_top;
+
+    if (i >= g->in.n_ids) return;
+    g->out.prompt[i] = (generation_read){sample_logprob(logits, V, g->in.ids[i]),
+                                         rank_of(logits, V, g->in.ids[i])};
+    if (top) sample_best(logits, V, top, g->out.prompt_best + i * top);
+}
+
+void generation_share_prompt(generation *g, const generation *from)
+{
+    const size_t n = g->in.n_ids;
+
+    if (!g->in.reads_prompt) return;
+    memcpy(g->out.prompt, from->out.prompt, n * sizeof *g->out.prompt);
+    memcpy(g->out.prompt_best, from->out.prompt_best,
+           n * (size_t)g->in.prompt_top * sizeof *g->out.prompt_best);
 }

@@ -56,6 +56,9 @@ typedef struct generation_in {
     const int32_t *shown; /* [n_shown] control tokens that are text by their names; borrowed */
     size_t n_shown;
     int top;           /* logprobs of the `top` best tokens at each step; -1: no logprobs */
+    bool scored;       /* logprobs of the sampled tokens, also without `top` */
+    bool reads_prompt; /* logprobs of the prompt's tokens too: it is computed anew */
+    int prompt_top;    /* of the so many best at each of its tokens, 0 or more */
     uint64_t scope[2]; /* cached blocks are shared between equal scopes only */
     uint64_t tenant;   /* whose turn it is, or GENERATION_ANYBODY: there is one tenant */
     int priority;      /* smaller goes first among the tenant's who wait */
@@ -67,10 +70,18 @@ typedef struct generation_token {
     size_t text_end; /* bytes of text that may be shown once this token is known */
 } generation_token;
 
+/* What the model thought of a token of the prompt, from those before it. */
+typedef struct generation_read {
+    float logprob;
+    uint32_t rank; /* 1: the best; 0: it is the first token, which nothing is before */
+} generation_read;
+
 typedef struct generation_out {
     generation_token *tokens; /* [max_tokens] */
     sample_top *top;          /* [max_tokens][in.top], best first; NULL if top <= 0 */
     char *text;               /* the answer; valid UTF-8 up to any text_end */
+    generation_read *prompt;  /* [n_ids]; NULL where the prompt is not read */
+    sample_top *prompt_best;  /* [n_ids][in.prompt_top], best first; the first row is empty */
     atomic_size_t published;  /* tokens the loop may read */
     /* Final when done is called: */
     size_t n_tokens, text_bytes; /* text_bytes >= the last text_end, or cut at a stop string */
@@ -128,6 +139,14 @@ bool generation_add(generation *g, int32_t id, const float *logits);
 
 /* The same of the last token of an answer that is complete: it ends with STOP. */
 void generation_add_last(generation *g, int32_t id, const float *logits);
+
+/* Any thread of a step: the logits [V] behind token i - 1 of the prompt, which say what was
+ * thought of token i. Where there is no such token nothing happens. Another token's may come at
+ * once. */
+void generation_read_prompt(generation *g, size_t i, const float *logits);
+
+/* The same of all tokens, from another answer to the same prompt. */
+void generation_share_prompt(generation *g, const generation *from);
 
 /* The bytes that token i, which has been added, is in the answer's text: its piece, less a
  * space that the vocabulary puts before text. None for a control token that is not shown. */

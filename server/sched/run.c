@@ -73,6 +73,7 @@ err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest)
     const cache_request wanted = {.ids = in->ids,
                                   .n_ids = in->n_ids,
                                   .tokens = computed_tokens(in->n_ids, in->max_tokens),
+                                  .fresh = in->reads_prompt,
                                   .copies = copies,
                                   .modest = modest,
                                   .scope = in->scope,
@@ -145,6 +146,14 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Row i of a chunk of the prompt says what comes behind it. */
+static void read_prompt(void *user, size_t i, const float *logits)
+{
+    run *x = user;
+
+    generation_read_prompt(x->generation, x->prefilled + i + 1, logits);
+}
+
 forward_chunk run_next_chunk(run *x, size_t max_rows)
 {
     const generation *g = x->generation;
@@ -160,6 +169,8 @@ forward_chunk run_next_chunk(run *x, size_t max_rows)
         /* within a block: it must be sealed before the next one begins */
         c.T = smaller(max_rows, smaller(B - x->prefilled % B, left));
         c.wanted = c.T == left && g->in.max_tokens;
+        c.see = g->in.reads_prompt ? read_prompt : NULL;
+        c.user = x;
     }
     c.logits = c.wanted ? x->logits : NULL;
     cache_push(x->context, c.ids, c.T);
@@ -189,7 +200,7 @@ static int32_t pick(run *x, const uint64_t *mask)
 static bool add(run *x, int32_t id)
 {
     generation *g = x->generation;
-    const float *logits = g->in.top >= 0 ? x->logits : NULL;
+    const float *logits = g->in.top >= 0 || g->in.scored ? x->logits : NULL;
     const bool last = generation_tokens(g) + 1 == g->in.max_tokens;
 
     if (!x->matcher || !matcher_accept(x->matcher, id)) return generation_add(g, id, logits);
@@ -276,6 +287,7 @@ bool run_fork(run *x)
     if (cache_fork(leader->context, &x->context) != ERR_OK)
         return false; /* no memory: the next
                        step tries again */
+    generation_share_prompt(x->generation, leader->generation);
     memcpy(x->logits, leader->logits, x->runtime->weights->V * sizeof *x->logits);
     x->prefilled = x->generation->out.cached_tokens = leader->prefilled;
     leave(x);

@@ -183,6 +183,23 @@ test("what is pinned outlives a flood; a pool cannot be pinned full", async () =
     }
 });
 
+test("a session says where a prompt parted from its past, and is kept for a day where asked to", async () => {
+    const messages = [{ role: "user", content: long("parted") }];
+    const { text } = await say(messages, { session_id: "parted", prompt_cache_retention: "24h" });
+    const seen = async () => get("/v1/sessions/parted");
+
+    assert.deepEqual([(await seen()).parted_at, (await seen()).pinned], [null, true]);
+    messages.push({ role: "assistant", content: text }, { role: "user", content: "Go on." });
+    await say(messages, { session_id: "parted" });
+    assert.equal((await seen()).parted_at, null);
+    const { tokens } = await seen();
+    messages[2].content = "Or else?";
+    await say(messages, { session_id: "parted" });
+    const { parted_at } = await seen();
+    assert.ok(parted_at > tokens / 2 && parted_at < tokens, `${parted_at} of ${tokens}`);
+    assert.equal((await act("parted", "unpin")).json.pinned, false);
+});
+
 test("metrics count sessions, hot and idle", async () => {
     const count = async () => {
         const now = await metrics(daemon);

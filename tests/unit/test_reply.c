@@ -31,6 +31,7 @@ static void open_fixture(fixture *f, int top)
     float *logits;
 
     memset(f, 0, sizeof *f);
+    f->request.prompt_logprobs = -1;
     CHECK(!gguf_open(&f->file, LAB_EMBEDDED, NULL) &&
           !tokenizer_new(&f->tokens, f->file, NULL));
     V = tokenizer_size(f->tokens);

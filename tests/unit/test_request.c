@@ -318,9 +318,8 @@ TEST(request_for_another_model_is_not_found)
 
 TEST(request_what_is_not_offered_is_said_and_not_ignored)
 {
-    CHECK(unsupported(text, "\"best_of\":2", "best_of"));
-    CHECK(unsupported(text, "\"n\":2,\"best_of\":3", "best_of"));
-    CHECK(unsupported(text, "\"echo\":true", "echo"));
+    CHECK(unsupported(chat, "\"echo\":true", "echo"));
+    CHECK(unsupported(chat, "\"suffix\":\"x\"", "suffix"));
     CHECK(unsupported(text, "\"suffix\":\"x\"", "suffix"));
     CHECK(unsupported(text, "\"tools\":[{\"type\":\"function\"}]", "tools"));
     CHECK(unsupported(text, "\"tool_choice\":\"required\"", "tool_choice"));

@@ -186,3 +186,36 @@ TEST(request_text_longer_than_any_context_is_refused_before_it_is_encoded)
     free(body);
     free(spaces);
 }
+
+static bool refuses(const completion_kind *kind, const char *members, const char *param)
+{
+    char body[256];
+
+    snprintf(body, sizeof body, "{%s,%s}", members,
+             kind == chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]"
+                          : "\"prompt\":\"Hi\"");
+    return body_refused(kind, body, param);
+}
+
+TEST(request_says_what_is_told_of_prompts_and_answers)
+{
+    request q = read_prompt(text, "{\"prompt\":\"Hi\",\"echo\":true,\"logprobs\":3}");
+
+    CHECK(q.echo && q.in.reads_prompt && q.in.prompt_top == 3 && !q.in.scored);
+    request_free(&q);
+    q = read_prompt(text, "{\"prompt\":\"Hi\",\"echo\":true}");
+    CHECK(q.echo && !q.in.reads_prompt);
+    request_free(&q);
+    q = read_prompt(text, "{\"prompt\":\"Hi\",\"logprobs\":3,\"n\":2,\"best_of\":5}");
+    CHECK(!q.echo && !q.in.reads_prompt && q.n == 5 && q.told == 2 && q.in.scored);
+    request_free(&q);
+    q = read_prompt(text, "{\"prompt\":\"Hi\",\"prompt_logprobs\":0,"
+                          "\"prompt_cache_retention\":\"24h\"}");
+    CHECK(q.in.reads_prompt && q.in.prompt_top == 0 && q.prompt_logprobs == 0 && q.retained);
+    request_free(&q);
+    CHECK(refuses(text, "\"n\":3,\"best_of\":2", "best_of"));
+    CHECK(refuses(text, "\"best_of\":2,\"stream\":true", "best_of"));
+    CHECK(refuses(chat, "\"prompt_logprobs\":1,\"stream\":true", "prompt_logprobs"));
+    CHECK(refuses(chat, "\"prompt_logprobs\":-1", "prompt_logprobs"));
+    CHECK(refuses(chat, "\"prompt_cache_retention\":\"1h\"", "prompt_cache_retention"));
+}

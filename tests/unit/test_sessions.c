@@ -140,6 +140,46 @@ TEST(sessions_that_fork_have_the_same_past_and_their_own_future)
 }
 
 /* What was asked before the end is answered, and what is pinned is let go of. */
+TEST(sessions_say_where_a_prompt_has_left_the_turn_before)
+{
+    scene *s = open_scene();
+    const session *x;
+
+    note(s, &mine, "a", 10); /* ids of 0, then 7 and 8 */
+    x = sessions_find(s->table, &mine, "a");
+    CHECK(x->parted_at == SIZE_MAX);
+    note(s, &mine, "a", 9); /* 7 is where a tenth 0 was */
+    CHECK(x->parted_at == 9);
+    CHECK(sessions_note(s->table, &mine, "a", (const int32_t[12]){[9] = 7, 8, 3}, 12, NULL,
+                        0) == ERR_OK);
+    CHECK(x->parted_at == SIZE_MAX);
+    close_scene(s);
+}
+
+/* What is over is let go of when somebody takes a turn. */
+TEST(sessions_that_are_retained_are_pinned_until_then)
+{
+    scene *s = open_scene();
+    session *x;
+
+    note(s, &mine, "a", 10);
+    x = sessions_find(s->table, &mine, "a");
+    CHECK(sessions_retain(s->table, x, UINT64_MAX) == ERR_OK);
+    act(s, SESSION_LOOK, NULL);
+    CHECK(x->pinned);
+    note(s, &other_salt, "b", 10);
+    act(s, SESSION_LOOK, NULL);
+    CHECK(x->pinned);
+    CHECK(sessions_retain(s->table, x, 1) == ERR_OK);
+    note(s, &other_salt, "b", 10);
+    act(s, SESSION_LOOK, NULL);
+    CHECK(!x->pinned && !x->pinned_until_unix);
+    act(s, SESSION_PIN, "a"); /* by hand: for good */
+    CHECK(x->pinned && sessions_retain(s->table, x, 1) == ERR_OK && !x->pinned_until_unix);
+    act(s, SESSION_UNPIN, "a");
+    close_scene(s);
+}
+
 TEST(sessions_close_with_acts_under_way)
 {
     scene *s = open_scene();

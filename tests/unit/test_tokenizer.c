@@ -244,6 +244,27 @@ TEST(tokenizer_ends_and_beginning_are_those_of_the_file)
     vocabulary_close(&v);
 }
 
+TEST(tokenizer_finds_the_tokens_around_a_gap)
+{
+    tiny *m = tiny_new();
+    vocabulary v = vocabulary_open_tiny(m);
+
+    for (int i = 0; i < TOKENIZER_FILLS; i++)
+        CHECK(tokenizer_fill(v.t, (tokenizer_gap)i) == TOKENIZER_NONE);
+    vocabulary_close(&v);
+    m = tiny_new();
+    tiny_set_u32(m, "tokenizer.ggml.fim_pre_token_id", 5);
+    tiny_set_u32(m, "tokenizer.ggml.suffix_token_id", 6); /* as older files have it */
+    tiny_set_u32(m, "tokenizer.ggml.fim_mid_token_id", UINT32_MAX);
+    tiny_set_u32(m, "tokenizer.ggml.fim_sep_token_id", 7);
+    v = vocabulary_open_tiny(m);
+    CHECK(tokenizer_fill(v.t, TOKENIZER_FILL_PREFIX) == 5);
+    CHECK(tokenizer_fill(v.t, TOKENIZER_FILL_SUFFIX) == 6 && !tokenizer_is_end(v.t, 6));
+    CHECK(tokenizer_fill(v.t, TOKENIZER_FILL_MIDDLE) == TOKENIZER_NONE);
+    CHECK(tokenizer_is_end(v.t, 7)); /* another file follows */
+    vocabulary_close(&v);
+}
+
 TEST(tokenizer_absent_ids_are_none)
 {
     tiny *m = tiny_new();
