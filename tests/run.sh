@@ -177,7 +177,7 @@ done
 [ -e tests/kern/check_all.c ] && all+=("$build/tests/kern/check_all")
 for script in tests/golden/*.sh tests/kern/*_test.sh tests/tools/*_test.sh tests/torture/torture.sh \
   tests/vocabularies/vocabularies.sh tests/schemas/schemas.sh tests/templates/templates.sh \
-  tests/real/real.sh tests/api/run.sh; do
+  tests/quality/check.sh tests/real/real.sh tests/api/run.sh; do
   [ -e "$script" ] && all+=("$script")
 done
 for name in $slow; do

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "server/cmd/command.h"
+#include "server/cmd/corpus.h"
 #include "server/cmd/evaluate.h"
 #include "server/cmd/plan_maker.h"
 #include "server/cmd/tuning.h"
@@ -54,7 +55,9 @@ static void add_result(text_builder *t, const evaluate_result *r, bool greedy)
 {
     text_addf(t, "{\"mode\":\"%s\",\"ppl\":%.9g,\"kl\":%.6g,\"kl_p99\":%.6g,\"kl_max\":%.6g",
               r->mode, r->ppl, r->kl, r->kl_p99, r->kl_max);
-    text_addf(t, ",\"top1\":%.6g", r->top1);
+    text_addf(t, ",\"top1\":%.6g,\"kl_at\":[", r->top1);
+    for (size_t d = 0; d < r->n_at; d++) text_addf(t, "%s%.6g", d ? "," : "", r->kl_at[d]);
+    text_add_string(t, "]");
     text_addf(t, ",\"bits_per_element\":%.6g,\"bytes_per_token\":%.9g,\"ratio\":%.6g",
               r->bits_per_element, r->bytes_per_token, r->ratio);
     text_addf(t, ",\"rebuild_us_per_token\":%.4g", r->rebuild_us);
@@ -235,6 +238,17 @@ static err open_plan(session *s)
     return ERR_OK;
 }
 
+/* A text, or by its name dialogues, which are written as the model's chat template does. */
+static err encode_text(session *s, char *text, size_t n)
+{
+    const runtime *r = &s->runtime;
+    const char *end = strrchr(s->c->file, '.');
+
+    if (end && strcmp(end, ".jsonl") == 0)
+        return corpus_read_dialogues(r->tokens, r->chat.templates, text, n, &s->ids, &s->n_ids);
+    return document_encode(r->tokens, text, n, TOKENIZER_PLAIN, &s->ids, &s->n_ids);
+}
+
 /* ERR_SYSTEM leaves errno to `fail`; a stream that failed may not have set it. */
 static err read_file(session *s)
 {
@@ -248,7 +262,7 @@ static err read_file(session *s)
     errno = ENOMEM;
     text = document_read(s->c->file, &n);
     if (!text) return ERR_SYSTEM;
-    e = document_encode(s->runtime.tokens, text, n, TOKENIZER_PLAIN, &s->ids, &s->n_ids);
+    e = encode_text(s, text, n);
     free(text);
     return e;
 }

@@ -130,6 +130,27 @@ static err read_dialogues(const voice *v, char *text, size_t n, stream *out)
     return ERR_OK;
 }
 
+err corpus_read_dialogues(const tokenizer *t, const chat *how, char *text, size_t n,
+                          int32_t **ids, size_t *n_ids)
+{
+    const voice v = {t, how};
+    const size_t bos = tokenizer_adds_bos(t);
+    stream all = {0};
+    err e = read_dialogues(&v, text, n, &all);
+    int32_t *out = e == ERR_OK ? malloc((bos + all.n + 1) * sizeof *out) : NULL;
+
+    if (out) {
+        if (bos) out[0] = tokenizer_bos(t);
+        memcpy(out + bos, all.ids, all.n * sizeof *out);
+        *ids = out;
+        *n_ids = bos + all.n;
+    } else if (e == ERR_OK) {
+        e = ERR_NOMEM;
+    }
+    free(all.ids);
+    return e;
+}
+
 /* --- the order of rows --- */
 
 static err (*const readers[PLAN_TEXTS])(const voice *v, char *text, size_t n, stream *out) = {

@@ -37,6 +37,12 @@ err corpus_open(corpus *out, const tokenizer *t, size_t ctx, const corpus_files 
                 fault *why);
 void corpus_close(corpus *c);
 
+/* The ids of n bytes of dialogues, as those of a plan's: one behind the other in the model's
+ * own chat template, BOS first where the model wants one. Line ends in text are overwritten.
+ * The caller frees *ids. ERR_JSON: no dialogues; ERR_NOMEM; what chat_encode_messages says. */
+err corpus_read_dialogues(const tokenizer *t, const chat *how, char *text, size_t n,
+                          int32_t **ids, size_t *n_ids);
+
 /* Tokens that prose must have where it is all there is. */
 size_t corpus_text_tokens(const tokenizer *t, size_t ctx);
 

@@ -38,6 +38,18 @@ typedef struct evaluation {
 
 /* --- rows of text --- */
 
+static void fill_depths(const comparison *c, size_t i, evaluate_result *out)
+{
+    size_t from = 0, to = EVALUATE_NEAREST, n;
+
+    for (; out->n_at < EVALUATE_DEPTHS; from = to, to *= 2) {
+        const double kl = comparison_mean_between(c, i, from, to, &n);
+
+        if (!n) return;
+        out->kl_at[out->n_at++] = kl;
+    }
+}
+
 /* Bytes a token and the ratio are by what the pool really holds: whole blocks, with their
  * scales, ids and rounding. The open block of the row is in none of them. */
 static void fill_result(const evaluation *x, comparison *c, size_t i, evaluate_result *out)
@@ -63,6 +75,7 @@ static void fill_result(const evaluation *x, comparison *c, size_t i, evaluate_r
                              .rebuild_us = rebuilt > 0 ? stats.rebuild_seconds * 1e6 / rebuilt
                                                        : 0};
     snprintf(out->mode, sizeof out->mode, "%s", stats.mode);
+    fill_depths(c, i, out);
 }
 
 static err compare_rows(evaluation *x, evaluate_result *results, const char **at)

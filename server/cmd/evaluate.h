@@ -18,6 +18,9 @@ enum {
     EVALUATE_PROMPT_TOKENS = 256, /* of the greedy comparison */
     EVALUATE_ANSWER_TOKENS = 128,
     EVALUATE_GREEDY_CTX = EVALUATE_PROMPT_TOKENS + EVALUATE_ANSWER_TOKENS,
+    EVALUATE_NEAREST =
+        512, /* positions that the first depth ends before; each next: twice that */
+    EVALUATE_DEPTHS = 16, /* the last ends before 16 Mi */
 };
 
 typedef struct evaluate_in {
@@ -35,19 +38,21 @@ typedef struct evaluate_in {
 
 /* One mode against kv32. The last token of a row has no next one and does not count. */
 typedef struct evaluate_result {
-    char mode[16];           /* "auto" resolved */
-    double ppl;              /* exp of the mean -log p(next token) */
-    double kl;               /* mean KL(kv32 || mode) over the whole vocabulary, nats */
-    double kl_p99, kl_max;   /* of single positions: divergence_tail */
-    double top1;             /* share of positions with the same best token */
-    double bits_per_element; /* of K and V, everything in a block counted */
-    double bytes_per_token;  /* blocks in use / tokens sealed in them, after the last row;
-                                not a number where a row is shorter than a block */
-    double ratio;            /* fp16 K and V over these */
-    double rebuild_us;       /* time of one thread to rebuild a token of all layers into the
-                                workspace; 0 where nothing is */
-    double greedy_equal;     /* share of the answer's tokens equal to kv32's, place by place */
-    double greedy_first;     /* mean place of the first that differs; the length if none does */
+    char mode[16];                 /* "auto" resolved */
+    double ppl;                    /* exp of the mean -log p(next token) */
+    double kl;                     /* mean KL(kv32 || mode) over the whole vocabulary, nats */
+    double kl_p99, kl_max;         /* of single positions: divergence_tail */
+    double kl_at[EVALUATE_DEPTHS]; /* mean of positions 0..511, 512..1023, 1024..2047, ... */
+    size_t n_at;                   /* depths that a row reaches */
+    double top1;                   /* share of positions with the same best token */
+    double bits_per_element;       /* of K and V, everything in a block counted */
+    double bytes_per_token;        /* blocks in use / tokens sealed in them, after the last row;
+                                      not a number where a row is shorter than a block */
+    double ratio;                  /* fp16 K and V over these */
+    double rebuild_us;   /* time of one thread to rebuild a token of all layers into the
+                            workspace; 0 where nothing is */
+    double greedy_equal; /* share of the answer's tokens equal to kv32's, place by place */
+    double greedy_first; /* mean place of the first that differs; the length if none does */
 } evaluate_result;
 
 /* Measure kv32 and the modes with the model of r; ids, threads and the order of modes change

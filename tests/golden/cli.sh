@@ -192,6 +192,20 @@ expect_json 'o.products === "served" && o.results[1].kl === o.served_floor.kl &&
 expect 0 'workspace int8, exact products' perplexity --file README.md --ctx 256 --chunks 1 --cache kv16
 expect 0 'as served, kv16 has KL 0.000546 on the first row' perplexity --file models/calibration.txt --ctx 256 --chunks 1 --cache kv32
 
+# By depth: 0..511, 512..1023; all positions but a row's last are in one of them.
+expect_json 'o.results[1].kl_at.length === 2 &&
+  Math.abs((512 * o.results[1].kl_at[0] + 511 * o.results[1].kl_at[1]) / 1023 / o.results[1].kl - 1) < 1e-4 &&
+  o.results[1].kl_at[0] !== o.results[1].kl_at[1]' \
+  perplexity --file models/calibration.txt --ctx 1024 --chunks 1 --cache xq4 --json
+
+# Dialogues are read as chats, not as the lines of JSON that they stand in, which are easier.
+cp models/dialogues.jsonl "$parts/lines"
+lines=$("$program" perplexity --file "$parts/lines" --ctx 512 --chunks 1 --cache kv32 --json)
+expect_json "o.results[0].ppl > 1 && Math.abs(o.results[0].ppl / $lines.results[0].ppl - 1) > .2" \
+  perplexity --file models/dialogues.jsonl --ctx 512 --chunks 1 --cache kv32 --json
+echo '{"messages": 3}' >"$parts/none.jsonl"
+expect 1 "none.jsonl: " perplexity --file "$parts/none.jsonl" --ctx 256 --chunks 1 --cache kv32
+
 # Rows begin alike, with BOS: of a text that repeats itself, one is like the other.
 printf ' the%.0s' {1..600} >"$parts/the"
 one=$("$program" perplexity --file "$parts/the" --ctx 256 --chunks 1 --cache kv32 --json)

@@ -9,7 +9,11 @@
 
 #include <stdlib.h>
 
-enum { ROWS = 128 /* tokens of a step, or a block if that is shorter: it bounds the logits */ };
+enum {
+    ROWS = 128,  /* tokens of a step, or a block if that is shorter: it bounds the logits */
+    DEPTHS = 48, /* positions 0..511, 512..1023, 1024..2047, ...: more than a size_t has */
+    NEAREST = 9, /* log2 of where the first of them ends */
+};
 
 static const reader_mode exact_mode = {"kv32", NULL};
 
@@ -18,7 +22,8 @@ typedef struct lane {
     cache *cache;
     context *context;
     divergence sum;
-    float *kl; /* [positions] compared, and room for the rows being read */
+    double kl_at[DEPTHS]; /* its kl by depth: the tail is sorted, and has lost that */
+    float *kl;            /* [positions] compared, and room for the rows being read */
 } lane;
 
 struct comparison {
@@ -29,6 +34,7 @@ struct comparison {
     size_t step;          /* tokens */
     float *exact, *coded; /* [step,V] */
     size_t positions;     /* compared */
+    size_t at[DEPTHS];    /* of these, by depth */
 };
 
 /* --- one step --- */
@@ -49,21 +55,32 @@ static void compare_row(void *arg, int i, int slot)
     job->found[i] = divergence_of(job->exact + at, job->coded + at, job->V, job->next[i]);
 }
 
-/* n positions of a lane; `next` are the tokens that follow them. */
-static void compare_step(const comparison *c, lane *l, const float *coded, const int32_t *next,
-                         size_t n)
+/* Which of DEPTHS a position of a row, or a border of theirs, belongs to. */
+static size_t depth_of(size_t position)
 {
+    size_t d = 0;
+
+    for (position >>= NEAREST; position; position >>= 1) d++;
+    return d;
+}
+
+/* n positions of a lane, the first of which is `at` in its row; `next` are the tokens that
+ * follow them. A step lies within one depth, whose borders are multiples of any step. */
+static void compare_step(const comparison *c, lane *l, size_t at, const int32_t *next, size_t n)
+{
+    const float *coded = l == c->lanes ? c->exact : c->coded;
     compare_job job = {.exact = c->exact, .coded = coded, .next = next, .V = c->r.m->V};
 
     c->r.team->run(c->r.team, compare_row, &job, (int)n);
     for (size_t i = 0; i < n; i++) {
         l->sum = divergence_sum(l->sum, job.found[i]);
+        l->kl_at[depth_of(at)] += job.found[i].kl;
         l->kl[c->positions + i] = (float)job.found[i].kl;
     }
 }
 
 /* The last token of a row is computed but not compared. */
-static void read_step(comparison *c, const int32_t *ids, size_t T, bool last)
+static void read_step(comparison *c, const int32_t *ids, size_t at, size_t T, bool last)
 {
     for (size_t i = 0; i < c->n; i++) {
         lane *l = &c->lanes[i];
@@ -71,12 +88,13 @@ static void read_step(comparison *c, const int32_t *ids, size_t T, bool last)
          * just left. */
         float *logits = i ? c->coded : c->exact;
         forward_chunk p = {
-            .context = l->context, .ids = ids, .T = T, .wanted = T, .logits = logits};
+            .context = l->context, .ids = ids + at, .T = T, .wanted = T, .logits = logits};
 
         reader_step(c->forward, &p, 1);
-        compare_step(c, l, logits, ids + 1, T - last);
+        compare_step(c, l, at, ids + at + 1, T - last);
     }
     c->positions += T - last;
+    c->at[depth_of(at)] += T - last;
 }
 
 /* --- rows --- */
@@ -108,7 +126,7 @@ static err read_row(comparison *c, const int32_t *ids, size_t tokens, const stag
     TRY(begin_row(c, tokens));
     for (size_t at = 0, T; at < tokens; at += T) {
         T = tokens - at < c->step ? tokens - at : c->step;
-        read_step(c, ids + at, T, at + T == tokens);
+        read_step(c, ids, at, T, at + T == tokens);
         stage_tell(p, (double)(at + T) / (double)tokens);
     }
     end_row(c);
@@ -146,6 +164,19 @@ err comparison_read(comparison *c, const reader_text *text, const stage *p)
 divergence comparison_mean(const comparison *c, size_t i)
 {
     return divergence_mean(c->lanes[i].sum, c->positions);
+}
+
+double comparison_mean_between(const comparison *c, size_t i, size_t from, size_t to,
+                               size_t *positions)
+{
+    double sum = 0;
+
+    *positions = 0;
+    for (size_t d = depth_of(from); d < depth_of(to); d++) {
+        sum += c->lanes[i].kl_at[d];
+        *positions += c->at[d];
+    }
+    return *positions ? sum / (double)*positions : 0;
 }
 
 divergence_tail comparison_tail(comparison *c, size_t i)

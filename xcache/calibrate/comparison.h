@@ -27,6 +27,11 @@ err comparison_read(comparison *c, const reader_text *text, const stage *p);
 
 /* Of mode i, 0 being kv32, over all that was read; and its cache as it is. */
 divergence comparison_mean(const comparison *c, size_t i);
+
+/* Of its positions in rows from `from` on and before `to`, where both are 0 or a power of two
+ * from 512 on; *positions how many, 0: none was read. The mean KL of these. */
+double comparison_mean_between(const comparison *c, size_t i, size_t from, size_t to,
+                               size_t *positions);
 divergence_tail comparison_tail(comparison *c, size_t i);
 void comparison_read_stats(const comparison *c, size_t i, cache_stats *out);
 
