@@ -1,6 +1,7 @@
 /* new_file.c - a file that is there whole or not at all.
  *
- *   PATH.XXXXXX   written, synced, closed     a crash leaves this behind, never half a PATH
+ *   PATH.XXXXXX   written, synced, closed     a crash leaves this behind, never half a PATH;
+ *   PATH.part                                 so called where the work goes on from it
  *   rename        PATH is the new file        atomic: who opens PATH sees the old or the new
  *   fsync folder  the name survives a power cut */
 #include "engine/new_file.h"
@@ -11,12 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* A rename would replace a device or fail on a folder only at the end, after all the work:
  * both are refused here. */
-err new_file_open(new_file *f, const char *path)
+static err name(new_file *f, const char *path, const char *ending)
 {
     struct stat s;
 
@@ -26,12 +28,30 @@ err new_file_open(new_file *f, const char *path)
         return ERR_SYSTEM;
     }
     f->path = strdup(path);
-    if (!f->path || asprintf(&f->temporary, "%s.XXXXXX", path) < 0) {
+    if (!f->path || asprintf(&f->temporary, "%s%s", path, ending) < 0) {
         f->temporary = NULL;
         return ERR_NOMEM;
     }
+    return ERR_OK;
+}
+
+err new_file_open(new_file *f, const char *path)
+{
+    TRY(name(f, path, ".XXXXXX"));
     f->fd = mkostemp(f->temporary, O_CLOEXEC);
     return f->fd < 0 ? ERR_SYSTEM : ERR_OK;
+}
+
+/* Lasting from the first moment: what cannot be locked is another's, and not to be removed. */
+err new_file_open_part(new_file *f, const char *path)
+{
+    TRY(name(f, path, ".part"));
+    f->lasting = true;
+    f->fd = open(f->temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (f->fd < 0) return ERR_SYSTEM;
+    if (flock(f->fd, LOCK_EX | LOCK_NB) == 0) return ERR_OK;
+    if (errno == EWOULDBLOCK) errno = EBUSY;
+    return ERR_SYSTEM;
 }
 
 err new_file_write(new_file *f, const void *data, size_t n)
@@ -83,7 +103,7 @@ void new_file_drop(new_file *f)
     const int kept = errno;
 
     if (f->fd >= 0) close(f->fd);
-    if (f->temporary) unlink(f->temporary);
+    if (f->temporary && !f->lasting) unlink(f->temporary);
     free(f->temporary);
     free(f->path);
     *f = NEW_FILE_NONE;

@@ -3,6 +3,7 @@
 #ifndef ENGINE_NEW_FILE_H
 #define ENGINE_NEW_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/err.h"
@@ -10,6 +11,7 @@
 typedef struct new_file {
     int fd; /* -1: not open */
     char *path, *temporary;
+    bool lasting; /* the temporary one stays when it is dropped */
 } new_file;
 
 #define NEW_FILE_NONE ((new_file){.fd = -1})
@@ -18,6 +20,10 @@ typedef struct new_file {
  * replaced (errno EISDIR, EPERM). ERR_NOMEM, ERR_SYSTEM. Whatever it says, drop it. */
 err new_file_open(new_file *f, const char *path);
 
+/* The same with PATH.part, which may be there from before, and is then open with what it holds;
+ * nobody else opens it so meanwhile (errno EBUSY). */
+err new_file_open_part(new_file *f, const char *path);
+
 /* n bytes more. ERR_SYSTEM. */
 err new_file_write(new_file *f, const void *data, size_t n);
 
@@ -25,7 +31,7 @@ err new_file_write(new_file *f, const void *data, size_t n);
  * what it was. */
 err new_file_keep(new_file *f);
 
-/* What was not kept is gone. Leaves errno. */
+/* What was not kept is gone, unless it is lasting. Leaves errno. */
 void new_file_drop(new_file *f);
 
 #endif

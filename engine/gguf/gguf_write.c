@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/gguf/gguf_value.h"
 #include "engine/new_file.h"
@@ -40,6 +41,7 @@ struct gguf_writer {
     bool failed; /* out of memory */
     new_file file;
     uint64_t tensor, written; /* where the data are: bytes of that tensor */
+    bool resumes;             /* the head is that of a part, and counts whole tensors */
 };
 
 /* --- collecting --- */
@@ -197,15 +199,19 @@ static err pad(new_file *f, uint64_t n)
     return new_file_write(f, zeros, (size_t)(aligned(n) - n));
 }
 
-static err write_head(gguf_writer *w)
+static void fill_head(const gguf_writer *w, unsigned char head[HEADER])
 {
     const uint32_t version = VERSION;
-    unsigned char head[HEADER] = "GGUF";
 
+    memcpy(head, "GGUF", 4);
     memcpy(head + 4, &version, 4);
     memcpy(head + 8, &w->n_tensors, 8);
     memcpy(head + 16, &w->n_keys, 8);
-    TRY(new_file_write(&w->file, head, sizeof head));
+}
+
+static err write_head(gguf_writer *w, const unsigned char head[HEADER])
+{
+    TRY(new_file_write(&w->file, head, HEADER));
     TRY(new_file_write(&w->file, w->keys.at, w->keys.n));
     TRY(new_file_write(&w->file, w->tensors.at, w->tensors.n));
     return pad(&w->file, HEADER + w->keys.n + w->tensors.n);
@@ -221,10 +227,100 @@ static err reserve(int fd, uint64_t n)
 
 err gguf_writer_open(gguf_writer *w, const char *path)
 {
+    unsigned char head[HEADER];
+
     if (w->failed) return ERR_NOMEM;
     TRY(new_file_open(&w->file, path));
     TRY(reserve(w->file.fd, gguf_writer_bytes(w)));
-    return write_head(w);
+    fill_head(w, head);
+    return write_head(w, head);
+}
+
+/* --- a part of a file --- */
+
+/* Of a part: "part", its whole tensors in 4 bytes, the source in 16; then as in a file. So it
+ * is no model until the head is written over, which is the last that happens to it. */
+static void fill_part(unsigned char head[HEADER], uint32_t whole, const uint8_t source[16])
+{
+    memcpy(head, "part", 4);
+    memcpy(head + 4, &whole, 4);
+    memcpy(head + 8, source, 16);
+}
+
+static bool has_bytes(int fd, const bytes *b, uint64_t at)
+{
+    unsigned char *there = malloc(b->n + 1);
+    const bool same = there && pread(fd, there, b->n, (off_t)at) == (ssize_t)b->n &&
+                      memcmp(there, b->at, b->n) == 0;
+
+    free(there);
+    return same;
+}
+
+/* Whole tensors of what was begun from the same source; 0: there are none, or it is another. */
+static uint64_t count_whole(const gguf_writer *w, const uint8_t source[16])
+{
+    unsigned char head[HEADER], want[HEADER];
+    uint32_t whole;
+
+    if (pread(w->file.fd, head, HEADER, 0) != HEADER) return 0;
+    memcpy(&whole, head + 4, 4);
+    fill_part(want, whole, source);
+    if (memcmp(head, want, HEADER) != 0 || whole > w->n_tensors) return 0;
+    return has_bytes(w->file.fd, &w->keys, HEADER) &&
+                   has_bytes(w->file.fd, &w->tensors, HEADER + w->keys.n)
+               ? whole
+               : 0;
+}
+
+/* Behind `whole` tensors. */
+static err go_on(gguf_writer *w, uint64_t whole)
+{
+    uint64_t at = aligned(HEADER + w->keys.n + w->tensors.n);
+
+    for (uint64_t i = 0; i < whole; i++) at += aligned(w->size[i]);
+    w->tensor = whole;
+    return lseek(w->file.fd, (off_t)at, SEEK_SET) < 0 ? ERR_SYSTEM : ERR_OK;
+}
+
+err gguf_writer_resume(gguf_writer *w, const char *path, const uint8_t source[16],
+                       size_t *whole)
+{
+    unsigned char head[HEADER];
+    uint64_t there;
+
+    if (w->failed) return ERR_NOMEM;
+    TRY(new_file_open_part(&w->file, path));
+    w->resumes = true;
+    there = count_whole(w, source);
+    *whole = (size_t)there;
+    if (there > 0) {
+        TRY(go_on(w, there));
+        return reserve(w->file.fd, gguf_writer_bytes(w));
+    }
+    w->file.lasting = false; /* nothing of worth is in it yet */
+    if (ftruncate(w->file.fd, 0) != 0) return ERR_SYSTEM;
+    TRY(reserve(w->file.fd, gguf_writer_bytes(w)));
+    fill_part(head, 0, source);
+    return write_head(w, head);
+}
+
+void gguf_writer_spoil(gguf_writer *w)
+{
+    w->file.lasting = false;
+}
+
+/* Told where a tensor ends: a process that is killed loses what it had of the next one. That
+ * the bytes are on the disk is not waited for: after a crash of the machine the source is
+ * another. */
+static err count_tensor(gguf_writer *w)
+{
+    const uint32_t whole = (uint32_t)w->tensor;
+
+    if (!w->resumes) return ERR_OK;
+    if (pwrite(w->file.fd, &whole, sizeof whole, 4) != sizeof whole) return ERR_SYSTEM;
+    w->file.lasting = true;
+    return ERR_OK;
 }
 
 /* The caller may have less memory than a tensor has bytes; only the order and the sums are
@@ -237,12 +333,20 @@ err gguf_writer_put(gguf_writer *w, const void *data, size_t n)
     w->written += n;
     if (w->written < w->size[w->tensor]) return ERR_OK;
     w->written = 0;
-    return pad(&w->file, w->size[w->tensor++]);
+    TRY(pad(&w->file, w->size[w->tensor++]));
+    return count_tensor(w);
 }
 
 err gguf_writer_finish(gguf_writer *w)
 {
+    unsigned char head[HEADER];
+
     assert(w->file.fd >= 0 && w->tensor == w->n_tensors);
+    fill_head(w, head);
+    /* behind all data: what a crash cuts short has no head of a model */
+    if (w->resumes &&
+        (fdatasync(w->file.fd) != 0 || pwrite(w->file.fd, head, HEADER, 0) != HEADER))
+        return ERR_SYSTEM;
     return new_file_keep(&w->file);
 }
 

@@ -45,6 +45,18 @@ uint64_t gguf_writer_bytes(const gguf_writer *w);
  * file, a folder or a device, is never replaced. ERR_NOMEM; ERR_SYSTEM, errno says why. */
 err gguf_writer_open(gguf_writer *w, const char *path);
 
+/* The same with PATH.part, where *whole tensors may be from before: those are in it already,
+ * and the data that follow are put. It is what was begun only if keys and descriptions are the
+ * same, and `source`, which tells the sources of the data apart from others; else it begins
+ * anew. A writer that is freed before its end leaves PATH.part where a tensor is whole in it,
+ * under other first bytes than a model file's. ERR_SYSTEM with EBUSY: another process writes
+ * it. */
+err gguf_writer_resume(gguf_writer *w, const char *path, const uint8_t source[16],
+                       size_t *whole);
+
+/* What was written is of no use: it goes when the writer is freed. */
+void gguf_writer_spoil(gguf_writer *w);
+
 /* The next n bytes of data: of one tensor, from its start on, in as many pieces as the caller
  * likes; then of the next. ERR_SYSTEM, errno says why. */
 err gguf_writer_put(gguf_writer *w, const void *data, size_t n);

@@ -71,22 +71,24 @@ static float try_step(const float *x, const float *w, float inverse, uint8_t *be
 {
     float sum_xq = 0, sum_qq = 0, error = 0, d;
     uint8_t half[2];
-    int8_t q[32];
+    float q[32];
 
     for (int i = 0; i < 32; i++) {
-        q[i] = (int8_t)lrintf(quantize_clamp(x[i] * inverse, -8, 7));
-        sum_xq += w[i] * x[i] * (float)q[i];
-        sum_qq += w[i] * (float)(q[i] * q[i]);
+        /* a cast of what is above 0 rounds, and compilers make vectors of it */
+        q[i] = (float)((int)(quantize_clamp(x[i] * inverse, -8, 7) + 8.5f) - 8);
+        sum_xq += w[i] * x[i] * q[i];
+        sum_qq += w[i] * q[i] * q[i];
     }
     d = quantize_half(sum_qq > 0 ? sum_xq / sum_qq : 0, half);
     for (int i = 0; i < 32; i++) {
-        const float off = d * (float)q[i] - x[i];
+        const float off = d * q[i] - x[i];
 
         error += w[i] * off * off;
     }
     if (!(error < least)) return least;
     memcpy(best, half, 2);
-    for (int i = 0; i < 16; i++) best[2 + i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+    for (int i = 0; i < 16; i++)
+        best[2 + i] = (uint8_t)((int)(q[i] + 8) | (int)(q[i + 16] + 8) << 4);
     return error;
 }
 

@@ -21,6 +21,9 @@ static void print_notes(const convert_made *m, const mix_row *mix)
                 gguf_type_name(mix->type, NULL, NULL));
     if (m->window) /* beyond the window answers are computed from more than was trained */
         fprintf(stderr, "xquantd: the sliding window of %zu tokens is not kept\n", m->window);
+    if (m->resumed)
+        fprintf(stderr, "xquantd: %zu of %zu tensors were there from before\n", m->resumed,
+                m->tensors);
     if (m->towers)
         fprintf(stderr,
                 "xquantd: vision and audio are left out (%zu tensors): the file is for text\n",

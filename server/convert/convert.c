@@ -20,6 +20,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "engine/kern/kern.h"
 #include "engine/model/matrix.h"
 #include "engine/model/quantize.h"
@@ -27,6 +29,7 @@
 #include "server/convert/hf_keys.h"
 #include "server/convert/hf_parts.h"
 #include "server/convert/hf_sampling.h"
+#include "server/document.h"
 #include "server/progress.h"
 #include "server/threads.h"
 
@@ -45,6 +48,7 @@ typedef struct conversion {
     gguf_writer *writer;
     team *team;
     int signals; /* a descriptor, or -1 */
+    size_t done; /* parts that are whole in the file */
     progress bar;
 } conversion;
 
@@ -141,22 +145,38 @@ static bool was_interrupted(const conversion *c)
     return c->signals >= 0 && read(c->signals, &info, sizeof info) > 0;
 }
 
-static bool run_batch(conversion *c, batch *b)
+/* Both are the folder's fault, which going on would not mend. */
+static bool refuse_values(conversion *c, const batch *b)
 {
     const char *name = hf_rows_name(&b->p->from, b->p->name);
 
-    c->team->run(c->team, convert_rows, b, (int)((b->rows + TASK_ROWS - 1) / TASK_ROWS));
+    gguf_writer_spoil(c->writer);
     if (b->trouble == NOT_FINITE)
         return fault_refuse(c->why, ERR_JSON, NULL,
                             "tensor %s: it has values that are no numbers", name);
-    if (b->trouble == NOT_HALF)
-        return fault_refuse(c->why, ERR_JSON, NULL,
-                            "tensor %s: it has values that F16 does not reach; use --type BF16",
-                            name);
-    if (was_interrupted(c)) return fault_refuse(c->why, ERR_JSON, NULL, "interrupted");
-    if (gguf_writer_put(c->writer, b->out, b->rows * b->row_bytes) != ERR_OK)
-        return fault_refuse(c->why, ERR_JSON, NULL, "%s: %s", c->made->path, strerror(errno));
-    return true;
+    return fault_refuse(c->why, ERR_JSON, NULL,
+                        "tensor %s: it has values that F16 does not reach; use --type BF16",
+                        name);
+}
+
+/* A clause for a sentence about what ends the work: what is whole stays (gguf_write.h). */
+static const char *kept_part(const conversion *c)
+{
+    return c->done > 0 || c->made->resumed > 0
+               ? "; what is done stays in its .part file, and the same command goes on "
+                 "from there"
+               : "";
+}
+
+static bool run_batch(conversion *c, batch *b)
+{
+    c->team->run(c->team, convert_rows, b, (int)((b->rows + TASK_ROWS - 1) / TASK_ROWS));
+    if (b->trouble != FINE) return refuse_values(c, b);
+    if (was_interrupted(c))
+        return fault_refuse(c->why, ERR_JSON, NULL, "interrupted%s", kept_part(c));
+    if (gguf_writer_put(c->writer, b->out, b->rows * b->row_bytes) == ERR_OK) return true;
+    return fault_refuse(c->why, ERR_JSON, NULL, "%s: %s%s", c->made->path, strerror(errno),
+                        kept_part(c));
 }
 
 static bool write_part(conversion *c, const hf_part *p, uint64_t *done)
@@ -201,14 +221,66 @@ static void write_general(conversion *c)
 static bool refuse_system(conversion *c, err e)
 {
     if (e == ERR_OK) return true;
-    return e == ERR_NOMEM
-               ? no_memory(c)
-               : fault_refuse(c->why, ERR_JSON, NULL, "%s: %s", c->made->path, strerror(errno));
+    if (e == ERR_NOMEM) return no_memory(c);
+    if (errno == EBUSY)
+        return fault_refuse(c->why, ERR_JSON, NULL, "%s.part: another conversion writes it",
+                            c->made->path);
+    return fault_refuse(c->why, ERR_JSON, NULL, "%s: %s%s", c->made->path, strerror(errno),
+                        kept_part(c));
+}
+
+/* What the bytes of the file follow from, its head aside: the weights as they lie on the disk,
+ * and this program. A machine that starts anew may have lost what was not synced yet, so
+ * another start is another source. */
+static void name_source(const conversion *c, uint8_t out[16])
+{
+    XXH3_state_t *state = XXH3_createState();
+    XXH128_canonical_t sum = {{0}};
+    size_t n = 0;
+    char *boot = document_read("/proc/sys/kernel/random/boot_id", &n);
+
+    if (state && XXH3_128bits_reset(state) == XXH_OK) {
+        XXH3_128bits_update(state, XQUANTD_VERSION " " XQUANTD_REVISION,
+                            sizeof XQUANTD_VERSION + sizeof XQUANTD_REVISION);
+        for (size_t i = 0; i < c->folder.shards; i++) {
+            const safetensors_stamp stamp = safetensors_stamp_of(c->folder.shard[i]);
+
+            XXH3_128bits_update(state, &stamp, sizeof stamp);
+        }
+        if (boot) XXH3_128bits_update(state, boot, n);
+        XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(state));
+    }
+    memcpy(out, sum.digest, 16);
+    XXH3_freeState(state);
+    free(boot);
+}
+
+static uint64_t part_bytes(const hf_part *p)
+{
+    size_t elements = 1, bytes = 0;
+
+    (void)gguf_type_name(p->to.type, &elements, &bytes);
+    return p->to.dim[0] / elements * bytes * p->to.dim[1] * p->to.dim[2];
+}
+
+/* What is there from before is passed over. */
+static bool write_parts(conversion *c)
+{
+    uint64_t done = 0;
+
+    for (size_t i = 0; i < c->parts.n; i++) {
+        const hf_part *p = &c->parts.list[i];
+
+        if (i >= c->made->resumed && !write_part(c, p, &done)) return false;
+        if (i < c->made->resumed) done += part_bytes(p);
+        c->done = i + 1;
+    }
+    return true;
 }
 
 static bool write_file(conversion *c)
 {
-    uint64_t done = 0;
+    uint8_t source[16];
 
     if (!refuse_system(c, gguf_writer_new(&c->writer))) return false;
     hf_keys_write(&c->config, &c->folder, c->writer);
@@ -220,9 +292,11 @@ static bool write_file(conversion *c)
     for (size_t i = 0; i < c->parts.n; i++) gguf_write_tensor(c->writer, &c->parts.list[i].to);
     c->made->tensors = c->parts.n;
     c->made->bytes = gguf_writer_bytes(c->writer);
-    if (!refuse_system(c, gguf_writer_open(c->writer, c->made->path))) return false;
-    for (size_t i = 0; i < c->parts.n; i++)
-        if (!write_part(c, &c->parts.list[i], &done)) return false;
+    name_source(c, source);
+    if (!refuse_system(
+            c, gguf_writer_resume(c->writer, c->made->path, source, &c->made->resumed)) ||
+        !write_parts(c))
+        return false;
     return refuse_system(c, gguf_writer_finish(c->writer));
 }
 

@@ -27,15 +27,18 @@ typedef struct convert_made {
     char path[4352];
     uint64_t bytes;
     size_t tensors, matrices;
-    size_t other; /* matrices whose rows do not fill blocks of the type */
+    size_t resumed; /* tensors that were there from a conversion which was interrupted */
+    size_t other;   /* matrices whose rows do not fill blocks of the type */
     size_t window;
     size_t towers, guessing; /* tensors of pictures and sound, of layers that guess: left out */
     hf_tokens_about tokens;
 } convert_made;
 
-/* Read, convert, write; a bar on stderr meanwhile. SIGINT and SIGTERM end it: no file is left.
- * False: a sentence, which begins with the file at fault. Main thread; it blocks these two
- * signals while it runs. */
+/* Read, convert, write; a bar on stderr meanwhile. SIGINT and SIGTERM end it. What ends it
+ * leaves OUT.part where a tensor is whole in it and its values were good, and the same wish
+ * goes on from there, if the folder is what it was; else nothing is left. False: a sentence,
+ * which begins with the file at fault. Main thread; it blocks these two signals while it runs.
+ */
 bool convert_run(const convert_wish *w, convert_made *made, fault *why);
 
 #endif

@@ -32,6 +32,7 @@ struct safetensors {
     const unsigned char *bytes;
     size_t n;
     bool mapped; /* by us: safetensors_close unmaps */
+    safetensors_stamp stamp;
     cJSON *header;
     safetensor *list; /* [count] by name */
     size_t count;
@@ -214,8 +215,9 @@ bool safetensors_open_memory(safetensors **out, const void *data, size_t n, faul
 
 /* --- the file --- */
 
-static bool map_file(const char *path, void **data, size_t *n, fault *why)
+static bool map_file(const char *path, void **data, safetensors_stamp *stamp, fault *why)
 {
+    size_t *const n = &stamp->bytes;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     int failed = 0;
@@ -232,6 +234,9 @@ static bool map_file(const char *path, void **data, size_t *n, fault *why)
         *data = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
         if (*data == MAP_FAILED) failed = errno;
     }
+    if (!failed)
+        *stamp = (safetensors_stamp){(uint64_t)st.st_dev, (uint64_t)st.st_ino, *n,
+                                     (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
     close(fd); /* the mapping stays */
     return !failed || fault_refuse(why, ERR_JSON, NULL, "%s", strerror(failed));
 }
@@ -239,14 +244,15 @@ static bool map_file(const char *path, void **data, size_t *n, fault *why)
 bool safetensors_open(safetensors **out, const char *path, fault *why)
 {
     void *data = NULL; /* an empty file is not mapped */
-    size_t n = 0;
+    safetensors_stamp stamp = {0};
 
-    if (!map_file(path, &data, &n, why)) return false;
-    if (safetensors_open_memory(out, data, n, why)) {
-        (*out)->mapped = n > 0;
+    if (!map_file(path, &data, &stamp, why)) return false;
+    if (safetensors_open_memory(out, data, stamp.bytes, why)) {
+        (*out)->mapped = stamp.bytes > 0;
+        (*out)->stamp = stamp;
         return true;
     }
-    if (n) munmap(data, n);
+    if (stamp.bytes) munmap(data, stamp.bytes);
     return false;
 }
 
@@ -257,6 +263,11 @@ void safetensors_close(safetensors *s)
     cJSON_Delete(s->header);
     free(s->list);
     free(s);
+}
+
+safetensors_stamp safetensors_stamp_of(const safetensors *s)
+{
+    return s->stamp;
 }
 
 size_t safetensors_count(const safetensors *s)

@@ -28,6 +28,16 @@ typedef struct safetensor {
     size_t bytes;
 } safetensor;
 
+/* What tells a file from another, or from what it was: no padding. */
+typedef struct safetensors_stamp {
+    uint64_t device, inode;
+    size_t bytes;
+    int64_t seconds, nanoseconds; /* when it was written to */
+} safetensors_stamp;
+
+/* All 0 of memory. */
+safetensors_stamp safetensors_stamp_of(const safetensors *s);
+
 /* Map and check the file. False: a sentence in why, which names the tensor. The caller
  * closes. */
 bool safetensors_open(safetensors **out, const char *path, fault *why);

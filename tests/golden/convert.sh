@@ -71,24 +71,104 @@ check 'a file system without room' bash -c \
   'trap "" XFSZ; ulimit -f 1000; '"$(declare -f says)"'; program=$1 files=$2; says 1 "File too large" "$3"' \
   - "$program" "$files" "$dir"
 
-# An interrupt ends it at once and leaves no file. It is sent when the file is being written.
-interrupted() {
-  local pid said code
-  "$program" convert "$dir" --threads 1 --type Q4_K --out "$files/out.gguf" 2>"$files/err" &
+# A folder of many small tensors, so that there is much to go on from.
+"$build/tests/tools/random_model" --arch llama --d 128 --ffn 256 --layers 30 --heads 4 --kv-heads 4 \
+  --vocab 8192 --tokens models/seedling-32m-mha-q8_0.gguf --type F16 "$files/many.gguf"
+"$build/tests/tools/to_hf" "$files/many.gguf" "$files/many"
+many=$files/many
+
+# begun COUNT: a conversion of its own goes on until COUNT tensors are whole; its pid in $pid
+begun() {
+  rm -f "$files"/out.gguf*
+  "$program" convert "$many" --threads 1 --type Q4_0 --out "$files/out.gguf" 2>"$files/err" >/dev/null &
   pid=$!
-  until [ -n "$(find "$files" -maxdepth 1 -name 'out.gguf.*')" ]; do
-    kill -0 "$pid" 2>/dev/null || break
-  done
+  until [ "$(whole)" -ge "$1" ]; do kill -0 "$pid" 2>/dev/null || break; done
+}
+# Tensors that are whole in the part file: bytes 4 to 7.
+whole() {
+  od -An -tu4 -j4 -N4 "$files/out.gguf.part" 2>/dev/null | tr -d ' ' | grep . || echo 0
+}
+# went_on PATTERN: the same command ends well, says that, and the file is what one go makes
+went_on() {
+  local said
+  said=$("$program" convert "$many" --threads 2 --type Q4_0 --out "$files/out.gguf" 2>&1 >/dev/null)
+  [[ $said =~ $1 ]] && cmp "$files/out.gguf" "$files/whole.gguf" &&
+    [ ! -e "$files/out.gguf.part" ] && return
+  echo "  $said"
+  return 1
+}
+"$program" convert "$many" --type Q4_0 --out "$files/whole.gguf" >/dev/null 2>&1
+
+# An interrupt ends it at once. What is whole stays, and is no model.
+interrupted() {
+  begun 3
   kill -TERM "$pid"
   wait "$pid"
-  code=$?
+  local code=$? said
   said=$(cat "$files/err")
-  [ "$code" = 1 ] && [[ $said == *': interrupted' ]] &&
-    [ -z "$(find "$files" -maxdepth 1 -name 'out.gguf*')" ] && return
+  [ "$code" = 1 ] && [[ $said == *': interrupted; what is done stays in its .part file'* ]] &&
+    [ ! -e "$files/out.gguf" ] && [ "$(whole)" -ge 3 ] &&
+    ! "$program" inspect "$files/out.gguf.part" >/dev/null 2>&1 && return
   echo "  exit code $code: $said"
   return 1
 }
-check 'an interrupt' interrupted
+check 'an interrupt keeps what is whole' interrupted
+check 'an interrupted conversion goes on' went_on '[0-9]+ of 273 tensors were there from before'
+
+killed() {
+  begun 20
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  [ ! -e "$files/out.gguf" ] && [ "$(whole)" -ge 20 ] && went_on '[2-9][0-9] of 273 tensors were there'
+}
+check 'a killed conversion goes on from the last whole tensor' killed
+
+# A folder that is not what it was, or another type: from the start, and it says nothing of before.
+changed() {
+  begun 5
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  touch "$many/model.safetensors"
+  ! went_on 'from before' >/dev/null && cmp "$files/out.gguf" "$files/whole.gguf"
+}
+check 'a folder that has changed is begun anew' changed
+
+# One writes a part at a time; the other says so.
+crowded() {
+  begun 1
+  local said code
+  kill -STOP "$pid"
+  said=$("$program" convert "$many" --type Q4_0 --out "$files/out.gguf" 2>&1)
+  code=$?
+  kill -CONT "$pid"
+  wait "$pid" && [ "$code" = 1 ] && [[ $said == *'out.gguf.part: another conversion writes it' ]] &&
+    cmp "$files/out.gguf" "$files/whole.gguf"
+}
+check 'two conversions of one file' crowded
+
+# Room for some of the file: what is whole stays, and goes on when there is more.
+full() {
+  local said
+  rm -f "$files"/out.gguf*
+  said=$(
+    trap '' XFSZ
+    ulimit -f 3000
+    "$program" convert "$many" --type Q4_0 --out "$files/out.gguf" 2>&1
+  )
+  [[ $said == *'out.gguf: File too large'* ]] && [ ! -e "$files/out.gguf" ] && went_on ''
+}
+check 'a disk that is full' full
+
+# Memory is bounded by a tensor, not by the folder: which is four times the bound.
+bounded() {
+  "$build/tests/tools/random_model" --arch llama --d 512 --ffn 8192 --layers 4 --heads 8 --kv-heads 8 \
+    --vocab 8192 --tokens models/seedling-32m-mha-q8_0.gguf --type F32 "$files/large.gguf" &&
+    "$build/tests/tools/to_hf" --shards 2 "$files/large.gguf" "$files/large" && rm "$files/large.gguf" &&
+    [ "$(du -sk "$files/large" | cut -f 1)" -gt 200000 ] &&
+    "$build/tests/tools/peak" 65000 "$program" convert "$files/large" --threads 2 --type F16 \
+      --out "$files/large.gguf" >/dev/null
+}
+check 'memory' bounded
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

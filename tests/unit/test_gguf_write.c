@@ -123,6 +123,59 @@ TEST(gguf_writer_that_does_not_finish_leaves_nothing)
     folder_remove(&p.in);
 }
 
+/* A writer of the same file, some of whose tensors are there. */
+static gguf_writer *resumed(const place *p, uint8_t source, size_t want)
+{
+    const uint8_t id[16] = {source};
+    gguf_writer *w = new_writer();
+    size_t whole = 99;
+
+    CHECK(gguf_writer_resume(w, p->path, id, &whole) == ERR_OK && whole == want);
+    return w;
+}
+
+TEST(gguf_writer_goes_on_behind_the_last_whole_tensor)
+{
+    const place p = make_place();
+    gguf_writer *w = resumed(&p, 1, 0), *other = new_writer();
+    char part[FOLDER_PATH];
+    size_t whole = 0;
+    gguf *g;
+
+    CHECK(gguf_writer_put(w, values, sizeof values) == ERR_OK);
+    CHECK(gguf_writer_put(w, codes, 100) == ERR_OK);
+    CHECK(gguf_writer_resume(other, p.path, (uint8_t[16]){1}, &whole) == ERR_SYSTEM);
+    CHECK(errno == EBUSY);
+    gguf_writer_free(other);
+    gguf_writer_free(w);
+    CHECK(gguf_open(&g, folder_path(&p.in, "m.gguf.part", part), NULL) != ERR_OK);
+    w = resumed(&p, 1, 1);
+    CHECK(gguf_writer_put(w, codes, sizeof codes) == ERR_OK);
+    CHECK(gguf_writer_finish(w) == ERR_OK);
+    gguf_writer_free(w);
+    check_file(&p);
+    CHECK(folder_count(&p.in) == 1);
+    folder_remove(&p.in);
+}
+
+TEST(gguf_writer_begins_anew_where_the_source_is_another)
+{
+    const place p = make_place();
+    gguf_writer *w = resumed(&p, 1, 0);
+
+    CHECK(gguf_writer_put(w, values, sizeof values) == ERR_OK);
+    gguf_writer_free(w);
+    w = resumed(&p, 2, 0);
+    gguf_writer_free(w); /* nothing is whole in it: it goes */
+    CHECK(folder_count(&p.in) == 0);
+    w = resumed(&p, 1, 0);
+    CHECK(gguf_writer_put(w, values, sizeof values) == ERR_OK);
+    gguf_writer_spoil(w);
+    gguf_writer_free(w);
+    CHECK(folder_count(&p.in) == 0);
+    folder_remove(&p.in);
+}
+
 TEST(gguf_writer_says_that_there_is_no_room_before_any_data)
 {
     const place p = make_place();
