@@ -89,6 +89,9 @@ FUZZ_BIN  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 # are part of a program.
 FAULT_BIN := $(if $(and $(SAN),$(findstring clang,$(CC))),,$(BUILD)/tests/torture/xquantd)
 # A make of our own, parallel unless the caller chose otherwise.
+# Debian's Node is too old for the clients, and so for what plays them. A line that begins with +
+# hands its jobs down: make knows $(MAKE) in a recipe only when it is spelled there.
+NODE       = tests/api/setup.sh && tests/api/node_modules/.bin/node
 SUB        = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help all run install test check-kern check-haswell check-arm64 check-all lint fmt bench asan ubsan tsan torture fuzz canaries freezes flood forms \
@@ -106,7 +109,7 @@ help: ## this list
 all: $(PROGRAM) ## build/xquantd (CC=clang: build/clang/xquantd)
 
 run: deps ## build, then serve SmolLM2-135M, or the model that ships (ARGS="--listen ...")
-	@$(SUB) all
+	+@$(SUB) all
 	@exec deploy/run.sh $(PROGRAM) $(ARGS)
 
 install: all ## into PREFIX=/usr/local: program, models, sample configuration, unit
@@ -121,39 +124,39 @@ install: all ## into PREFIX=/usr/local: program, models, sample configuration, u
 
 test: ## every test; the last line counts them
 	@deploy/deps.sh build test
-	@$(SUB) programs
+	+@$(SUB) programs
 	@JOBS=$(JOBS) tests/run.sh $(BUILD)
 
 check-kern: ## the faster twins of the hot loops against their definition
-	@$(SUB) $(BUILD)/tests/kern/check_all
+	+@$(SUB) $(BUILD)/tests/kern/check_all
 	@$(BUILD)/tests/kern/check_all
 
 check-arm64: ## the same for arm64: cross-built by gcc and clang, emulated by qemu
 	@deploy/deps.sh arm64 || { echo 'check-arm64: a cross compiler or the emulator cannot be had here' >&2; exit 1; }
-	@$(SUB) bare CC=aarch64-linux-gnu-gcc SAN= DEBUG=
-	@$(SUB) bare CC='clang --target=aarch64-linux-gnu' SAN= DEBUG=
+	+@$(SUB) bare CC=aarch64-linux-gnu-gcc SAN= DEBUG=
+	+@$(SUB) bare CC='clang --target=aarch64-linux-gnu' SAN= DEBUG=
 	@tests/kern/arm64.sh build/aarch64-linux-gnu-gcc build/clang-aarch64-linux-gnu
 
 check-haswell: ## kernels, purity and start-up on emulated CPUs without AVX-512, and without AVX2
 	@deploy/deps.sh haswell || { echo 'check-haswell: the emulator cannot be had here' >&2; exit 1; }
-	@$(SUB) all $(BUILD)/tests/kern/check_all $(BUILD)/tests/golden/test_purity
+	+@$(SUB) all $(BUILD)/tests/kern/check_all $(BUILD)/tests/golden/test_purity
 	@JOBS=$(JOBS) tests/kern/x86_64.sh $(BUILD)
 
 check-all: ## all there is: gcc, clang, older CPUs, arm64, sanitizers, fuzzing, canaries, lint, image
-	@$(SUB) test CC=gcc WERROR=1
-	@$(SUB) test CC=clang WERROR=1
-	@$(SUB) check-haswell WERROR=1
-	@$(SUB) check-arm64 WERROR=1
-	@$(SUB) asan
-	@$(SUB) tsan
-	@$(SUB) torture
-	@$(SUB) torture SAN=address,undefined
-	@$(SUB) fuzz
-	@$(SUB) canaries
-	@$(SUB) freezes
-	@$(SUB) flood
-	@$(SUB) lint
-	@$(SUB) check-image
+	+@$(SUB) test CC=gcc WERROR=1
+	+@$(SUB) test CC=clang WERROR=1
+	+@$(SUB) check-haswell WERROR=1
+	+@$(SUB) check-arm64 WERROR=1
+	+@$(SUB) asan
+	+@$(SUB) tsan
+	+@$(SUB) torture
+	+@$(SUB) torture SAN=address,undefined
+	+@$(SUB) fuzz
+	+@$(SUB) canaries
+	+@$(SUB) freezes
+	+@$(SUB) flood
+	+@$(SUB) lint
+	+@$(SUB) check-image
 
 lint: ## the rules of CONTRIBUTING.md that a script can check
 	@deploy/deps.sh build test
@@ -163,64 +166,63 @@ fmt: ## clang-format every source
 	@clang-format -i $(FORMATTED)
 
 bench: ## speed of this build on this machine
-	@$(SUB) all
+	+@$(SUB) all
 	@tests/bench/speed.sh $(PROGRAM)
 
 asan: ## the tests under AddressSanitizer and UBSan
-	@$(SUB) test SAN=address,undefined
+	+@$(SUB) test SAN=address,undefined
 
 ubsan: ## the tests under UBSan alone
-	@$(SUB) test SAN=undefined
+	+@$(SUB) test SAN=undefined
 
 tsan: ## the tests under ThreadSanitizer
-	@$(SUB) test SAN=thread
+	+@$(SUB) test SAN=thread
 
 torture: ## every call that can fail fails in turn (WORD="request klt8": only such sweeps)
 	@deploy/deps.sh build test
-	@$(SUB) $(PROGRAM) $(TOOL_BIN) $(FAULT_BIN)
+	+@$(SUB) $(PROGRAM) $(TOOL_BIN) $(FAULT_BIN)
 	@tests/torture/torture.sh $(BUILD) all $(if $(WORD),"$(WORD)")
 
 fuzz: ## every parser for FUZZ_SECONDS=60 (needs clang)
 	@deploy/deps.sh build test fuzz
-	@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
+	+@$(SUB) fuzz-programs CC=clang SAN=fuzzer-no-link,address,undefined
 	@tests/fuzz/run.sh build/clang-fuzzer-no-link,address,undefined $(FUZZ_SECONDS)
 
 canaries: ## 20,000 requests of 50 tenants with secrets: nothing of one reaches another (REQUESTS=20000)
-	@$(SUB) all
-	@node tests/bench/canaries.mjs $(REQUESTS)
+	+@$(SUB) all
+	@$(NODE) tests/bench/canaries.mjs $(REQUESTS)
 
 freezes: ## a completion beside each thing that could stop a server, and SIGTERM (idle machine)
-	@$(SUB) all
-	@node tests/bench/freezes.mjs
+	+@$(SUB) all
+	@$(NODE) tests/bench/freezes.mjs
 
 forms: ## 1,000 random schemas at temperature 1.5, each answer judged (SCHEMAS=1000)
-	@$(SUB) all
-	@tests/api/setup.sh
-	@node tests/bench/forms.mjs $(SCHEMAS)
+	+@$(SUB) all
+	@$(NODE) tests/bench/forms.mjs $(SCHEMAS)
 
 flood: ## time to the first token beside a key that floods the server (idle machine)
-	@$(SUB) all
-	@node tests/bench/flood.mjs
+	+@$(SUB) all
+	@$(NODE) tests/bench/flood.mjs
 
 bench-sessions: ## 150 sessions at once, 500 dialogues turn by turn, gaps beside a long prompt (DATA=FOLDER with wiki.test.raw, dialogues.jsonl)
-	@$(SUB) all
+	+@$(SUB) all
 	@tests/bench/sessions.sh $(DATA)
 
 bench-returning: ## users who come back, at 256 MiB (DATA=FOLDER with dialogues.jsonl, LLAMA_SERVER=BINARY, ARGS="--turns 2000")
-	@$(SUB) all
-	@node tests/bench/returning/run.mjs $(DATA)/dialogues.jsonl $(ARGS)
+	+@$(SUB) all
+	@$(NODE) tests/bench/returning/run.mjs $(DATA)/dialogues.jsonl $(ARGS)
 
 bench-scale: ## a model of 1.2 B random weights, Q8_0 and Q4_K (FOLDER=ROOM for 5 GB, LLAMA_BENCH=BINARY)
-	@$(SUB) all $(TOOL_BIN)
-	@node tests/bench/scale.mjs $(FOLDER) $(ARGS)
+	+@$(SUB) all $(TOOL_BIN)
+	@$(NODE) tests/bench/scale.mjs $(FOLDER) $(ARGS)
 
 soak: ## 20 minutes of rude clients: leaks, hangs, lost count (MINUTES=20 ABUSE=--abuse)
-	@$(SUB) all
-	@node tests/bench/soak.mjs $(ABUSE) $(MINUTES)
+	+@$(SUB) all
+	@$(NODE) tests/bench/soak.mjs $(ABUSE) $(MINUTES)
 
 ablations: ## measure what the paper leaves open: docs/ablations.* (MODELS="FILE.gguf ..." CHUNKS=4)
 	@deploy/deps.sh build figures
-	@$(SUB) all
+	+@$(SUB) all
 	@tests/bench/ablations.sh $(PROGRAM) docs/ablations.json $(MODELS)
 	@tests/bench/ablations_draw.sh docs/ablations.json
 
@@ -236,7 +238,7 @@ check-image: image ## the image, and one with a model inside, answer as non-root
 
 image: ## the container image, with docker or without; MODEL=NAME: also one with that model inside
 	@deploy/deps.sh image
-	@$(if $(MODEL),$(SUB) all,:)
+	+@$(if $(MODEL),$(SUB) all,:)
 	@IMAGE=$(IMAGE) VERSION=$(VERSION) REVISION=$(REVISION) MODEL=$(MODEL) PROGRAM=$(PROGRAM) deploy/image.sh
 
 deps: ## install the Debian packages that the build misses

@@ -368,7 +368,6 @@ static err open_measured(runtime *r, const config *c, fault *why)
 
 static err name_model_file(runtime *r, const config *c, const char *path)
 {
-    *r = (runtime){0};
     r->model_path = strdup(path);
     r->model_name = name_model(c, path);
     return r->model_path && r->model_name ? ERR_OK : ERR_NOMEM;
@@ -407,6 +406,7 @@ err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes)
 
 err runtime_open(runtime *r, const config *c, const char *path, char *what, size_t what_bytes)
 {
+    *r = (runtime){0};
     TRY(runtime_begin(r, c, path, what, what_bytes));
     return runtime_finish(r, c, what, what_bytes);
 }
@@ -414,6 +414,7 @@ err runtime_open(runtime *r, const config *c, const char *path, char *what, size
 err runtime_open_model(runtime *r, const config *c, const char *path, char *what,
                        size_t what_bytes)
 {
+    *r = (runtime){0};
     TRY(name_model_file(r, c, path));
     return do_part(r, c, open_model, what, what_bytes);
 }
@@ -421,6 +422,7 @@ err runtime_open_model(runtime *r, const config *c, const char *path, char *what
 err runtime_open_measured(runtime *r, const config *c, const char *path, char *what,
                           size_t what_bytes)
 {
+    *r = (runtime){0};
     TRY(name_model_file(r, c, path));
     return do_part(r, c, open_measured, what, what_bytes);
 }
