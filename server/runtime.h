@@ -51,8 +51,8 @@ void runtime_close(runtime *r);
 
 /* The same in two halves. The first opens what is small, finds out what all will take, and says
  * so in r->memory; ERR_NOFIT: more than there is. The second packs weights and opens the cache;
- * it is left out after a failure of the first. r begins as zeros, which the caller wrote: another
- * thread may already be asking how far the weights are. */
+ * it is left out after a failure of the first. r begins as zeros, which the caller wrote, for
+ * another thread may already be asking how far the weights are. */
 err runtime_begin(runtime *r, const config *c, const char *path, char *what, size_t what_bytes);
 err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes);
 
