@@ -111,6 +111,11 @@ INLINE real r_gather(const float *x, whole at)
     return _mm256_i32gather_ps(x, at, 4);
 }
 
+INLINE real r_by_class(const float *x, whole class)
+{
+    return r_gather(x, class);
+}
+
 INLINE real r_of(whole w)
 {
     return _mm256_cvtepi32_ps(w);

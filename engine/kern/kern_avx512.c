@@ -15,6 +15,15 @@
 
 #include "engine/kern/kern.h"
 
+/* The sum of 16 codes: unsigned bytes are added by eights. */
+static inline int16_t sum_codes(__m128i q)
+{
+    const __m128i turned = _mm_xor_si128(q, _mm_set1_epi8(-128));
+    const __m128i two = _mm_sad_epu8(turned, _mm_setzero_si128());
+
+    return (int16_t)(_mm_cvtsi128_si32(two) + _mm_extract_epi16(two, 4) - 16 * 128);
+}
+
 void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, kern_sums *sum)
 {
     for (size_t g = 0; g < n / KERN_GROUP; g++, x += KERN_GROUP, q += KERN_GROUP) {
@@ -22,7 +31,7 @@ void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, 
         const float top = _mm512_reduce_max_ps(
             _mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
         __m512 s;
-        __m512i i, j;
+        __m128i i, j;
 
         scale[g] = top / 127.0f;
         if (!(scale[g] > 0.0f)) {
@@ -31,12 +40,11 @@ void kern_quantize_q8_avx512(const float *x, size_t n, int8_t *q, float *scale, 
             continue;
         }
         s = _mm512_set1_ps(scale[g]);
-        i = _mm512_cvtps_epi32(_mm512_div_ps(a, s));
-        j = _mm512_cvtps_epi32(_mm512_div_ps(b, s));
-        _mm_storeu_si128((__m128i *)q, _mm512_cvtsepi32_epi8(i));
-        _mm_storeu_si128((__m128i *)(q + 16), _mm512_cvtsepi32_epi8(j));
-        sum[g].half[0] = (int16_t)_mm512_reduce_add_epi32(i);
-        sum[g].half[1] = (int16_t)_mm512_reduce_add_epi32(j);
+        i = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_div_ps(a, s)));
+        j = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_div_ps(b, s)));
+        _mm_storeu_si128((__m128i *)q, i);
+        _mm_storeu_si128((__m128i *)(q + 16), j);
+        sum[g] = (kern_sums){{sum_codes(i), sum_codes(j)}};
     }
 }
 

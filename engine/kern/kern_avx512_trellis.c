@@ -109,6 +109,21 @@ INLINE real r_gather(const float *x, whole at)
     return _mm512_i32gather_ps(at, x, 4);
 }
 
+_Static_assert(KERN_CLASSES == 80, "r_by_class goes through all of them");
+
+/* Five registers hold a number for each class: three permutations, where a gather would be 16
+ * loads. */
+INLINE real r_by_class(const float *x, whole class)
+{
+    const real low = _mm512_permutex2var_ps(r_load(x), class, r_load(x + 16));
+    const real middle = _mm512_permutex2var_ps(r_load(x + 32), class, r_load(x + 48));
+    const mask is_middle = _mm512_test_epi32_mask(class, w_set(32));
+    const mask is_high = _mm512_test_epi32_mask(class, w_set(64));
+
+    return _mm512_mask_permutexvar_ps(_mm512_mask_mov_ps(low, is_middle, middle), is_high,
+                                      class, r_load(x + 64));
+}
+
 INLINE real r_of(whole w)
 {
     return _mm512_cvtepi32_ps(w);

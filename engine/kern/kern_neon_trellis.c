@@ -115,6 +115,11 @@ INLINE real r_gather(const float *x, whole at)
     return vld1q_f32(v);
 }
 
+INLINE real r_by_class(const float *x, whole class)
+{
+    return r_gather(x, class);
+}
+
 INLINE real r_of(whole w)
 {
     return vcvtq_f32_s32(w);

@@ -9,7 +9,7 @@
  *   r_less, r_pick  a mask; what of two it picks;  r_number: 0 for what is not a number
  *   w_set w_and w_or w_xor w_add w_double w_equal w_pick;  w_lower(w, by): shifted right
  *   w_of r_of       rounding towards 0, and back;  w_load w_store: 16-bit numbers
- *   w_class w_table r_gather, by class
+ *   w_class w_table, by class;  r_gather, and r_by_class of KERN_CLASSES floats
  * Each is one instruction or two; all are exact or rounded once, so lanes do what the
  * definition does, bit for bit. */
 #ifndef ENGINE_KERN_KERN_TRELLIS_LANES_H
@@ -23,9 +23,9 @@ typedef struct lane_price {
 
 INLINE lane_price lanes_price(const kern_prices *p, whole class)
 {
-    const real slope = r_gather(p->slope, class);
+    const real slope = r_by_class(p->slope, class);
 
-    return (lane_price){r_gather(p->base, class), slope, r_mul(slope, r_set(0.5f))};
+    return (lane_price){r_by_class(p->base, class), slope, r_mul(slope, r_set(0.5f))};
 }
 
 INLINE real lanes_in_steps(const float *u, real inverse)
