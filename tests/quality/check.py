@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
+import time
 
 os.environ.update(ITEMS="6", MODES="2")
 import divergence
@@ -87,6 +90,26 @@ def check_generation(out):
     check("six are there", len(generation.read_answers(cell)) == 6)
 
 
+def check_signal():
+    """What was started ends with the run that is stopped."""
+    code = ("import house, signal; signal.signal(signal.SIGTERM, house.end_all); p = house.start(['sleep', '600']); "
+            "print(p.pid, flush=True); p.wait()")
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=house.ROOT / "tests/quality", stdout=subprocess.PIPE)
+    started = int(run.stdout.readline())
+    run.terminate()
+    run.wait(30)
+    for _ in range(300):
+        state = pathlib.Path(f"/proc/{started}/stat")
+        if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            break
+        time.sleep(.1)
+    else:
+        os.kill(started, 9)
+        check("what was started ends, too", False)
+        return
+    check("what was started ends, too", run.returncode == 1)
+
+
 def check_render(out):
     page = out / "page.md"
     page.write_text("a\n<!-- measured: summary -->\n<!-- /measured -->\n<!-- measured: kl small -->\nold\n"
@@ -107,6 +130,7 @@ def check_render(out):
 def main():
     check_items()
     check_match()
+    check_signal()
     with tempfile.TemporaryDirectory(prefix="xquantd-test-") as folder:
         out = pathlib.Path(folder)
         check_kl(out)

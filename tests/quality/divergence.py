@@ -38,7 +38,7 @@ def text_file(out, kind):
 
 def measure(model, text, rows, ctx, modes):
     """One process; {mode: figures}."""
-    return {r["mode"]: r for r in json.loads(house.run(
+    return {r["mode"]: r for r in json.loads(house.output(
         [house.PROGRAM, "perplexity", "--model", model, "--file", text, "--ctx", ctx, "--chunks", rows,
          "--cache", ",".join(modes), "--threads", house.THREADS, "--json"]))["results"]}
 

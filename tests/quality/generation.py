@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import re
-import subprocess
 import time
 
 import house
@@ -36,9 +35,9 @@ class Server:
 
     def __init__(self, model, mode, log):
         self.log = log.open("w")
-        self.process = subprocess.Popen(
-            [house.PROGRAM, "serve", "--model", str(model), "--cache", mode, "--cache-size", "1GiB", "--listen",
-             "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json", "--threads", str(house.THREADS)], stdout=self.log, stderr=self.log, env=house.environment())
+        self.process = house.start(
+            [house.PROGRAM, "serve", "--model", model, "--cache", mode, "--cache-size", "1GiB", "--listen",
+             "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json", "--threads", house.THREADS], stdout=self.log, stderr=self.log, env=house.environment())
         self.port = None
         self.wait(log)
 
@@ -62,6 +61,7 @@ class Server:
     def close(self):
         self.process.terminate()
         self.process.wait(60)
+        house.STARTED.discard(self.process)
         self.log.close()
 
 

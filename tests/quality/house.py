@@ -17,6 +17,7 @@ PROGRAM = os.environ.get("XQUANTD", str(ROOT / "build/xquantd"))
 CORES = len(os.sched_getaffinity(0))
 JOBS = int(os.environ.get("JOBS", 0)) or max(1, CORES // 4)
 THREADS = int(os.environ.get("THREADS", 0)) or max(1, CORES // JOBS)
+STARTED = set()  # processes that run
 CELLS = {"MODES": int(os.environ.get("MODES", 4))}  # modes that one process measures side by side
 
 # name: file, the longest context that is measured, what the tables call it
@@ -66,13 +67,30 @@ def environment():
                                if "MODELS" in os.environ and "XQUANTD_PLAN_DIR" not in os.environ else {}))
 
 
-def run(command, **more):
-    """What a command prints. subprocess.CalledProcessError: it failed; its stderr is told."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment(), **more)
-    if done.returncode:
-        say(f"failed: {' '.join(str(c) for c in command)}\n{done.stderr[-2000:]}")
-        done.check_returncode()
-    return done.stdout
+def start(command, **more):
+    """A process that ends with this one."""
+    process = subprocess.Popen([str(c) for c in command], **more)
+    STARTED.add(process)
+    return process
+
+
+def end_all(*_):
+    """On a signal: nothing that was started here outlives it. What is whole of the cells stays."""
+    for process in list(STARTED):
+        if process.poll() is None:
+            process.kill()
+    os._exit(1)
+
+
+def output(command, text=None, env=None):
+    """What a command prints, given the bytes of text. RuntimeError: it failed, and the end of what it said."""
+    process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    env=env or environment())
+    told, why = process.communicate(text)
+    STARTED.discard(process)
+    if process.returncode:
+        raise RuntimeError(f"failed: {' '.join(map(str, command))}\n{why.decode(errors='replace')[-2000:]}")
+    return told.decode(errors="replace")
 
 
 def side_by_side(work, jobs=None):
@@ -82,7 +100,7 @@ def side_by_side(work, jobs=None):
         for one in [team.submit(w) for w in work]:
             try:
                 one.result()
-            except (subprocess.CalledProcessError, OSError, RuntimeError) as e:
+            except (OSError, RuntimeError) as e:
                 say(f"{type(e).__name__}: {e}")
                 good = False
     return good

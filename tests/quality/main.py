@@ -1,5 +1,6 @@
 """main.py - the parts of tests/quality/run.sh by name."""
 import pathlib
+import signal
 import sys
 
 import divergence
@@ -32,4 +33,6 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         house.say("usage: tests/quality/run.sh OUT [PART [MODEL | MODE]...]")
         sys.exit(2)
+    signal.signal(signal.SIGTERM, house.end_all)
+    signal.signal(signal.SIGINT, house.end_all)
     sys.exit(0 if main(*sys.argv[1:]) else 1)

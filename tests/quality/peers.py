@@ -13,7 +13,6 @@ import json
 import math
 import os
 import pathlib
-import subprocess
 
 import divergence
 import generation
@@ -36,20 +35,17 @@ def driver(out, name):
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         libs = [next(libraries().glob(p)) for p in ("libllama.v*.so", "libggml.v*.so", "libggml-base.so")]
-        house.run(["gcc", "-O2", f"-I{source}/include", f"-I{source}/ggml/include", "-o", path, DRIVERS[name],
+        house.output(["gcc", "-O2", f"-I{source}/include", f"-I{source}/ggml/include", "-o", path, DRIVERS[name],
                    *libs, "-lm"])
     return path
 
 
-def call(command, plain=False, **more):
+def call(command, plain=False, text=None):
     env = dict(os.environ, LLBIN=str(libraries()), LD_LIBRARY_PATH=str(libraries()), REF="f32")
     env.pop("LLAMA_ATTN_ROT_DISABLE", None)
     if plain:
         env["LLAMA_ATTN_ROT_DISABLE"] = "1"
-    done = subprocess.run([str(c) for c in command], capture_output=True, env=env, **more)
-    if done.returncode:
-        raise RuntimeError(f"{command[0]}: {done.stderr.decode(errors='replace')[-500:]}")
-    return done.stdout.decode(errors="replace")
+    return house.output(command, text, env)
 
 
 def floats(out, name):
@@ -59,7 +55,7 @@ def floats(out, name):
         tool = pathlib.Path(house.PROGRAM).parent / "tests/tools/requantize"
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
-        house.run([tool, "F32", house.model_file(name), new])
+        house.output([tool, "F32", house.model_file(name), new])
         new.replace(path)
     return path
 
@@ -126,7 +122,7 @@ def answers(out, name, task, mode):
     prompts = b"".join(b"%d\n%s" % (len(p), p) for p in ((i["prefix"] + i["question"]).encode() for i in wanted))
     kt, turned = house.PEERS[mode]
     told = call([driver(out, "peer_greedy"), house.model_file(name), kt, 4096, house.THREADS, generation.MOST],
-                plain=not turned, input=prompts).split("\n")
+                plain=not turned, text=prompts).split("\n")
     cell.parent.mkdir(parents=True, exist_ok=True)
     with cell.open("a") as f:
         f.writelines(generation.record(item, answer) for item, answer in zip(wanted, told, strict=False))
