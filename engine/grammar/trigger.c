@@ -172,7 +172,8 @@ static void add_all(nfa *a, places *x, const trigger_use *use)
     back = !use->again ? use->to : use->n_leading ? x->first_lead : x->first;
     nfa_add_skip(a, use->from, begin);
     add_calls(a, x->called, use->at, use->n, back);
-    add_calls(a, x->called_lead, use->leading, use->n_leading, back);
+    add_calls(a, x->called_lead, use->leading, use->n_leading,
+              use->leads_once ? use->to : back);
     for (uint32_t i = 0; i < x->any->n; i++) add_edges(a, x, i, false);
     for (uint32_t i = 0; i < x->lead->n && use->n_leading; i++) add_edges(a, x, i, true);
     if (nfa_failure(a) != ERR_OK) return;

@@ -30,6 +30,7 @@ typedef struct trigger_use {
     size_t n_leading;
     const char *behind; /* text that stands before it, or NULL: a trigger may begin there */
     bool again;         /* behind a rule all of this may come once more */
+    bool leads_once;    /* but not behind one that leads: `to` follows it */
     bool must;          /* text alone does not lead to `to` */
 } trigger_use;
 

@@ -11,49 +11,6 @@
 
 /* --- logprobs: a list of tokens, each with its bytes --- */
 
-/* A control token has no bytes that the answer's text would show. */
-static void add_bytes(text_builder *t, const reply *a, int32_t id)
-{
-    const gguf_text shown = tokenizer_piece(a->generation->tokenizer, id, false);
-
-    if (shown.n == 0) {
-        text_add_string(t, "null");
-        return;
-    }
-    for (size_t i = 0; i < shown.n; i++)
-        text_addf(t, "%c%u", i ? ',' : '[', (unsigned)(unsigned char)shown.at[i]);
-    text_add_string(t, "]");
-}
-
-/* Without the closing brace. */
-static void open_entry(text_builder *t, const reply *a, int32_t id, float logprob)
-{
-    text_add_string(t, "{\"token\":");
-    reply_add_token(t, a, id);
-    text_add_string(t, ",\"logprob\":");
-    text_add_float(t, logprob);
-    text_add_string(t, ",\"bytes\":");
-    add_bytes(t, a, id);
-}
-
-/* The sampled token and, beside it, the best: it need not be among them. */
-static void add_entry(text_builder *t, const reply *a, size_t i)
-{
-    const generation *g = a->generation;
-    const size_t k = (size_t)g->in.top;
-
-    open_entry(t, a, g->out.tokens[i].id, reply_logprob(a, i));
-    text_add_string(t, ",\"top_logprobs\":[");
-    for (size_t j = 0; j < k; j++) {
-        const sample_top *best = &g->out.top[i * k + j];
-
-        if (j) text_add_string(t, ",");
-        open_entry(t, a, best->id, best->logprob);
-        text_add_string(t, "}");
-    }
-    text_add_string(t, "]}");
-}
-
 /* Null where the slice has no token: the event of the role, and an end that brings no text. */
 static void add_logprobs(text_builder *t, const reply *a, const reply_slice *s)
 {
@@ -64,7 +21,7 @@ static void add_logprobs(text_builder *t, const reply *a, const reply_slice *s)
     text_add_string(t, ",\"logprobs\":{\"content\":[");
     for (size_t i = s->token_from; i < s->token_to; i++) {
         if (i > s->token_from) text_add_string(t, ",");
-        add_entry(t, a, i);
+        reply_add_logprob(t, a, i);
     }
     text_add_string(t, "],\"refusal\":null},");
 }

@@ -63,6 +63,7 @@ const completion_kind api_responses_kind = {
     .close_answer = responses_close,
     .write_events = responses_write_events,
     .end_events = responses_end_events,
+    .fail_events = responses_fail_events,
     .keep = keep,
 };
 

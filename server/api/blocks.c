@@ -73,17 +73,89 @@ void blocks_add_text(text_builder *t, const block *of)
     text_add_json(t, of->text.at ? of->text.at : "", of->text.n);
 }
 
-/* What was cut off at max_tokens is no JSON, and would make the answer none. */
-void blocks_add_arguments(text_builder *t, const block *of)
+/* How far a text that max_tokens has cut is whole: a document that lacks its closing brackets.
+ */
+typedef struct cut {
+    size_t keep;               /* bytes up to the last value or bracket that is whole */
+    char open[JSON_MAX_DEPTH]; /* [kept] what closes it there */
+    size_t depth, kept;
+    bool quoted, escaped, key; /* where it is */
+} cut;
+
+static void keep(cut *c, size_t bytes)
+{
+    c->keep = bytes;
+    c->kept = c->depth;
+}
+
+/* A byte between strings; a number or a word is whole when something follows it. */
+static void take_plain(cut *c, char byte, size_t i)
+{
+    if (byte == '{' || byte == '[') {
+        if (c->depth < sizeof c->open) c->open[c->depth++] = byte == '{' ? '}' : ']';
+        c->key = byte == '{';
+        keep(c, i + 1);
+    } else if ((byte == '}' || byte == ']') && c->depth) {
+        c->depth--;
+        keep(c, i + 1);
+    } else if (byte == ',') {
+        keep(c, i);
+        c->key = c->depth && c->open[c->depth - 1] == '}';
+    } else if (byte == ':') {
+        c->key = false;
+    }
+}
+
+static void take_byte(cut *c, char byte, size_t i)
+{
+    if (c->quoted && !c->escaped && byte == '"') {
+        c->quoted = false;
+        if (!c->key) keep(c, i + 1);
+    } else if (c->quoted) {
+        c->escaped = !c->escaped && byte == '\\';
+    } else if (byte == '"') {
+        c->quoted = true;
+    } else {
+        take_plain(c, byte, i);
+    }
+}
+
+/* What came before the cut is true; half a word, or a name without a value, says nothing. */
+static void add_cut(text_builder *t, const text_builder *text)
+{
+    cut c = {0};
+    size_t brackets;
+
+    for (size_t i = 0; i < text->n && c.depth < sizeof c.open; i++)
+        take_byte(&c, text->at[i], i);
+    text_add(t, text->at, c.keep);
+    for (brackets = c.kept; brackets > 0; brackets--) text_add(t, &c.open[brackets - 1], 1);
+}
+
+static bool is_object(const text_builder *text)
 {
     cJSON *parsed = NULL;
     fault why;
-    const bool good = of->text.n && json_parse(&parsed, of->text.at, of->text.n, &why) &&
+    const bool good = text->n && json_parse(&parsed, text->at, text->n, &why) &&
                       cJSON_IsObject(parsed);
 
     cJSON_Delete(parsed);
-    if (good)
+    return good;
+}
+
+void blocks_add_arguments(text_builder *t, const block *of)
+{
+    text_builder closed = {0};
+
+    if (is_object(&of->text)) {
         text_add(t, of->text.at, of->text.n);
+        return;
+    }
+    add_cut(&closed, &of->text);
+    if (closed.failed) t->failed = true;
+    if (is_object(&closed))
+        text_add(t, closed.at, closed.n);
     else
         text_add_string(t, "{}");
+    text_free(&closed);
 }

@@ -15,6 +15,7 @@ typedef struct block {
     piece_kind kind; /* CALL has its arguments in `text` */
     char *id, *name; /* of a CALL; owned */
     text_builder text;
+    size_t from, to; /* tokens that a TEXT is told with, for dialects that tell them */
 } block;
 
 typedef struct blocks {
@@ -30,7 +31,8 @@ void blocks_free(blocks *b);
 /* The text of a block as a JSON string. */
 void blocks_add_text(text_builder *t, const block *of);
 
-/* The arguments of a CALL: an object as it was written; {} where it is none. */
+/* The arguments of a CALL: an object as it was written; of one that max_tokens has cut, the
+ * members and elements that are whole; {} where it is none. */
 void blocks_add_arguments(text_builder *t, const block *of);
 
 #endif

@@ -28,6 +28,9 @@ typedef struct completion_kind {
     /* The events of a slice, none or several; and those that follow the last choice's. */
     void (*write_events)(text_builder *t, reply *a, const reply_slice *s);
     void (*end_events)(text_builder *t, reply *a, const reply_usage *usage);
+    /* An event that says why there will be no more; or NULL: the error in the form of the path.
+     */
+    void (*fail_events)(text_builder *t, reply *a, const char *code, const char *message);
     /* Once an answer is whole; or NULL. */
     void (*keep)(struct server *s, const reply *a, const reply_usage *usage);
     /* In place of generations, what a worker answers once the request is read; or NULL. */

@@ -200,11 +200,16 @@ static void fail_events(delivery *d)
 {
     const wire_error row = wire_error_for(d->result);
     const wire_form *form = wire_form_of(http_path(d->http));
-    char *body = form->body(row.status, row.type, row.code, NULL, err_text(d->result));
     text_builder t = {0};
+    char *body;
 
-    if (body) text_addf(&t, "%s%s%s", form->open, body, form->close);
-    free(body);
+    if (d->kind->fail_events) {
+        d->kind->fail_events(&t, &d->choices[0].reply, row.code, err_text(d->result));
+    } else {
+        body = form->body(row.status, row.type, row.code, NULL, err_text(d->result));
+        if (body) text_addf(&t, "%s%s%s", form->open, body, form->close);
+        free(body);
+    }
     send_events(d, &t);
 }
 

@@ -184,3 +184,48 @@ float reply_logprob(const reply *a, size_t i)
             return g->out.top[i * top + k].logprob;
     return g->out.tokens[i].logprob;
 }
+
+/* --- logprobs: a token with its bytes --- */
+
+/* A control token has no bytes that the answer's text would show. */
+static void add_bytes(text_builder *t, const reply *a, int32_t id)
+{
+    const gguf_text shown = tokenizer_piece(a->generation->tokenizer, id, false);
+
+    if (shown.n == 0) {
+        text_add_string(t, "null");
+        return;
+    }
+    for (size_t i = 0; i < shown.n; i++)
+        text_addf(t, "%c%u", i ? ',' : '[', (unsigned)(unsigned char)shown.at[i]);
+    text_add_string(t, "]");
+}
+
+/* Without the closing brace. */
+static void open_entry(text_builder *t, const reply *a, int32_t id, float logprob)
+{
+    text_add_string(t, "{\"token\":");
+    reply_add_token(t, a, id);
+    text_add_string(t, ",\"logprob\":");
+    text_add_float(t, logprob);
+    text_add_string(t, ",\"bytes\":");
+    add_bytes(t, a, id);
+}
+
+/* The sampled token and, beside it, the best: it need not be among them. */
+void reply_add_logprob(text_builder *t, const reply *a, size_t i)
+{
+    const generation *g = a->generation;
+    const size_t k = (size_t)g->in.top;
+
+    open_entry(t, a, g->out.tokens[i].id, reply_logprob(a, i));
+    text_add_string(t, ",\"top_logprobs\":[");
+    for (size_t j = 0; j < k; j++) {
+        const sample_top *best = &g->out.top[i * k + j];
+
+        if (j) text_add_string(t, ",");
+        open_entry(t, a, best->id, best->logprob);
+        text_add_string(t, "}");
+    }
+    text_add_string(t, "]}");
+}

@@ -97,4 +97,8 @@ void reply_add_token(text_builder *t, const reply *a, int32_t id);
  * "is it the best?" can be asked by comparing the two. */
 float reply_logprob(const reply *a, size_t i);
 
+/* `{"token":..,"logprob":..,"bytes":[..],"top_logprobs":[..]}` of token i, as chats and
+ * responses have it. */
+void reply_add_logprob(text_builder *t, const reply *a, size_t i);
+
 #endif

@@ -22,6 +22,7 @@ void responses_open(text_builder *t, const reply *a);
 void responses_write_choice(text_builder *t, reply *a, const reply_slice *s);
 void responses_close(text_builder *t, const reply *a, const reply_usage *usage);
 void responses_write_events(text_builder *t, reply *a, const reply_slice *s);
+void responses_fail_events(text_builder *t, reply *a, const char *code, const char *message);
 void responses_end_events(text_builder *t, reply *a, const reply_usage *usage);
 
 /* The items of an answer, a JSON array. */

@@ -9,22 +9,24 @@
 
 /* --- tools --- */
 
-/* Built-in tools are refused by their names: the model would be told of something that is not
- * there. */
+/* Clients name tools that OpenAI runs itself (web_search), or that another wire format has,
+ * with every request. As at peers the model is not told of them, for nobody here would run
+ * them; that is logged, once a name. */
 static bool read_tool(const translation *t, cJSON *tool, size_t i, cJSON *tools)
 {
     static const char *const members[] = {"name", "description", "parameters", "strict"};
     const cJSON *type = json_get(tool, "type");
-    const char *name = cJSON_IsString(type) ? type->valuestring : "";
     cJSON *function;
     char path[64];
 
     snprintf(path, sizeof path, "tools[%zu].type", i);
-    if (strcmp(name, "function") != 0)
-        return translation_refuse(t, ERR_UNSUPPORTED, path,
-                                  "A tool of the type '%.40s' is not supported: '%s' must be "
-                                  "'function'.",
-                                  name, path);
+    if (!cJSON_IsString(type))
+        return translation_refuse(t, ERR_INVALID, path, "'%s' must be a string.", path);
+    if (strcmp(type->valuestring, "function") != 0) {
+        snprintf(path, sizeof path, "tools[].type=%.32s", type->valuestring);
+        request_note_unknown(path);
+        return true;
+    }
     function = translation_function(t, tools);
     for (size_t k = 0; function && k < sizeof members / sizeof *members; k++)
         if (!translation_move(t, tool, members[k], function, members[k])) return false;
@@ -140,19 +142,24 @@ static bool read_truncation(const translation *t, request *q)
 }
 
 /* Most of what can be included is of built-in tools, or thoughts that only their server can
- * read; without either there is nothing to add. */
+ * read; without either there is nothing to add. Logprobs are told where they are included, or
+ * where somebody asks for the best. */
 static bool read_include(const translation *t)
 {
+    bool wanted = json_get(t->from, "top_logprobs") != NULL;
+
     const cJSON *list = json_get(t->from, "include"), *item;
 
     if (list && !cJSON_IsArray(list))
         return translation_refuse(t, ERR_INVALID, "include", "'include' must be an array.");
-    cJSON_ArrayForEach (item, list)
-        if (!cJSON_IsString(item) ||
-            strcmp(item->valuestring, "message.output_text.logprobs") == 0)
-            return translation_refuse(t, ERR_UNSUPPORTED, "include",
-                                      "'include' of logprobs is not supported.");
-    return true;
+    cJSON_ArrayForEach (item, list) {
+        if (!cJSON_IsString(item))
+            return translation_refuse(t, ERR_INVALID, "include",
+                                      "'include' must be an array of strings.");
+        wanted |= strcmp(item->valuestring, "message.output_text.logprobs") == 0;
+    }
+    return (!wanted || translation_put(t, t->to, "logprobs", cJSON_CreateTrue())) &&
+           translation_move(t, t->from, "top_logprobs", t->to, "top_logprobs");
 }
 
 bool responses_translate_words(const translation *t, request *q)

@@ -7,7 +7,7 @@
  *                   <kind>.done
  *                   content_part.done        not of a call
  *                   output_item.done
- *   response.completed, or response.incomplete
+ *   response.completed, response.incomplete or response.failed
  *
  * What a block has in common with the others is here, in what it differs is the table. */
 #include <string.h>
@@ -20,17 +20,16 @@
 typedef struct words {
     const char *id_prefix, *item; /* of its item: id, and the members that say what it is */
     const char *part;             /* the type of its only part; NULL: it has none */
-    const char *rest;             /* of the part's members */
     const char *event;            /* "response.<event>.delta" */
     const char *member;           /* of the done event: the whole text */
 } words;
 
 static const words words_of[] = {
     [PIECE_TEXT] = {"msg_", "\"type\":\"message\",\"role\":\"assistant\"", "output_text",
-                    ",\"annotations\":[],\"logprobs\":[]", "output_text", "text"},
-    [PIECE_REASONING] = {"rs_", "\"type\":\"reasoning\",\"summary\":[]", "reasoning_text", "",
+                    "output_text", "text"},
+    [PIECE_REASONING] = {"rs_", "\"type\":\"reasoning\",\"summary\":[]", "reasoning_text",
                          "reasoning_text", "text"},
-    [PIECE_CALL] = {"fc_", "\"type\":\"function_call\"", NULL, "", "function_call_arguments",
+    [PIECE_CALL] = {"fc_", "\"type\":\"function_call\"", NULL, "function_call_arguments",
                     "arguments"},
 };
 
@@ -48,14 +47,29 @@ static void add_item_id(text_builder *t, const reply *a, size_t i)
 
 /* --- items --- */
 
-static void add_part(text_builder *t, const block *b, bool whole)
+/* Of tokens [from, to); none where they were not asked for. */
+static void add_logprobs(text_builder *t, const reply *a, size_t from, size_t to)
+{
+    text_add_string(t, ",\"logprobs\":[");
+    for (size_t i = from; a->generation->in.top >= 0 && i < to; i++) {
+        if (i > from) text_add_string(t, ",");
+        reply_add_logprob(t, a, i);
+    }
+    text_add_string(t, "]");
+}
+
+static void add_part(text_builder *t, const reply *a, const block *b, bool whole)
 {
     text_addf(t, "{\"type\":\"%s\",\"text\":", words_for(b)->part);
     if (whole)
         blocks_add_text(t, b);
     else
         text_add_string(t, "\"\"");
-    text_addf(t, "%s}", words_for(b)->rest);
+    if (b->kind == PIECE_TEXT) {
+        text_add_string(t, ",\"annotations\":[]");
+        add_logprobs(t, a, b->from, whole ? b->to : b->from);
+    }
+    text_add_string(t, "}");
 }
 
 static void add_call(text_builder *t, const block *b, bool whole)
@@ -81,7 +95,7 @@ static void add_item(text_builder *t, const reply *a, size_t i, const char *stat
     text_addf(t, ",%s,\"status\":\"%s\"", words_for(b)->item, status);
     if (words_for(b)->part) {
         text_add_string(t, ",\"content\":[");
-        if (whole) add_part(t, b, true);
+        if (whole) add_part(t, a, b, true);
         text_add_string(t, "]");
     } else {
         add_call(t, b, whole);
@@ -126,12 +140,15 @@ static void add_usage(text_builder *t, const reply_usage *u)
 }
 
 /* What every form of it says of the request. */
-static void open_response(text_builder *t, const reply *a, const char *status, bool cut)
+static void open_response(text_builder *t, const reply *a, const char *status,
+                          const char *error)
 {
+    const bool cut = strcmp(status, "incomplete") == 0;
+
     text_addf(t,
               "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%llu,\"status\":\"%s\","
-              "\"background\":false,\"error\":null,\"incomplete_details\":%s,\"model\":",
-              a->id, (unsigned long long)a->created, status,
+              "\"background\":false,\"error\":%s,\"incomplete_details\":%s,\"model\":",
+              a->id, (unsigned long long)a->created, status, error,
               cut ? "{\"reason\":\"max_output_tokens\"}" : "null");
     text_add_json_string(t, a->model);
     text_add_string(t, ",\"temperature\":");
@@ -143,13 +160,13 @@ static void open_response(text_builder *t, const reply *a, const char *status, b
 
 static void add_begun(text_builder *t, const reply *a)
 {
-    open_response(t, a, "in_progress", false);
+    open_response(t, a, "in_progress", "null");
     text_add_string(t, ",\"output\":[],\"usage\":null}");
 }
 
 static void add_ended(text_builder *t, const reply *a, const reply_usage *usage)
 {
-    open_response(t, a, is_complete(a) ? "completed" : "incomplete", !is_complete(a));
+    open_response(t, a, is_complete(a) ? "completed" : "incomplete", "null");
     text_add_string(t, ",\"output\":");
     responses_add_output(t, a);
     text_add_string(t, ",\"usage\":");
@@ -172,7 +189,7 @@ static void close_event(text_builder *t)
 }
 
 /* An event of item i, of its part where it has parts. */
-static void open_item_event(text_builder *t, reply *a, size_t i, const char *what)
+static void open_item_event(text_builder *t, reply *a, size_t i, const char *what, size_t from)
 {
     const words *w = words_for(&a->blocks->at[i]);
 
@@ -181,7 +198,7 @@ static void open_item_event(text_builder *t, reply *a, size_t i, const char *wha
     add_item_id(t, a, i);
     text_addf(t, ",\"output_index\":%zu", i);
     if (w->part) text_add_string(t, ",\"content_index\":0");
-    if (strcmp(w->rest, "") != 0) text_add_string(t, ",\"logprobs\":[]");
+    if (a->blocks->at[i].kind == PIECE_TEXT) add_logprobs(t, a, from, a->blocks->at[i].to);
 }
 
 static void write_item(text_builder *t, reply *a, size_t i, const char *what,
@@ -200,7 +217,7 @@ static void write_part(text_builder *t, reply *a, size_t i, const char *what, bo
     text_add_string(t, ",\"item_id\":");
     add_item_id(t, a, i);
     text_addf(t, ",\"output_index\":%zu,\"content_index\":0,\"part\":", i);
-    add_part(t, &a->blocks->at[i], whole);
+    add_part(t, a, &a->blocks->at[i], whole);
     close_event(t);
 }
 
@@ -208,7 +225,7 @@ static void end_item(text_builder *t, reply *a, size_t i)
 {
     const block *b = &a->blocks->at[i];
 
-    open_item_event(t, a, i, ".done");
+    open_item_event(t, a, i, ".done", b->from);
     if (b->kind == PIECE_CALL) {
         text_add_string(t, ",\"name\":");
         text_add_json_string(t, b->name);
@@ -220,21 +237,34 @@ static void end_item(text_builder *t, reply *a, size_t i)
     write_item(t, a, i, "done", status_of(a, i));
 }
 
-static void write_piece(text_builder *t, reply *a, const struct piece *p)
+/* The tokens of a slice count with its first text, or the one that is open at its end. */
+static size_t take_tokens(block *b, const reply_slice *s, const struct piece *p, bool begins)
+{
+    const size_t from = begins ? s->token_from : b->to;
+
+    if (p->kind != PIECE_TEXT) return 0;
+    if (begins) b->from = from;
+    b->to = s->token_to;
+    return from;
+}
+
+static void write_piece(text_builder *t, reply *a, const reply_slice *s, const struct piece *p)
 {
     const size_t before = a->blocks->n;
     const bool begins = blocks_add(a->blocks, p);
     const size_t i = a->blocks->n - 1;
+    size_t from;
 
     if (a->blocks->failed) {
         t->failed = true;
         return;
     }
+    from = take_tokens(&a->blocks->at[i], s, p, begins);
     if (begins && before) end_item(t, a, before - 1);
     if (begins) write_item(t, a, i, "added", "in_progress");
     if (begins) write_part(t, a, i, "added", false);
     if (p->kind == PIECE_CALL || !p->len) return;
-    open_item_event(t, a, i, ".delta");
+    open_item_event(t, a, i, ".delta", from);
     text_add_string(t, ",\"delta\":");
     text_add_json(t, p->text, p->len);
     close_event(t);
@@ -255,9 +285,9 @@ void responses_write_events(text_builder *t, reply *a, const reply_slice *s)
 {
     if (s->first) write_response(t, a, "created");
     if (s->first) write_response(t, a, "in_progress");
-    for (size_t i = 0; i < s->n_pieces; i++) write_piece(t, a, &s->pieces[i]);
+    for (size_t i = 0; i < s->n_pieces; i++) write_piece(t, a, s, &s->pieces[i]);
     if (!s->last) return;
-    if (!a->blocks->n) write_piece(t, a, &nothing);
+    if (!a->blocks->n) write_piece(t, a, s, &nothing);
     if (!a->blocks->failed) end_item(t, a, a->blocks->n - 1);
 }
 
@@ -269,6 +299,27 @@ void responses_end_events(text_builder *t, reply *a, const reply_usage *usage)
     close_event(t);
 }
 
+/* What was said so far stays said: clients have it. */
+void responses_fail_events(text_builder *t, reply *a, const char *code, const char *message)
+{
+    text_builder error = {0};
+
+    text_add_string(&error, "{\"code\":");
+    text_add_json_string(&error, code ? code : "server_error");
+    text_add_string(&error, ",\"message\":");
+    text_add_json_string(&error, message);
+    text_add_string(&error, "}");
+    if (error.failed) t->failed = true;
+    open_event(t, a, "failed", "");
+    text_add_string(t, ",\"response\":");
+    open_response(t, a, "failed", error.at ? error.at : "null");
+    text_add_string(t, ",\"output\":");
+    responses_add_output(t, a);
+    text_add_string(t, ",\"usage\":null}");
+    close_event(t);
+    text_free(&error);
+}
+
 /* --- the whole --- */
 
 /* All of it waits for the usage. */
@@ -277,11 +328,19 @@ void responses_open(text_builder *t, const reply *a)
     (void)t, (void)a;
 }
 
+static void add_piece(reply *a, const reply_slice *s, const struct piece *p)
+{
+    const bool begins = blocks_add(a->blocks, p);
+
+    if (a->blocks->failed) return;
+    take_tokens(&a->blocks->at[a->blocks->n - 1], s, p, begins);
+}
+
 void responses_write_choice(text_builder *t, reply *a, const reply_slice *s)
 {
     (void)t;
-    for (size_t i = 0; i < s->n_pieces; i++) blocks_add(a->blocks, &s->pieces[i]);
-    if (!a->blocks->n) blocks_add(a->blocks, &nothing);
+    for (size_t i = 0; i < s->n_pieces; i++) add_piece(a, s, &s->pieces[i]);
+    if (!a->blocks->n) add_piece(a, s, &nothing);
 }
 
 void responses_close(text_builder *t, const reply *a, const reply_usage *usage)

@@ -176,6 +176,8 @@ static size_t list_marks(const sections *s, trigger_rule *list)
     return 2;
 }
 
+/* Behind a call without its mark the answer ends: small models say such a one again and again,
+ * and no template writes two. */
 static err add_free(const sections *s, uint32_t from, uint32_t to)
 {
     const bool harmony = s->m.g->format->shape == TOOL_HARMONY;
@@ -187,6 +189,7 @@ static err add_free(const sections *s, uint32_t from, uint32_t to)
                        .at = marks,
                        .leading = leads,
                        .again = s->m.g->parallel && !harmony,
+                       .leads_once = s->m.g->format->shape == TOOL_JSON,
                        .behind = harmony ? assistant : NULL};
     err e = texts && leads ? ERR_OK : ERR_NOMEM;
 

@@ -194,16 +194,50 @@ test("truncation drops the oldest turns, and without it they are too long", asyn
     assert.ok(r.usage.input_tokens > 1500 && r.usage.total_tokens <= 2048, `${r.usage.input_tokens}`);
 });
 
+test("logprobs come with the text they are of, whole and streamed", async () => {
+    const body = { ...greedy, input: "Hello!", include: ["message.output_text.logprobs"], top_logprobs: 2 };
+    const r = await client.responses.create(body);
+    const chat = await client.chat.completions.create({ model, temperature: 0, max_tokens: 12,
+        messages: [{ role: "user", content: "Hello!" }], logprobs: true, top_logprobs: 2 });
+    const { logprobs } = r.output[0].content[0];
+
+    assert.deepEqual(logprobs, chat.choices[0].logprobs.content);
+    assert.equal(logprobs.length, 12);
+    const told = [];
+    let done;
+    for await (const event of await client.responses.create({ ...body, stream: true })) {
+        if (event.type === "response.output_text.delta") told.push(...event.logprobs);
+        if (event.type === "response.output_text.done") done = event.logprobs;
+    }
+    assert.deepEqual(told, logprobs);
+    assert.deepEqual(done, logprobs);
+    const silent = await client.responses.create({ ...greedy, input: "Hello!" });
+    assert.deepEqual(silent.output[0].content[0].logprobs, []);
+});
+
+test("tools that others would run are passed over, and logged once", async () => {
+    const tools = [{ type: "web_search" }, { type: "namespace", name: "x", tools: [] },
+        { type: "function", name: "f", parameters: { type: "object", properties: {} } }];
+    const r = await client.responses.create({ ...greedy, input: "Hello!", tools, tool_choice: "required",
+        max_output_tokens: 80, parallel_tool_calls: false });
+
+    assert.deepEqual(r.output.map((o) => [o.type, o.name]), [["function_call", "f"]]);
+    await client.responses.create({ ...greedy, input: "Hello!", tools });
+    assert.equal(daemon.log.split("tools[].type=web_search").length, 2);
+    const alone = await post({ model, input: "x", tools: [tools[0]], tool_choice: "required" });
+    assert.equal(alone.status, 400);
+});
+
 test("what is not offered is refused by name", async () => {
     const cases = [
         [{ background: true }, "background"],
         [{ conversation: "conv_1" }, "conversation"],
         [{ prompt: { id: "pmpt_1" } }, "prompt"],
-        [{ top_logprobs: 2 }, "top_logprobs"],
-        [{ include: ["message.output_text.logprobs"] }, "include"],
+        [{ top_logprobs: 21 }, "top_logprobs"],
+        [{ include: [1] }, "include"],
         [{ truncation: "sometimes" }, "truncation"],
-        [{ tools: [{ type: "web_search" }] }, "tools[0].type"],
-        [{ tools: [{ type: "code_interpreter", container: { type: "auto" } }] }, "tools[0].type"],
+        [{ tools: [{ type: 1 }] }, "tools[0].type"],
+        [{ tools: [1] }, "tools[0].type"],
         [{ tool_choice: { type: "file_search" } }, "tool_choice"],
         [{ text: "plain" }, "text"],
         [{ text: { format: { type: "json_schema", name: "x", schema: 3 } } }, "text.format.schema"],

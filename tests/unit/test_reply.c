@@ -6,6 +6,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/api/blocks.h"
 #include "server/api/completion.h"
 #include "tests/lab.h"
 #include "tests/test.h"
@@ -307,4 +308,76 @@ TEST(reply_tokens_that_are_half_a_character_are_named_by_their_bytes)
     CHECK(strcmp(t.at, "\"bytes:\\\\xf0\"") == 0);
     text_free(&t);
     close_fixture(&f);
+}
+
+/* One who is told of a failure late has had numbered events, and some text. */
+TEST(reply_response_that_fails_says_so_as_its_next_event)
+{
+    blocks b = {0};
+    text_builder t = {0};
+    fixture f;
+    reply_slice s;
+    cJSON *event, *response;
+
+    open_fixture(&f, -1);
+    f.reply.blocks = &b;
+    random_id(f.reply.id, "resp_");
+    s = all_of(&f);
+    s.last = false;
+    api_responses_kind.write_events(&t, &f.reply, &s);
+    text_free(&t);
+    api_responses_kind.fail_events(&t, &f.reply, NULL, "out of \"memory\"");
+    CHECK(strncmp(t.at, "event: response.failed\ndata: ", 29) == 0);
+    event = cJSON_Parse(t.at + 29);
+    response = member(event, "response");
+    CHECK(string_is(event, "type", "response.failed"));
+    CHECK(member(event, "sequence_number")->valueint == 5);
+    CHECK(string_is(response, "status", "failed"));
+    CHECK(string_is(member(response, "error"), "code", "server_error"));
+    CHECK(string_is(member(response, "error"), "message", "out of \"memory\""));
+    CHECK(cJSON_GetArraySize(member(response, "output")) == 1);
+    cJSON_Delete(event);
+    text_free(&t);
+    blocks_free(&b);
+    close_fixture(&f);
+}
+
+static bool cut_gives(const char *arguments, const char *want)
+{
+    block b = {.kind = PIECE_CALL};
+    text_builder t = {0};
+    bool same;
+
+    text_add_string(&b.text, arguments);
+    blocks_add_arguments(&t, &b);
+    same = strcmp(t.at, want) == 0;
+    if (!same) fprintf(stderr, "%s: %s\n", arguments, t.at);
+    text_free(&t);
+    text_free(&b.text);
+    return same;
+}
+
+TEST(reply_arguments_that_were_cut_keep_what_is_whole)
+{
+    static const char *const cases[][2] = {
+        {"", "{}"},
+        {"{", "{}"},
+        {"{\"a", "{}"},
+        {"{\"a\"", "{}"},
+        {"{\"a\":", "{}"},
+        {"{\"a\": 12", "{}"}, /* or 123 */
+        {"{\"a\": 12,", "{\"a\": 12}"},
+        {"{\"a\": 12, \"b\": tr", "{\"a\": 12}"},
+        {"{\"a\": \"x\\\"", "{}"},
+        {"{\"a\": \"x\", \"b\": \"y", "{\"a\": \"x\"}"},
+        {"{\"a\": [1, {\"b\": \"}\"", "{\"a\": [1, {\"b\": \"}\"}]}"},
+        {"{\"a\": [[1], [2", "{\"a\": [[1], []]}"},
+        {"{\"a\": {}, ", "{\"a\": {}}"},
+        {"{\"a\": 1}", "{\"a\": 1}"},
+        {"[1", "{}"},
+        {"nonsense", "{}"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK(cut_gives(cases[i][0], cases[i][1]));
 }

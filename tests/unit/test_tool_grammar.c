@@ -84,12 +84,10 @@ TEST(hermes_calls_are_held_to_their_schemas)
 
 TEST(text_is_free_until_a_mark)
 {
-    CHECK(all(
-        "hermes", free_text, true,
-        LIST("", "Hi <tool_cal> {", CALL_F, "Hm.\n" CALL_F "\nso\n" CALL_F,
-             "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "{\"name\": \"Ann\"}",
-             "\n{\"name\":\"f\",\"arguments\":{\"a\":1}} {\"name\": \"go\", \"arguments\": {}}",
-             "So {\"name\": \"f\", x")));
+    CHECK(all("hermes", free_text, true,
+              LIST("", "Hi <tool_cal> {", CALL_F, "Hm.\n" CALL_F "\nso\n" CALL_F,
+                   "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "{\"name\": \"Ann\"}",
+                   "\n{\"name\":\"f\",\"arguments\":{\"a\":1}}", "So {\"name\": \"f\", x")));
     CHECK(all("hermes", free_text, false,
               LIST("Hi <tool_call>", "<tool_call>x", "{\"name\": \"f\"}",
                    "<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>",
@@ -169,6 +167,23 @@ TEST(arguments_between_marks_have_their_own_form)
     CHECK(all(
         "glm", forced, true,
         LIST("<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>")));
+}
+
+/* Small models go on with the same call for ever. */
+TEST(an_answer_ends_behind_a_call_without_a_mark)
+{
+    static const char bare[] = "{\"name\": \"f\", \"arguments\": {\"a\": 1}}";
+    char text[256];
+
+    CHECK(all("hermes", free_text, true, LIST(bare, "Hi " CALL_F "\n" CALL_F " Hi")));
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(text, sizeof text, "%s%s%s", bare,
+                 i == 0   ? "\n"
+                 : i == 1 ? "\nHi"
+                          : "",
+                 i == 2 ? bare : "");
+        CHECK(all("hermes", free_text, false, LIST(text)));
+    }
 }
 
 TEST(formats_that_lead_and_others_have_their_own_form)
