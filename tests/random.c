@@ -226,6 +226,7 @@ static void put_features(key_list *k, const random_wish *w)
     }
     if (random_shared_ffn(w))
         put_size(k, "expert_shared_feed_forward_length", random_shared_ffn(w));
+    if (w->pooling) put_size(k, "pooling_type", w->pooling);
     if (w->arch->has & ARCH_XIELU) put_bends(k, w);
     put_extras(k, w);
 }

@@ -29,6 +29,7 @@ typedef struct random_wish {
     size_t window;        /* 0: as the architecture has it */
     size_t experts, used; /* 0: none */
     size_t beside;  /* 1: a network beside attention, where the architecture has both kinds */
+    size_t pooling; /* the file's pooling_type; 0: it says nothing of it */
     size_t massive; /* channels of the residual stream 100 times as large as others */
     gguf_type type; /* of matrices: a row of matrix.def */
     random_rope rope;
@@ -39,7 +40,8 @@ typedef struct random_wish {
     "[--arch NAME] [--d N] [--layers N] [--heads N] [--kv-heads N] [--head-dim N]\n" \
     "  [--ffn N] [--vocab N] [--ctx N] [--type NAME] [--seed N]\n"                   \
     "  [--rope plain|linear|yarn|factors|long] [--turning N] [--window N]\n"         \
-    "  [--experts N --used N] [--beside 1] [--massive N] [--tokens MODEL.gguf] OUT.gguf"
+    "  [--experts N --used N] [--beside 1] [--massive N]\n"                          \
+    "  [--pooling N] [--tokens MODEL.gguf] OUT.gguf"
 
 /* Is the architecture's name among these words? */
 bool random_is(const random_wish *w, const char *words);

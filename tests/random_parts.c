@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LAYER_TENSORS = 36, OTHER_TENSORS = 8 };
+enum { LAYER_TENSORS = 40, OTHER_TENSORS = 12 };
 
 /* An entry of a layer: which architectures have it. */
 typedef struct part {
@@ -62,7 +62,8 @@ static void add_attention(random_part **at, const random_wish *w, size_t l)
 {
     const unsigned has = w->arch->has;
     const size_t D = w->d, C = w->head_dim, Q = w->heads * C, E = w->kv_heads * C;
-    const bool fused = has & ARCH_FUSED || random_is(w, "phi2"), bare = has & ARCH_BARE;
+    const bool fused = has & ARCH_FUSED || random_is(w, "phi2 nomic-bert"),
+               bare = has & ARCH_BARE;
     const bool biased = has & ARCH_BIAS || random_is(w, "starcoder2 seed_oss glm4moe");
     const bool shifted = random_is(w, "phi2 starcoder2 stablelm");
     const part parts[] = {
@@ -80,7 +81,7 @@ static void add_attention(random_part **at, const random_wish *w, size_t l)
         head_gains(w, "attn_k_norm.weight", w->kv_heads),
         {"attn_sinks.weight", w->heads, 0, 0, has & ARCH_SINKS},
         {"attn_output.weight", Q, D, 0, true},
-        {"attn_output.bias", D, 0, 0, random_is(w, "gpt-oss phi2 starcoder2")},
+        {"attn_output.bias", D, 0, 0, random_is(w, "gpt-oss phi2 starcoder2 bert")},
         {"post_attention_norm.weight", D, 0, 0, has & (ARCH_POST_NORMS | ARCH_LATE_NORM)}};
 
     add_parts(at, parts, sizeof parts / sizeof parts[0], l);
@@ -98,7 +99,7 @@ static void add_dense(random_part **at, const random_wish *w, size_t l)
     const unsigned has = w->arch->has;
     const size_t D = w->d, F = random_dense_ffn(w);
     const bool fused = has & ARCH_FUSED || random_is(w, "glm4"), bare = has & ARCH_UNGATED;
-    const bool biased = random_is(w, "phi2 starcoder2");
+    const bool biased = random_is(w, "phi2 starcoder2 bert");
     const part parts[] = {{"ffn_gate.weight", D, F, 0, !fused && !bare},
                           {"ffn_up.weight", D, fused ? 2 * F : F, 0, true},
                           {"ffn_up.bias", F, 0, 0, biased},
@@ -138,6 +139,11 @@ static void add_layer(random_part **at, const random_wish *w, size_t l)
         {"ffn_norm.weight", w->d, 0, 0, own},
         {"ffn_norm.bias", w->d, 0, 0, own && random_is(w, "starcoder2 stablelm")}};
     const part post = {"post_ffw_norm.weight", w->d, 0, 0, has & ARCH_POST_NORMS};
+    const bool sums = random_is(w, "bert nomic-bert");
+    const part after[] = {{"attn_output_norm.weight", w->d, 0, 0, sums},
+                          {"attn_output_norm.bias", w->d, 0, 0, sums},
+                          {"layer_output_norm.weight", w->d, 0, 0, sums},
+                          {"layer_output_norm.bias", w->d, 0, 0, sums}};
 
     add_attention(at, w, l);
     add_parts(at, norms, 2, l);
@@ -146,6 +152,24 @@ static void add_layer(random_part **at, const random_wish *w, size_t l)
     else
         add_experts(at, w, l);
     add_parts(at, &post, 1, l);
+    add_parts(at, after, 4, l);
+}
+
+/* What stands before the first layer and behind the last, of models for embeddings. */
+static void add_encoder(random_part **at, const random_wish *w)
+{
+    const size_t D = w->d;
+
+    if (random_is(w, "bert"))
+        add(at, "position_embd.weight", &(part){.cols = D, .rows = w->ctx});
+    if (random_is(w, "bert nomic-bert")) {
+        add(at, "token_types.weight", &(part){.cols = D, .rows = 2});
+        add(at, "token_embd_norm.weight", &(part){.cols = D});
+        add(at, "token_embd_norm.bias", &(part){.cols = D});
+    }
+    if (!random_is(w, "gemma-embedding")) return;
+    add(at, "dense_2.weight", &(part){.cols = D, .rows = 2 * D});
+    add(at, "dense_3.weight", &(part){.cols = 2 * D, .rows = D});
 }
 
 random_part *random_parts_list(const random_wish *w, size_t *n)
@@ -160,9 +184,10 @@ random_part *random_parts_list(const random_wish *w, size_t *n)
     add(&at, "token_embd.weight", &table);
     at[-1].deviation = tied ? 1 / sqrt((double)w->d) : 1;
     for (size_t l = 0; l < w->layers; l++) add_layer(&at, w, l);
-    add(&at, "output_norm.weight", &gain);
+    add_encoder(&at, w);
+    if (!random_is(w, "bert nomic-bert")) add(&at, "output_norm.weight", &gain);
     if (random_is(w, "phi2 starcoder2 stablelm")) add(&at, "output_norm.bias", &gain);
-    if (!tied) add(&at, "output.weight", &table);
+    if (!tied && !random_is(w, "bert nomic-bert")) add(&at, "output.weight", &table);
     if (random_is(w, "phi2")) add(&at, "output.bias", &(part){.cols = w->vocab});
     if (w->rope == RANDOM_FACTORS) add(&at, "rope_freqs.weight", &factors);
     if (w->rope == RANDOM_LONG) {

@@ -72,7 +72,7 @@ bool random_parse(random_wish *w, int argc, char **argv)
         {"turning", 1, NULL, 9},  {"window", 1, NULL, 10},  {"experts", 1, NULL, 11},
         {"used", 1, NULL, 12},    {"massive", 1, NULL, 13}, {"beside", 1, NULL, 14},
         {"arch", 1, NULL, 15},    {"type", 1, NULL, 15},    {"rope", 1, NULL, 15},
-        {"tokens", 1, NULL, 15},  {NULL, 0, NULL, 0}};
+        {"tokens", 1, NULL, 15},  {"pooling", 1, NULL, 16}, {NULL, 0, NULL, 0}};
     size_t *const numbers[] = {&w->d,      &w->layers,  &w->heads, &w->kv_heads, &w->head_dim,
                                &w->ffn,    &w->vocab,   &w->ctx,   &w->seed,     &w->turning,
                                &w->window, &w->experts, &w->used,  &w->massive,  &w->beside};
@@ -81,7 +81,8 @@ bool random_parse(random_wish *w, int argc, char **argv)
     optind = 0; /* a new list of arguments, for glibc */
     for (int i; (i = getopt_long(argc, argv, "", options, &at)) != -1;) {
         if (i == 15 && !read_word(w, options[at].name, optarg)) return false;
-        if (i < 0 || i > 15 || (i < 15 && !read_number(optarg, numbers[i]))) return false;
+        if (i == 16 && !read_number(optarg, &w->pooling)) return false;
+        if (i < 0 || i > 16 || (i < 15 && !read_number(optarg, numbers[i]))) return false;
     }
     if (optind + 1 != argc || w->heads % w->kv_heads || w->d % 32) return false;
     w->out = argv[optind];

@@ -31,6 +31,7 @@ static void use_avx512(kern *k)
     k->quantize_q8 = kern_quantize_q8_avx512;
     k->silu_mul = kern_silu_mul_avx512;
     k->gelu_mul = kern_gelu_mul_avx512;
+    k->erf_mul = kern_erf_mul_avx512;
     k->clamp_mul = kern_clamp_mul_avx512;
     k->xielu = kern_xielu_avx512;
     k->soft_cap = kern_soft_cap_avx512;

@@ -156,6 +156,33 @@ void kern_gelu_mul_avx2(const float *gate, const float *up, size_t n, float *y)
     kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
+/* kern_erf_gate, lane by lane. */
+INLINE __m256 erf_gate8(__m256 x)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+    const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(_mm256_set1_ps(KERN_ERF_P), size, one));
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(KERN_ERF_A5), t, _mm256_set1_ps(KERN_ERF_A4));
+    __m256 above;
+
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(KERN_ERF_A3));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(KERN_ERF_A2));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(KERN_ERF_A1));
+    above = exp8(_mm256_mul_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(-0.5f)));
+    above = _mm256_mul_ps(x, _mm256_mul_ps(_mm256_mul_ps(p, t), above));
+    return _mm256_blendv_ps(_mm256_sub_ps(x, above), above,
+                            _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+
+void kern_erf_mul_avx2(const float *gate, const float *up, size_t n, float *y)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(erf_gate8(_mm256_loadu_ps(gate + i)),
+                                              _mm256_loadu_ps(up + i)));
+    kern_erf_mul_ref(gate + i, up + i, n - i, y + i);
+}
+
 void kern_clamp_mul_avx2(const float *gate, const float *up, size_t n, kern_clamp by, float *y)
 {
     const __m256 one = _mm256_set1_ps(1.0f), limit = _mm256_set1_ps(by.limit);

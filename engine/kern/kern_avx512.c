@@ -78,6 +78,33 @@ void kern_gelu_mul_avx512(const float *gate, const float *up, size_t n, float *y
     kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
+/* kern_erf_gate, lane by lane. */
+INLINE __m512 erf_gate16(__m512 x)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), size = _mm512_abs_ps(x);
+    const __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(_mm512_set1_ps(KERN_ERF_P), size, one));
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(KERN_ERF_A5), t, _mm512_set1_ps(KERN_ERF_A4));
+    __m512 above;
+
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(KERN_ERF_A3));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(KERN_ERF_A2));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(KERN_ERF_A1));
+    above = exp16(_mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.5f)));
+    above = _mm512_mul_ps(x, _mm512_mul_ps(_mm512_mul_ps(p, t), above));
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ),
+                                _mm512_sub_ps(x, above), above);
+}
+
+void kern_erf_mul_avx512(const float *gate, const float *up, size_t n, float *y)
+{
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(erf_gate16(_mm512_loadu_ps(gate + i)),
+                                              _mm512_loadu_ps(up + i)));
+    kern_erf_mul_ref(gate + i, up + i, n - i, y + i);
+}
+
 void kern_clamp_mul_avx512(const float *gate, const float *up, size_t n, kern_clamp by,
                            float *y)
 {

@@ -55,4 +55,25 @@ static inline float kern_cap_one(float x, float cap, float twice)
 #define KERN_GELU_LINE -1.5957691216057308f
 #define KERN_GELU_CUBE -0.0713548162726009f
 
+/* Half of 1 - erf(|x| / sqrt 2), without its exponential, as powers of t. */
+#define KERN_ERF_P  0.231641888f
+#define KERN_ERF_A1 0.127414796f
+#define KERN_ERF_A2 -0.142248368f
+#define KERN_ERF_A3 0.7107068705f
+#define KERN_ERF_A4 -0.7265760135f
+#define KERN_ERF_A5 0.5307027145f
+
+/* x times the share of a normal distribution below x. */
+static inline float kern_erf_gate(float x)
+{
+    const float t = 1.0f / fmaf(KERN_ERF_P, fabsf(x), 1.0f);
+    float p = fmaf(KERN_ERF_A5, t, KERN_ERF_A4), above;
+
+    p = fmaf(p, t, KERN_ERF_A3);
+    p = fmaf(p, t, KERN_ERF_A2);
+    p = fmaf(p, t, KERN_ERF_A1);
+    above = x * (p * t * kern_exp_one(x * x * -0.5f));
+    return x < 0.0f ? above : x - above;
+}
+
 #endif

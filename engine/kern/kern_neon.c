@@ -166,6 +166,30 @@ void kern_gelu_mul_neon(const float *gate, const float *up, size_t n, float *y)
     kern_gelu_mul_ref(gate + i, up + i, n - i, y + i);
 }
 
+/* kern_erf_gate, lane by lane. */
+INLINE float32x4_t erf_gate4(float32x4_t x)
+{
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    const float32x4_t t = vdivq_f32(one, vfmaq_n_f32(one, vabsq_f32(x), KERN_ERF_P));
+    float32x4_t p = vfmaq_n_f32(vdupq_n_f32(KERN_ERF_A4), t, KERN_ERF_A5), above;
+
+    p = vfmaq_f32(vdupq_n_f32(KERN_ERF_A3), p, t);
+    p = vfmaq_f32(vdupq_n_f32(KERN_ERF_A2), p, t);
+    p = vfmaq_f32(vdupq_n_f32(KERN_ERF_A1), p, t);
+    above = exp4(vmulq_n_f32(vmulq_f32(x, x), -0.5f));
+    above = vmulq_f32(x, vmulq_f32(vmulq_f32(p, t), above));
+    return vbslq_f32(vcltq_f32(x, vdupq_n_f32(0.0f)), above, vsubq_f32(x, above));
+}
+
+void kern_erf_mul_neon(const float *gate, const float *up, size_t n, float *y)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(y + i, vmulq_f32(erf_gate4(vld1q_f32(gate + i)), vld1q_f32(up + i)));
+    kern_erf_mul_ref(gate + i, up + i, n - i, y + i);
+}
+
 void kern_clamp_mul_neon(const float *gate, const float *up, size_t n, kern_clamp by, float *y)
 {
     const float32x4_t one = vdupq_n_f32(1.0f), limit = vdupq_n_f32(by.limit);

@@ -259,6 +259,13 @@ void kern_gelu_mul_ref(const float *gate, const float *up, size_t n, float *y)
     }
 }
 
+/* y = gate * (1 + erf(gate / sqrt 2)) / 2 * up, GELU itself: what is left of 1 is a polynomial
+ * in t = 1 / (1 + p |x|), times exp(-x^2 / 2), within 1.5e-7. Abramowitz and Stegun, 7.1.26 */
+void kern_erf_mul_ref(const float *gate, const float *up, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = kern_erf_gate(gate[i]) * up[i];
+}
+
 /* y = g / (1 + exp(-slope g)) * (u + 1), g = min(gate, limit), u = up within +-limit: the gate
  * of gpt-oss. arXiv:2508.10925 */
 void kern_clamp_mul_ref(const float *gate, const float *up, size_t n, kern_clamp by, float *y)

@@ -48,7 +48,7 @@ typedef struct attend_job {
 /* Blocks that a chunk's last row sees, without a window. */
 static size_t blocks_of(const forward *f, const step_chunk *p)
 {
-    return p->in->pos / f->block_tokens + 1;
+    return (p->in->sees ? p->in->sees - 1 : p->in->pos) / f->block_tokens + 1;
 }
 
 /* Into strips; a strip stays inside its chunk, so it has one context. */
@@ -128,17 +128,18 @@ static void attend_group(const forward *f, const step_unit *u, size_t g, attend_
                          kern_attend *a)
 {
     const model *m = f->m;
-    const size_t each = m->H / m->G, Q = m->H * m->C, T = u->chunk->in->T;
+    const size_t each = m->H / m->G, Q = m->H * m->C, T = u->chunk->in->T - u->skip;
     const size_t heads = T == 1 ? each : 1; /* of one call */
+    const size_t row = u->chunk->row + u->skip, part = u->row + u->skip;
 
     a->T = T * heads;
     a->q_stride = a->o_stride = T == 1 ? m->C : Q;
     a->ml_stride = T == 1 ? 1 : m->H;
     for (size_t h = g * each; h < (g + 1) * each; h += heads) {
-        a->q = f->q + u->chunk->row * Q + h * m->C;
-        a->m = f->partial_m + u->row * m->H + h;
-        a->l = f->partial_l + u->row * m->H + h;
-        a->o = f->partial_o + u->row * Q + h * m->C;
+        a->q = f->q + row * Q + h * m->C;
+        a->m = f->partial_m + part * m->H + h;
+        a->l = f->partial_l + part * m->H + h;
+        a->o = f->partial_o + part * Q + h * m->C;
         call(a);
     }
 }
@@ -148,31 +149,55 @@ static size_t first_key(const attend_job *job, size_t pos)
     return model_first_key(job->f->m, (size_t)job->layer, pos);
 }
 
-/* Rows of a chunk see all keys of an earlier block, and of their own those up to themselves.
- * With a window, `low` is the first key that the chunk's first row sees, counted from the
- * block: it may lie before the block or behind it.
+/* The last key that the query at `pos` of a chunk sees: its own, where none looks ahead. */
+static size_t last_key(const attend_job *job, const forward_chunk *in, size_t pos)
+{
+    return in->sees ? model_last_key(job->f->m, (size_t)job->layer, pos, in->sees) : pos;
+}
+
+/* The first key of a window at `pos`, which may begin before position 0, where the kernel's
+ * rows count from. */
+static ptrdiff_t window_key(const attend_job *job, size_t pos)
+{
+    const model *m = job->f->m;
+    const size_t window = m->layers[job->layer].window;
+
+    if (m->arch->has & ARCH_CHUNKED) return (ptrdiff_t)first_key(job, pos);
+    if (m->both_ways) return (ptrdiff_t)pos - (ptrdiff_t)(window / 2);
+    return (ptrdiff_t)(pos + 1) - (ptrdiff_t)window;
+}
+
+/* Rows of a chunk see all keys of an earlier block, and of their own those up to themselves,
+ * or as far as they look ahead. With a window, `low` is the first key that the chunk's first
+ * row sees, counted from the block: it may lie before the block or behind it. The unit's first
+ * rows are skipped where their windows end before the block.
  *
  * A block of n keys as the queries of its chunk see it. */
 static kern_attend view(const attend_job *job, const step_unit *u, size_t n)
 {
     const forward *f = job->f;
-    const size_t pos = u->chunk->in->pos, own = pos / f->block_tokens;
-    const ptrdiff_t start = (ptrdiff_t)(u->block * f->block_tokens);
+    const size_t pos = u->chunk->in->pos + u->skip, start = u->block * f->block_tokens;
     const bool windows = f->m->layers[job->layer].window > 0;
-    /* a window may begin before position 0, where the kernel's rows count from */
-    const ptrdiff_t low = (ptrdiff_t)(pos + 1) - (ptrdiff_t)f->m->layers[job->layer].window;
     const bool chunked = f->m->arch->has & ARCH_CHUNKED;
 
-    return (kern_attend){
-        .C = f->m->C,
-        .n = n,
-        .first = u->block == own ? pos % f->block_tokens + 1 : n,
-        .low = !windows ? 0 : (chunked ? (ptrdiff_t)first_key(job, pos) : low) - start,
-        /* heads of one row look from one place, as do all rows of one chunk of keys: a block is
-         * never in two */
-        .slide = windows && !chunked && u->chunk->in->T > 1,
-        .scale = f->m->score_scale,
-        .cap = f->m->score_cap};
+    return (kern_attend){.C = f->m->C,
+                         .n = n,
+                         .first = last_key(job, u->chunk->in, pos) + 1 - start,
+                         .low = windows ? window_key(job, pos) - (ptrdiff_t)start : 0,
+                         /* heads of one row look from one place, as do all rows of one chunk of
+                          * keys: a block is never in two */
+                         .slide = windows && !chunked && u->chunk->in->T - u->skip > 1,
+                         .scale = f->m->score_scale,
+                         .cap = f->m->score_cap};
+}
+
+/* Rows of a unit's chunk, its first, whose windows end before the block. */
+static size_t skipped(const attend_job *job, const step_unit *u)
+{
+    const size_t last = last_key(job, u->chunk->in, u->chunk->in->pos);
+    const size_t start = u->block * job->f->block_tokens;
+
+    return last < start ? start - last : 0; /* the windows of later rows end a key later each */
 }
 
 /* The first block that a query at `pos` sees. */
@@ -187,9 +212,21 @@ static size_t first_asked(const attend_job *job, const step_chunk *p)
     return p->in->context->every_tile ? 0 : first_seen(job, p->in->pos);
 }
 
+/* The block of the last key that the t-th row of a chunk sees. */
+static size_t last_seen(const attend_job *job, const step_chunk *p, size_t t)
+{
+    return last_key(job, p->in, p->in->pos + t) / job->f->block_tokens;
+}
+
+/* Behind the last block whose tile a chunk asks for. */
+static size_t end_asked(const attend_job *job, const step_chunk *p)
+{
+    return last_seen(job, p, p->in->T - 1) + 1;
+}
+
 /* Partial attention of all heads of one chunk over one block; nothing but the tile is asked for
  * where none of its rows sees the block. */
-static void attend_block(const attend_job *job, const step_unit *u, int slot_id)
+static void attend_block(const attend_job *job, step_unit *u, int slot_id)
 {
     const forward *f = job->f;
     const forward_chunk *in = u->chunk->in;
@@ -200,12 +237,14 @@ static void attend_block(const attend_job *job, const step_unit *u, int slot_id)
     double ready;
     kv_tile tile;
     const size_t n = ops->tile(in->context, job->layer, u->block, slot_id, &tile);
-    kern_attend a = view(job, u, n);
+    kern_attend a;
 
+    u->skip = skipped(job, u);
+    a = view(job, u, n);
     ready = clock_seconds();
     seconds[FORWARD_TILE] += ready - start;
     for (size_t g = 0; seen && g < f->m->G; g++) {
-        point_at_head(f, &tile, g, in->T == 1, &a);
+        point_at_head(f, &tile, g, in->T - u->skip == 1, &a);
         attend_group(f, u, g, call_for(f->kern, tile.format), &a);
     }
     ops->release(in->context, slot_id);
@@ -235,12 +274,13 @@ static void add_sink(const forward *f, float sink, size_t at)
 static void merge_partial(const attend_job *job, const step_unit *u, size_t t, size_t h)
 {
     const forward *f = job->f;
-    const size_t H = f->m->H, C = f->m->C, first = first_seen(job, u->chunk->in->pos + t);
+    const size_t H = f->m->H, C = f->m->C, first = first_seen(job, u->chunk->in->pos + t),
+                 last = last_seen(job, u->chunk, t);
     const size_t at = (u->chunk->row + t) * H + h, from = (u->row + t) * H + h;
     const float m = f->partial_m[from], *in = f->partial_o + from * C;
     float *run_max = &f->run_max[at], *run_sum = &f->run_sum[at], *o = f->heads + at * C;
 
-    if (u->block < first) return;
+    if (u->block < first || u->block > last) return;
     if (u->block == first) {
         *run_max = m;
         *run_sum = f->partial_l[from];
@@ -254,7 +294,7 @@ static void merge_partial(const attend_job *job, const step_unit *u, size_t t, s
         *run_sum = *run_sum * old + f->partial_l[from] * new;
         f->kern->mix(o, in, C, old, new);
     }
-    if (u->block + 1 < blocks_of(f, u->chunk)) return;
+    if (u->block < last) return;
     if (f->m->layers[job->layer].sinks) add_sink(f, f->m->layers[job->layer].sinks[h], at);
     for (size_t c = 0; c < C; c++) o[c] /= *run_sum;
 }
@@ -286,9 +326,9 @@ static void attend_alone(const attend_job *job, const step_chunk *p, int slot_id
 {
     const forward *f = job->f;
     const size_t Q = f->m->H * f->m->C;
-    step_unit u = {p, first_asked(job, p), f->wave_rows + (size_t)slot_id};
+    step_unit u = {p, first_asked(job, p), f->wave_rows + (size_t)slot_id, 0};
 
-    for (; u.block < blocks_of(f, p); u.block++) {
+    for (; u.block < end_asked(job, p); u.block++) {
         attend_block(job, &u, slot_id);
         for (size_t h = 0; h < f->m->H; h++) merge_partial(job, &u, 0, h);
     }
@@ -345,14 +385,14 @@ static void run_waves(attend_job *job)
 
     for (size_t i = 0; i < f->n_chunks; i++) {
         const step_chunk *p = &f->chunks[i];
-        const size_t T = p->in->T, end = p->alone ? 0 : blocks_of(f, p);
+        const size_t T = p->in->T, end = p->alone ? 0 : end_asked(job, p);
 
         for (size_t b = first_asked(job, p); b < end; b++) {
             if (rows + T > f->wave_rows) {
                 run_wave(job);
                 rows = 0;
             }
-            f->units[job->n++] = (step_unit){p, b, rows};
+            f->units[job->n++] = (step_unit){p, b, rows, 0};
             rows += T;
         }
     }

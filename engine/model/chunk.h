@@ -20,6 +20,7 @@ typedef struct forward_chunk {
     const int32_t *ids; /* [T], borrowed */
     size_t T;           /* >= 1; pos % block_tokens + T <= block_tokens */
     size_t pos;         /* tokens the context held before */
+    size_t sees;        /* keys that each row sees, later ones too; 0: those up to its own */
     size_t wanted;      /* logits of the last `wanted` rows: 0 .. T */
     float *logits;      /* [wanted,V], out, the caller's; NULL if wanted is 0 */
     forward_see *see;   /* is shown the logits of all rows; or NULL */

@@ -136,11 +136,12 @@ void ffn_run(forward *f, size_t l, product_source x)
 
     if (!layer->experts) {
         run_network(f, &layer->ffn, x, f->x);
-        product_defer(f, f->x, layer->ffn.down_bias, layer->ffn_post);
+        product_defer(
+            f, (step_residual){f->x, layer->ffn.down_bias, layer->ffn_post, &layer->ffn_sum});
         return;
     }
     product_run(f, x, &router, 1);
     run_experts(f, layer);
     run_shared(f, layer);
-    product_defer(f, f->mixed, NULL, layer->ffn_post);
+    product_defer(f, (step_residual){f->mixed, NULL, layer->ffn_post, &layer->ffn_sum});
 }

@@ -6,14 +6,14 @@
  *                   q, k, v = x Wq, x Wk, x Wv              |  over panels, all three at once
  *                   heads = softmax(q K^T) V                |  over chunks or blocks
  *                   residual = heads Wo                     |  over panels
- *   run_ffn         h += residual; x = norm h; codes of x   |  over rows
+ *   layer_network   h += residual; x = norm h; codes of x   |  over rows
  *                   gate, up = x Wgate, x Wup               |  over panels, both at once
  *                   gate = silu(gate) * up; codes of gate   |  over rows
  *                   residual = gate Wdown                   |  over panels
  *
  * Where a network stands beside attention, it reads the same x, and both residuals wait.
- * product.c has products and passes over rows, ffn.c networks and experts, attention.c what
- * lies between q, k, v and heads. */
+ * product.c has products and passes over rows, layer.c what follows q, k and v, ffn.c networks
+ * and experts, attention.c what lies between q, k, v and heads. */
 #include "engine/model/forward.h"
 
 #include <assert.h>
@@ -21,7 +21,7 @@
 #include <string.h>
 
 #include "engine/model/attention.h"
-#include "engine/model/ffn.h"
+#include "engine/model/layer.h"
 #include "engine/model/product.h"
 #include "engine/model/step.h"
 
@@ -54,34 +54,16 @@ void forward_close(forward *f)
 
 /* --- layers --- */
 
-/* Wo attention(norm h), deferred. Beside a network x must outlive it, so that its result has a
- * place of its own. */
+/* Wo attention(norm h), deferred. */
 static void run_attention(forward *f, size_t l)
 {
     const model_layer *layer = &f->m->layers[l];
-    float *made = layer->parallel ? f->beside : f->x;
-    const product qkv[] = {{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}},
-                  o = {&layer->o, made};
-    bool coded;
+    const product qkv[] = {{&layer->q, f->q}, {&layer->k, f->k}, {&layer->v, f->v}};
 
     product_run(f, product_add_norm(f, &layer->attn_norm, qkv, 3), qkv, 3);
     model_finish_q(f->m, f->kern, l, f->q, f->rows);
     model_finish_kv(f->m, f->kern, l, f->k, f->v, f->rows);
-    coded = attention_run(f, (int)l, product_wants_codes(&o, 1));
-    product_run(f, (product_source){f->heads, f->rows, coded}, &o, 1);
-    product_defer(f, made, layer->o_bias, layer->attn_post);
-}
-
-/* ffn(norm h), deferred */
-static void run_ffn(forward *f, size_t l)
-{
-    const model_layer *layer = &f->m->layers[l];
-    product list[2];
-    const int n = ffn_inputs(f, l, list);
-
-    ffn_run(f, l,
-            layer->parallel ? (product_source){f->x, f->rows, false}
-                            : product_add_norm(f, &layer->ffn_norm, list, n));
+    layer_attend(f, l);
 }
 
 /* --- logits --- */
@@ -192,7 +174,7 @@ bool forward_step_unless(forward *f, const forward_chunk *chunks, size_t n, forw
     for (size_t l = 0; l < f->m->L; l++) {
         if (stop && stop(arg)) return false;
         run_attention(f, l);
-        run_ffn(f, l);
+        layer_network(f, l);
     }
     product_add_norm(f, NULL, NULL, 0);
     make_logits(f);

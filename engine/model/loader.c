@@ -136,7 +136,7 @@ bool loader_is_vector(const gguf_tensor *t)
 size_t loader_count_vectors(const loader *o)
 {
     const model *m = o->m;
-    size_t n = m->D + m->L * (m->H * m->C + m->E);
+    size_t n = 2 * m->D + m->L * (m->H * m->C + m->E);
 
     for (size_t i = 0; i < gguf_tensors(o->g); i++) {
         const gguf_tensor *t = gguf_tensor_at(o->g, i);

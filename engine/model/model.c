@@ -35,6 +35,8 @@ void model_close(model *m)
     if (!m) return;
     for (size_t l = 0; m->layers && l < m->L; l++) close_layer(&m->layers[l], m->X);
     matrix_close(&m->output);
+    matrix_close(&m->dense[0]);
+    matrix_close(&m->dense[1]);
     for (int i = 0; i < MODEL_ROPES; i++) rope_close(&m->ropes[i]);
     free(m->layers);
     free(m->vectors);
@@ -83,8 +85,16 @@ size_t model_first_key(const model *m, size_t layer, size_t pos)
     const size_t window = model_window(m, layer);
 
     if (!window) return 0;
+    if (m->both_ways) return pos > window / 2 ? pos - window / 2 : 0;
     if (m->arch->has & ARCH_CHUNKED) return pos / window * window;
     return pos + 1 > window ? pos + 1 - window : 0;
+}
+
+size_t model_last_key(const model *m, size_t layer, size_t pos, size_t keys)
+{
+    const size_t window = model_window(m, layer), reach = pos + window / 2;
+
+    return window && reach < keys - 1 ? reach : keys - 1;
 }
 
 /* Llama 4's is of the layers without rotary positions, Mistral's of all. */

@@ -48,6 +48,7 @@ typedef enum model_rope_kind {
 typedef struct model_layer {
     model_norm attn_norm, ffn_norm;   /* of what goes in; vectors are the model's */
     float *attn_post, *ffn_post;      /* [D], of what comes out */
+    model_norm attn_sum, ffn_sum;     /* of h with it */
     float *q_norm, *k_norm;           /* [H*C] [E] gains before rotary positions */
     bool whole_norm;                  /* all heads have one mean square, not each its own */
     float *q_bias, *k_bias, *v_bias;  /* [H*C] [E] [E] */
@@ -72,6 +73,9 @@ typedef struct model_layer {
 
 enum { MODEL_MAX_LAYERS = 1024 };
 
+/* How the rows of a text become one. */
+typedef enum model_pooling { MODEL_MEAN, MODEL_FIRST, MODEL_LAST } model_pooling;
+
 typedef struct model {
     const architecture *arch;
     size_t D, L, H, G, C, E, F, V, X;
@@ -90,6 +94,10 @@ typedef struct model {
     float score_scale;                      /* of q k */
     float score_cap;                        /* soft caps of the scores, and of the logits */
     float logit_cap;
+    bool both_ways; /* queries see later keys: texts become vectors, nothing is generated */
+    bool erf;       /* GELU by the error function, not in its tanh form */
+    model_pooling pooling; /* which rows of a text are its vector */
+    bool makes_vectors;    /* the file says that this is what it is for */
     double temper; /* queries grow by temper * log(1 + floor(position / temper_floor)) */
     size_t temper_floor, temper_offset;
     rope ropes[MODEL_ROPES]; /* for ctx tokens */
@@ -97,14 +105,18 @@ typedef struct model {
     model_norm output_norm;  /* times the scale of the logits */
     matrix output;           /* [V,D] */
     float *output_bias;      /* [V] */
-    model_layer *layers;     /* [L] */
-    float *vectors;          /* what norms and biases live in */
-    size_t vector_floats;    /* of them in use */
-    float *scales;           /* [L,2E] of keys and queries */
-    size_t weight_bytes;     /* packed weights */
-    bool int8_kv;            /* every Wk and Wv multiplies int8 activations; never with exact
-                                products (model_options) */
-    bool key_bias;           /* keys have biases */
+    gguf_tensor positions; /* [ctx_train,D], added to the embedding, read row by row; or none */
+    float *token_type;     /* [D] added to it, too */
+    model_norm embed_norm; /* of their sum */
+    matrix dense[2];       /* [.,D] [.,.] what a pooled row goes through; or no data */
+    model_layer *layers;   /* [L] */
+    float *vectors;        /* what norms and biases live in */
+    size_t vector_floats;  /* of them in use */
+    float *scales;         /* [L,2E] of keys and queries */
+    size_t weight_bytes;   /* packed weights */
+    bool int8_kv;          /* every Wk and Wv multiplies int8 activations; never with exact
+                              products (model_options) */
+    bool key_bias;         /* keys have biases */
     const char *weight_type; /* "Q4_K_M", or "Q8_0": type of most bytes of the file */
 } model;
 
@@ -125,8 +137,11 @@ void model_norm_row(const model *m, const kern *hot, const model_norm *n, const 
 /* The window of a layer, 0: it sees everything. Known of a model that is only measured, too. */
 size_t model_window(const model *m, size_t layer);
 
-/* The first key that a query of a layer sees at a position. The same. */
+/* The first key that a query of a layer sees at a position, and the last one where so many keys
+ * are there that it may look ahead. The same. A window that looks both ways reaches half of its
+ * length to each side. */
 size_t model_first_key(const model *m, size_t layer, size_t pos);
+size_t model_last_key(const model *m, size_t layer, size_t pos, size_t keys);
 
 /* What a query of a layer is multiplied by at a position, beside its rotation. */
 float model_query_scale(const model *m, size_t layer, size_t pos);

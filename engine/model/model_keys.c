@@ -159,6 +159,26 @@ static err read_layers(model *m, const arch_keys *k)
     return ERR_OK;
 }
 
+/* Which keys a query sees, and what becomes of a text's rows. A reranker's head (4) is another
+ * kind of answer; 0, that every row stays, is what is not asked for here. */
+static err read_reading(model *m, const arch_keys *k)
+{
+    static const char key[] = "pooling_type";
+    static const model_pooling kinds[] = {
+        [1] = MODEL_MEAN, [2] = MODEL_FIRST, [3] = MODEL_LAST};
+    bool causal = !(k->arch->has & ARCH_ENCODER);
+    size_t kind;
+
+    TRY(arch_bool(k, "attention.causal", &causal));
+    TRY(arch_count(k, key, 1000, &kind));
+    if (kind > 3) return arch_fault(k, ERR_PART, key);
+    m->both_ways = !causal;
+    m->makes_vectors = !causal || kind;
+    m->erf = k->arch->has & ARCH_ENCODER && k->arch->has & ARCH_UNGATED;
+    m->pooling = kind ? kinds[kind] : causal ? MODEL_LAST : MODEL_MEAN;
+    return ERR_OK;
+}
+
 /* In this order, since later keys have earlier sizes as their defaults and bounds. */
 err model_read_sizes(model *m, const arch_keys *k)
 {
@@ -176,6 +196,7 @@ err model_read_sizes(model *m, const arch_keys *k)
     TRY(read_experts(m, k));
     TRY(read_scales(m, k));
     TRY(read_temper(m, k));
+    TRY(read_reading(m, k));
     TRY(arch_real(k,
                   k->arch->has & ARCH_LAYER_NORM ? "attention.layer_norm_epsilon"
                                                  : "attention.layer_norm_rms_epsilon",

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "engine/model/key_scale.h"
+#include "engine/model/load_encoder.h"
 #include "engine/model/load_ffn.h"
 #include "engine/model/loader.h"
 #include "engine/model/model_keys.h"
@@ -221,8 +222,8 @@ static err scale_logits(loader *o, const arch_keys *k)
 }
 
 /* Tied weights are the embedding once more, packed: as an output it is multiplied, as an
- * embedding it is read by rows. */
-static err open_ends(loader *o, const arch_keys *k)
+ * embedding it is read by rows. Where nothing is generated there is no output. */
+static err open_output(loader *o)
 {
     static const char *const names[] = {"output.weight", "token_embd.weight"};
     model *m = o->m;
@@ -230,6 +231,7 @@ static err open_ends(loader *o, const arch_keys *k)
     const bool tied = !t;
     gguf_tensor output = m->embedding;
 
+    if (m->both_ways) return ERR_OK;
     if (t) {
         TRY(loader_find(o, names[0],
                         (const size_t[3]){m->D, t->dim[1] > m->V ? t->dim[1] : m->V, 0}, &t));
@@ -238,7 +240,17 @@ static err open_ends(loader *o, const arch_keys *k)
     TRY(loader_pack(o, &m->output, &output, names[tied]));
     t = loader_look(o, "output.bias");
     TRY(loader_maybe(o, "output.bias", t ? t->dim[0] : 0, 1, &m->output_bias));
-    if (t && t->dim[0] < m->V) return err_blame(o->why, ERR_SHAPE, "output.bias");
+    return t && t->dim[0] < m->V ? err_blame(o->why, ERR_SHAPE, "output.bias") : ERR_OK;
+}
+
+/* Norms of sums leave nothing to be normed in the end. */
+static err open_ends(loader *o, const arch_keys *k)
+{
+    model *m = o->m;
+
+    TRY(open_output(o));
+    TRY(load_encoder(o));
+    if (m->arch->has & ARCH_ENCODER && m->arch->has & ARCH_BARE) return ERR_OK;
     TRY(loader_vector(o, "output_norm.weight", m->D, 1, &m->output_norm.gain));
     if (m->arch->has & ARCH_LAYER_NORM)
         TRY(loader_maybe(o, "output_norm.bias", m->D, 1, &m->output_norm.bias));
@@ -271,6 +283,7 @@ static err open_layer(loader *o)
     TRY(read_biases(o));
     TRY(read_head_norms(o));
     TRY(open_attention(o));
+    TRY(load_encoder_layer(o));
     return load_ffn(o);
 }
 
@@ -290,7 +303,7 @@ static size_t measure_weights(const loader *o)
     const gguf_tensor *embedding = gguf_find(o->g, "token_embd.weight");
     const gguf_tensor *output = gguf_find(o->g, "output.weight");
     const gguf_tensor last = output ? loader_rows(output, 0, o->m->V) : o->m->embedding;
-    size_t bytes = bytes_of(&last);
+    size_t bytes = o->m->both_ways ? 0 : bytes_of(&last);
 
     for (size_t i = 0; i < gguf_tensors(o->g); i++) {
         const gguf_tensor *t = gguf_tensor_at(o->g, i);
@@ -298,7 +311,7 @@ static size_t measure_weights(const loader *o)
         const gguf_tensor rows = gate ? loader_rows(t, 0, 1) : *t;
 
         if (t != embedding && t != output && !loader_leaves_out(o, t->name) &&
-            (gate || !loader_is_vector(t)))
+            !load_encoder_reads_rows(t) && (gate || !loader_is_vector(t)))
             bytes += bytes_of(&rows);
     }
     return bytes;

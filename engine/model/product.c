@@ -38,6 +38,7 @@ static void add_row(const forward *f, const step_residual *r, size_t t)
     add_bias(row, r->bias, D);
     if (r->post) model_norm_row(f->m, f->kern, &(model_norm){r->post, NULL}, row, row);
     for (size_t d = 0; d < D; d++) h[d] += by != 1 ? by * row[d] : row[d];
+    if (r->sum->gain) model_norm_row(f->m, f->kern, r->sum, h, h);
 }
 
 /* Without a gate, what is bent is multiplied by ones: exact, and one loop for both. */
@@ -52,6 +53,8 @@ static void bend_row(const forward *f, const model_ffn *ffn, float *x, size_t t,
         f->kern->xielu(x, n, ffn->bend);
     else if (f->m->arch->has & ARCH_SWIGLU_OAI)
         f->kern->clamp_mul(x, up, n, (kern_clamp){1.702f, 7}, x);
+    else if (f->m->erf)
+        f->kern->erf_mul(x, up, n, x);
     else if (f->m->arch->has & ARCH_GELU)
         f->kern->gelu_mul(x, up, n, x);
     else
@@ -88,10 +91,10 @@ void product_do_rows(forward *f, const product_rows *rows)
     f->team->run(f->team, do_rows, &job, (int)((rows->T + job.each - 1) / job.each));
 }
 
-void product_defer(forward *f, float *made, const float *bias, const float *post)
+void product_defer(forward *f, step_residual r)
 {
     assert(f->n_deferred < STEP_DEFERRED);
-    f->deferred[f->n_deferred++] = (step_residual){made, bias, (float *)post};
+    f->deferred[f->n_deferred++] = r;
 }
 
 product_source product_add_norm(forward *f, const model_norm *norm, const product *list, int n)

@@ -11,9 +11,8 @@
 
 #include "engine/model/matrix.h"
 #include "engine/model/model.h"
+#include "engine/model/step.h"
 #include "engine/team.h"
-
-struct forward;
 
 typedef struct product {
     const matrix *m;
@@ -62,9 +61,9 @@ void product_run_shares(const product_job *job, team_task *task, void *arg);
 /* What is done to rows, shared out. */
 void product_do_rows(struct forward *f, const product_rows *rows);
 
-/* What half a layer makes, [R,D]: it is added to h where the next one begins, behind what was
- * deferred before it. `bias` and `post`, the gain of a norm of its own, may be NULL. */
-void product_defer(struct forward *f, float *made, const float *bias, const float *post);
+/* What half a layer makes is added to h where the next one begins, behind what was deferred
+ * before it. */
+void product_defer(struct forward *f, step_residual r);
 
 /* h += what was deferred; x = norm of h, and its codes for the products of the list. Without a
  * norm x is left alone: after the last layer only rows whose logits are wanted have one. */

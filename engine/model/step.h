@@ -43,7 +43,8 @@ typedef struct step_strip {
 typedef struct step_unit {
     const step_chunk *chunk;
     size_t block;
-    size_t row; /* of its first row in the partial results */
+    size_t row;  /* of its first row in the partial results */
+    size_t skip; /* rows of the chunk that see none of it: the first so many */
 } step_unit;
 
 /* A row that an expert computes, and how much it counts there. */
@@ -55,8 +56,9 @@ typedef struct step_pick {
 /* What half a layer made, [R,D], not yet added to h. */
 typedef struct step_residual {
     float *made;
-    const float *bias; /* [D], or NULL */
-    float *post;       /* [D] gain of its norm, or NULL */
+    const float *bias;     /* [D], or NULL */
+    float *post;           /* [D] gain of its norm, or NULL */
+    const model_norm *sum; /* of h once it is added; no gain: none */
 } step_residual;
 
 /* What one worker counts. */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "engine/tokenizer/tok_fill.h"
+#include "engine/tokenizer/tok_frame.h"
 #include "engine/tokenizer/tok_kind.h"
 #include "engine/tokenizer/tok_normal.h"
 #include "engine/tokenizer/tok_special.h"
@@ -25,7 +26,6 @@ static const char key_model[] = "tokenizer.ggml.model";
 static const char key_tokens[] = "tokenizer.ggml.tokens";
 static const char key_types[] = "tokenizer.ggml.token_type";
 static const char key_bos[] = "tokenizer.ggml.bos_token_id";
-static const char key_adds_bos[] = "tokenizer.ggml.add_bos_token";
 static const char key_marks[] = "xquantd.tokenizer.found_marked";
 static const char key_first[] = "xquantd.tokenizer.space_prefix_first";
 static const char key_single[] = TOK_SINGLE_KEY;
@@ -276,19 +276,6 @@ static err read_roles(tokenizer *t, const gguf *g, fault *why)
     return ERR_OK;
 }
 
-/* A vocabulary without a BOS cannot add one, whatever the key says. */
-static err read_adds_bos(tokenizer *t, const gguf *g)
-{
-    const err e = gguf_get_bool(g, key_adds_bos, &t->adds_bos);
-
-    if (e == ERR_MISSING)
-        t->adds_bos = t->kind->adds_bos(t->state);
-    else if (e != ERR_OK)
-        return e;
-    t->adds_bos = t->adds_bos && t->bos != TOKENIZER_NONE;
-    return ERR_OK;
-}
-
 /* It is run elsewhere; here it is a text or the file is wrong. */
 static err check_template(const gguf *g)
 {
@@ -313,7 +300,7 @@ static err read_all(tokenizer *t, const gguf *g, fault *why)
     TRY(t->kind->open(&t->state, g, &t->v, why));
     TRY(tok_normal_open(&t->normal, g, t->kind->normal ? t->kind->normal(t->state) : NULL,
                         why));
-    return tok_blame(why, read_adds_bos(t, g), key_adds_bos);
+    return tok_frame_read(t, g, why);
 }
 
 err tokenizer_new(tokenizer **out, const gguf *g, fault *why)

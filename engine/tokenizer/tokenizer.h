@@ -73,6 +73,7 @@ size_t tokenizer_longest(const tokenizer *t); /* bytes of the longest piece */
 int32_t tokenizer_bos(const tokenizer *t);    /* or TOKENIZER_NONE */
 int32_t tokenizer_eos(const tokenizer *t);    /* the file's, or TOKENIZER_NONE */
 bool tokenizer_adds_bos(const tokenizer *t);  /* a prompt should start with BOS */
+bool tokenizer_adds_eos(const tokenizer *t);  /* a whole text should end with EOS */
 bool tokenizer_pads(const tokenizer *t);      /* text gets a space, unless it is INSIDE other */
 bool tokenizer_is_end(const tokenizer *t, int32_t id);           /* EOS, end of turn or file */
 int32_t tokenizer_fill(const tokenizer *t, tokenizer_gap part);  /* or TOKENIZER_NONE */

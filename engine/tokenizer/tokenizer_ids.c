@@ -38,6 +38,11 @@ bool tokenizer_adds_bos(const tokenizer *t)
     return t->adds_bos;
 }
 
+bool tokenizer_adds_eos(const tokenizer *t)
+{
+    return t->adds_eos;
+}
+
 /* A few dozen ids in a row, walked once for each token of an answer. */
 bool tokenizer_is_end(const tokenizer *t, int32_t id)
 {

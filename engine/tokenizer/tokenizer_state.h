@@ -34,7 +34,7 @@ struct tokenizer {
     int32_t end[TOKENIZER_ENDS];   /* what ends an answer, by key, by list, by name; or
                                       TOKENIZER_NONE */
     int32_t fill[TOKENIZER_FILLS]; /* or TOKENIZER_NONE */
-    bool adds_bos;
+    bool adds_bos, adds_eos;
     bool pads_first;  /* where the kind pads: only what begins a row of ids */
     bool pads_single; /* and only what has no space in front */
     tok_swallow swallows;

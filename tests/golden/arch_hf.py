@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """arch_hf.py - records what Hugging Face's transformers computes with random models.
 
-  tests/golden/arch_hf.py [NAME ...]      all of CASES, to tests/golden/arch/hf-NAME.json
+  tests/golden/arch_hf.py [NAME ...]      all of CASES, to tests/golden/arch/hf-NAME.json, and
+                                          of EMBED, to embed-NAME.json
   tests/golden/arch_hf.py --folder NAME OUT   the model as a Hugging Face folder
   tests/golden/arch_hf.py --folders           what is recorded of folders alone, anew
 
@@ -155,6 +156,25 @@ FORMS = {
     "stablelm2-12b": [one(f"self_attn.{x}_layernorm.norms.#.weight", f"attn_{x}_norm.weight", flat=True)
                       for x in "qk"],
 }
+# The same of models for embeddings: how rows are pooled, then as above
+EMBED = {
+    "bert": ("--arch bert --kv-heads 4 --pooling 1", "BERT", "BertModel", lambda c: dict(
+        hidden_act="gelu", type_vocab_size=2)),
+    "bert-cls": ("--arch bert --kv-heads 4 --pooling 2 --seed 2", "BERT", "BertModel", lambda c: dict(
+        hidden_act="gelu", type_vocab_size=2)),
+    "nomic-bert": ("--arch nomic-bert --kv-heads 4 --pooling 1", "NOMIC_BERT", "NomicBertModel", lambda c: dict(pad_token_id=0,
+        hidden_act="silu", type_vocab_size=2)),
+    "qwen3-embedding": ("--arch qwen3 --pooling 3 --head-dim 32", "QWEN3", "Qwen3Model",
+                        lambda c: {}),
+    "gemma-embedding": ("--arch gemma-embedding --pooling 1 --layers 6 --window 60",
+                        "GEMMA_EMBEDDING", "Gemma3TextModel", lambda c: dict(
+                            use_bidirectional_attention=True, sliding_window=60,
+                            query_pre_attn_scalar=c["head"],
+                            layer_types=layers(c, 6), rope_parameters={
+                                "full_attention": plain(c, rope_theta=1e6),
+                                "sliding_attention": plain(c)})),
+}
+CASES_OF = lambda case: EMBED.get(case) or CASES[case]
 TOKENS = {"llama4": 600}  # more than one chunk of keys
 HALVED = {"LLAMA", "GRANITE", "GRANITE_MOE", "SMOLLM3", "MISTRAL3"}  # files have pairs together
 
@@ -174,7 +194,7 @@ def read_file(path):
 
 
 def make_config(case, c, ffn):
-    _, _, name, members = CASES[case]
+    _, _, name, members = CASES_OF(case)
     kind = getattr(transformers, name).config_class
     c["ffn"] = ffn
     base = dict(vocab_size=c["vocab"], hidden_size=c["d"], num_hidden_layers=c["layers"],
@@ -220,8 +240,20 @@ class Source:
         down = get("ffn_down_exps.weight")
         return down.swapaxes(1, 2) if self.arch in ("GPT_OSS", "LLAMA4") else down
 
+    def nomic(self, name):
+        """gguf has the names of the older code alone, whose projections are one."""
+        layer, part = re.match(r"layers\.(\d+)\.(.*)", name).groups()
+        part = part.replace("post_attention_layernorm", "attn_output_norm").replace(
+            "post_mlp_layernorm", "layer_output_norm").replace("self_attn.o_proj", "attn_output")
+        part = re.sub(r"mlp\.(gate|up|down)_proj", r"ffn_\1", part)
+        part = re.sub(r"self_attn\.(q|k|v)_proj", r"attn_\1", part)
+        out = f"blk.{layer}.{part}"
+        return self.take(out) if out in self.w else self.fused(out)
+
     def special(self, name, shape):
         parts = name.split(".")
+        if self.arch == "NOMIC_BERT" and parts[0] == "layers":
+            return self.nomic(name)
         block = f"blk.{parts[2]}" if parts[1] == "layers" else ""
         leaf = parts[-1]
         if "act_fn" in name:
@@ -250,6 +282,8 @@ class Source:
         special = self.special(name, shape)
         if special is not None:
             return special
+        if name.startswith(("layers.", "embed_tokens.", "norm.")):
+            name = f"model.{name}"
         out = self.map.get_name(name, try_suffixes=(".weight", ".bias"))
         if out and out not in self.w and any(f".attn_{x}." in out for x in "qkv"):
             return self.fused(out)
@@ -258,7 +292,7 @@ class Source:
         a = self.take(out)
         if self.arch in HALVED and (".attn_q." in out or ".attn_k." in out):
             a = together(a, self.c["heads" if ".attn_q." in out else "kv"])
-        if self.arch == "GEMMA" and "norm" in out:
+        if self.arch in ("GEMMA", "GEMMA_EMBEDDING") and "norm" in out:
             a = a - 1
         return a.reshape(shape)
 
@@ -271,10 +305,11 @@ class Source:
 
 
 def build(case, path):
-    arguments, arch, name, _ = CASES[case]
+    arguments, arch, name, _ = CASES_OF(case)
     subprocess.run([TOOL, *SHAPE, *arguments.split(), path], check=True)
     c, weights, bends = read_file(path)
-    model = getattr(transformers, name)(make_config(case, c, 96)).float().eval()
+    more = {"add_pooling_layer": False} if "BERT" in arch else {}
+    model = getattr(transformers, name)(make_config(case, c, 96), **more).float().eval()
     source = Source(arch, c, weights, bends)
     state = model.state_dict()
     for key, value in state.items():
@@ -282,10 +317,13 @@ def build(case, path):
             continue
         state[key] = torch.from_numpy(np.array(source.find(key, tuple(value.shape)), np.float32))
         assert state[key].shape == value.shape, (key, state[key].shape, value.shape)
-    if model.config.tie_word_embeddings:
+    if model.config.tie_word_embeddings and "lm_head.weight" in state:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state)
     left = set(weights) - source.used - {"token_embd.weight"}
+    if case in EMBED:  # behind the model; and its output, which is not looked at
+        c["dense"] = [torch.from_numpy(weights[k]) for k in sorted(left) if k.startswith("dense_")]
+        left = {k for k in left if not k.startswith("dense_") and k != "output.weight"}
     assert not left, f"tensors that transformers has not: {left}"
     c["source"] = source
     return model, c
@@ -358,14 +396,47 @@ def logits_of(model, ids):
         return model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
 
 
-def record(case):
-    n = TOKENS.get(case, 330)
+TEXTS = [(0, 1), (1, 5), (6, 17), (23, 130), (153, 128), (40, 290)]  # first, length; in the ids
+
+
+def vector_of(model, c, ids, pooling):
+    """As sentence-transformers does: pooling, dense layers, length 1."""
+    with torch.no_grad():
+        rows = model(torch.tensor([ids])).last_hidden_state[0]
+        y = {1: rows.mean(0), 2: rows[0], 3: rows[-1]}[pooling]
+        for w in c["dense"]:
+            y = w @ y
+        return torch.nn.functional.normalize(y, dim=0).numpy()
+
+
+def record_embedding(case):
+    arguments, _, name, _ = EMBED[case]
     with tempfile.TemporaryDirectory() as folder:
         model, c = build(case, f"{folder}/model.gguf")
+    ids = random_ids(330)
+    pooling = int(re.search(r"--pooling (\d)", arguments)[1])
+    out = {"model": arguments, "reference": f"transformers {transformers.__version__}, torch "
+           f"{torch.__version__.split('+')[0]}, {name}", "ids": ids, "texts": [
+               {"first": first, "n": n, "vector": [float(f"{x:.7g}") for x in vector_of(
+                   model, c, ids[first:first + n], pooling)]} for first, n in TEXTS]}
+    text = json.dumps(out).replace('"texts"', '\n "texts"').replace('{"first"', '\n  {"first"')
+    (HERE / "arch" / f"embed-{case}.json").write_text(text + "\n")
+    print(case, "recorded", out["reference"])
+
+
+def random_ids(n):
     x, ids = 12345, []
     for _ in range(n):
         x = (x * 1103515245 + 12345) % 2**31
         ids.append(x // 65536 % 8000)
+    return ids
+
+
+def record(case):
+    n = TOKENS.get(case, 330)
+    with tempfile.TemporaryDirectory() as folder:
+        model, c = build(case, f"{folder}/model.gguf")
+    ids = random_ids(n)
     all_ = logits_of(model, ids)
     at = [0, 63, 130, n - 1]
     chosen = list(range(0, c["vocab"], EVERY))
@@ -406,9 +477,9 @@ def main(arguments):
                 record_folder(case)
         return
     failed = 0
-    for case in arguments or CASES:
+    for case in arguments or [*CASES, *EMBED]:
         try:
-            record(case)
+            (record_embedding if case in EMBED else record)(case)
         except Exception as e:
             if os.environ.get("RAISE"):
                 raise

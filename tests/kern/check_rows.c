@@ -117,6 +117,32 @@ bool check_gelu_mul(const kern *k)
     return same;
 }
 
+/* Against the C library's, too: within what the polynomial promises. */
+bool check_erf_mul(const kern *k)
+{
+    float gate[MAX_N], up[MAX_N], plain[MAX_N], ones[MAX_N], y[MAX_N];
+    bool same = true;
+
+    check_floats(gate, MAX_N, 6);
+    check_floats(up, MAX_N, 7);
+    for (size_t n = 1; same && n <= MAX_N; n += n < 80 ? 1 : 37) {
+        pair p = pair_new();
+
+        kern_erf_mul_ref(gate, up, n, p.a);
+        k->erf_mul(gate, up, n, p.b);
+        same = pair_same("erf_mul", &p);
+    }
+    check_normals(plain, MAX_N, 8);
+    for (size_t i = 0; i < MAX_N; i++) ones[i] = 1;
+    k->erf_mul(plain, ones, MAX_N, y);
+    for (size_t i = 0; same && i < MAX_N; i++) {
+        const double x = (double)plain[i], exact = x * (1 + erf(x * 0.70710678118654752)) / 2;
+
+        same = fabs((double)y[i] - exact) <= 4e-7 * (1 + fabs(x));
+    }
+    return same;
+}
+
 bool check_soft_cap(const kern *k)
 {
     bool same = true;
