@@ -70,10 +70,13 @@ bool memory_report_write(const memory_needs *b, const memory_limit *limit,
     size_t n = (size_t)snprintf(text, MEMORY_REPORT_TEXT, "weights %s",
                                 memory_report_bytes(b->weights, bytes));
 
-    n += (size_t)snprintf(
-        text + n, MEMORY_REPORT_TEXT - n, ", pool %s = %s context%s of %s tokens",
-        memory_report_bytes(b->pool, bytes), memory_report_count(b->contexts, count),
-        b->contexts == 1 ? "" : "s", memory_report_tokens(b->context_tokens, tokens));
+    n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", pool %s",
+                          memory_report_bytes(b->pool, bytes));
+    if (b->context_tokens) /* else it is of a model that generates nothing */
+        n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, " = %s context%s of %s tokens",
+                              memory_report_count(b->contexts, count),
+                              b->contexts == 1 ? "" : "s",
+                              memory_report_tokens(b->context_tokens, tokens));
     if (b->workspace)
         n += (size_t)snprintf(text + n, MEMORY_REPORT_TEXT - n, ", workspace %s",
                               memory_report_bytes(b->workspace, bytes));

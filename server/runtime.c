@@ -34,6 +34,7 @@
 #include "server/plans.h"
 #include "server/threads.h"
 #include "server/torn_file.h"
+#include "server/vectors.h"
 #include "xcache/codec/codec.h"
 
 /* The file's base name without .gguf, or --model-name. Of a model in several files the name is
@@ -103,6 +104,7 @@ static err choose_mode(runtime *r, const config *c, fault *why)
 /* The same for the measurement and for the opening, or the sum would be of another cache. */
 static cache_options read_cache_options(const runtime *r, const config *c, const model *m)
 {
+    if (m->both_ways) return vectors_cache(m, r->team, r->block_tokens);
     return (cache_options){.mode = r->cache_mode.mode,
                            .plan = r->cache_mode.plan,
                            .degraded_plan = c->degrade ? r->cache_mode.plan : NULL,
@@ -149,7 +151,8 @@ static err measure_steps(runtime *r, const config *c, const model *m, uint64_t *
     forward *f = NULL;
 
     TRY(open_forward(r, c, m, &f));
-    *out = forward_bytes(f) + 2 * m->ctx * m->C * sizeof(float);
+    *out = forward_bytes(f) + 2 * m->ctx * m->C * sizeof(float) +
+           encoder_measure(m, vectors_longest(c, m), r->block_tokens);
     forward_close(f);
     return ERR_OK;
 }
@@ -163,7 +166,8 @@ static err measure_cache(runtime *r, const config *c, const model *m, uint64_t s
     TRY(cache_measure(m, &o, &s));
     /* "contexts of 4k tokens": a number that can be compared between models */
     b->context_tokens = m->ctx < RUNTIME_COUNTED_TOKENS ? m->ctx : RUNTIME_COUNTED_TOKENS;
-    b->contexts = s.pool_bytes / cache_bytes_of(m, &s, b->context_tokens);
+    if (m->both_ways) b->context_tokens = 0;
+    b->contexts = m->both_ways ? 0 : s.pool_bytes / cache_bytes_of(m, &s, b->context_tokens);
     b->workspace = s.workspace_bytes;
     /* the tree is made when somebody first wants an answer in a form (server/schema/guides.h)
      */
@@ -198,8 +202,9 @@ static err measure(runtime *r, const config *c, fault *why)
     TRY(model_measure(&sizes, r->file, &(model_options){.ctx = (size_t)c->ctx_size}, why));
     TRY(measure_steps(r, c, &sizes, &steps));
     r->needs = (memory_needs){.weights = sizes.weight_bytes, .pool = c->cache_size};
+    if (sizes.both_ways) r->needs.pool = vectors_least_pool(&sizes, r->block_tokens);
     TRY(name_cache_fault(c,
-                         c->cache_size == CONFIG_AUTO
+                         r->needs.pool == CONFIG_AUTO
                              ? choose_pool(r, c, &sizes, steps, limit.free)
                              : measure_cache(r, c, &sizes, steps),
                          why));
@@ -259,7 +264,10 @@ static err open_weights(runtime *r, const config *c, fault *why)
     read_sampling(r);
     if (tokenizer_size(r->tokens) != r->weights->V)
         return err_blame(why, ERR_SHAPE, "token_embd.weight");
-    return open_forward(r, c, r->weights, &r->forward);
+    vectors_choose_pooling(r->weights, c);
+    r->cuts_vectors = vectors_may_be_cut(r->file);
+    TRY(open_forward(r, c, r->weights, &r->forward));
+    return encoder_open(&r->encoder, r->forward, vectors_longest(c, r->weights));
 }
 
 /* The weights have been repacked; of the file embedding rows alone are read from now on. */
@@ -311,6 +319,8 @@ static void tell_mode(runtime *r, const config *c)
 {
     cache_stats s;
 
+    if (r->weights->both_ways) r->cache_mode.plan_missing = false;
+    if (r->weights->both_ways) return;
     cache_read_stats(r->cache, &s);
     mode_choice_tell(&r->cache_mode, s.mode, c->max_kl);
 }
@@ -404,11 +414,20 @@ err runtime_finish(runtime *r, const config *c, char *what, size_t what_bytes)
     return do_part(r, c, finish, what, what_bytes);
 }
 
+/* Whoever has a context filled would get logits of a model that has none. */
+static err check_generates(const runtime *r, char *what, size_t what_bytes)
+{
+    if (!r->weights->both_ways) return ERR_OK;
+    snprintf(what, what_bytes, "%s", r->model_path);
+    return ERR_ENCODER;
+}
+
 err runtime_open(runtime *r, const config *c, const char *path, char *what, size_t what_bytes)
 {
     *r = (runtime){0};
     TRY(runtime_begin(r, c, path, what, what_bytes));
-    return runtime_finish(r, c, what, what_bytes);
+    TRY(runtime_finish(r, c, what, what_bytes));
+    return check_generates(r, what, what_bytes);
 }
 
 err runtime_open_model(runtime *r, const config *c, const char *path, char *what,
@@ -416,7 +435,8 @@ err runtime_open_model(runtime *r, const config *c, const char *path, char *what
 {
     *r = (runtime){0};
     TRY(name_model_file(r, c, path));
-    return do_part(r, c, open_model, what, what_bytes);
+    TRY(do_part(r, c, open_model, what, what_bytes));
+    return check_generates(r, what, what_bytes);
 }
 
 err runtime_open_measured(runtime *r, const config *c, const char *path, char *what,
@@ -424,7 +444,8 @@ err runtime_open_measured(runtime *r, const config *c, const char *path, char *w
 {
     *r = (runtime){0};
     TRY(name_model_file(r, c, path));
-    return do_part(r, c, open_measured, what, what_bytes);
+    TRY(do_part(r, c, open_measured, what, what_bytes));
+    return check_generates(r, what, what_bytes);
 }
 
 /* A name that leads nowhere is no change, for a file may be removed once it is mapped, and one
@@ -440,6 +461,7 @@ bool runtime_file_changed(const runtime *r)
 
 void runtime_close(runtime *r)
 {
+    encoder_close(r->encoder);
     forward_close(r->forward);
     cache_close(r->cache);
     mode_choice_close(&r->cache_mode);

@@ -8,6 +8,7 @@
 #include "engine/err.h"
 #include "engine/gguf/gguf.h"
 #include "engine/kern/kern.h"
+#include "engine/model/encoder.h"
 #include "engine/model/forward.h"
 #include "engine/model/model.h"
 #include "engine/model/sample.h"
@@ -34,6 +35,8 @@ typedef struct runtime {
     sample_params sampling; /* where a request is silent: the file's wish, or sample_usual */
     cache *cache;
     forward *forward;
+    encoder *encoder;  /* makes vectors of texts, by the buffers of `forward` */
+    bool cuts_vectors; /* the model was trained for vectors of fewer dimensions, too */
     kern kern;
     size_t ctx_size; /* longest context served: --ctx-size or the model's own */
     size_t block_tokens;

@@ -35,10 +35,13 @@ static void add_model(text_builder *t, const server *s, const char *name)
     text_addf(t, ",\"object\":\"model\",\"created\":%llu,\"owned_by\":\"xquantd\",\"root\":",
               (unsigned long long)s->started_unix);
     text_add_json_string(t, r->model_name);
+    text_addf(t, ",\"parent\":null,\"max_model_len\":%zu,\"capabilities\":[%s\"embedding\"]",
+              r->ctx_size, r->weights->both_ways ? "" : "\"completion\",");
     text_addf(t,
-              ",\"parent\":null,\"max_model_len\":%zu,\"meta\":{\"n_ctx_train\":%zu,"
-              "\"n_ctx\":%zu,\"n_vocab\":%zu,\"n_embd\":%zu}",
-              r->ctx_size, r->weights->ctx_train, r->ctx_size, r->weights->V, r->weights->D);
+              ",\"meta\":{\"n_ctx_train\":%zu,\"n_ctx\":%zu,\"n_vocab\":%zu,\"n_embd\":%zu,"
+              "\"embedding_tokens\":%zu}",
+              r->weights->ctx_train, r->ctx_size, r->weights->V, encoder_width(r->encoder),
+              encoder_longest(r->encoder));
     add_cache(t, s);
     text_add_string(t, "}");
 }

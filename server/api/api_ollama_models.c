@@ -90,8 +90,9 @@ static void add_shown(text_builder *t, const server *s)
     ollama_time(at, s->started_unix);
     text_addf(t, "{\"modified_at\":\"%s\",\"template\":", at);
     text_add_json_string(t, chat_source(r->chat.templates));
-    text_addf(t, ",\"capabilities\":[\"completion\"%s],",
-              chat_mentions(r->chat.templates, "tools") ? ",\"tools\"" : "");
+    text_addf(t, ",\"capabilities\":[%s%s\"embedding\"],",
+              r->weights->both_ways ? "" : "\"completion\",",
+              chat_mentions(r->chat.templates, "tools") ? "\"tools\"," : "");
     add_details(t, r);
     text_add_string(t, ",\"model_info\":{\"general.architecture\":");
     add_architecture(t, r);

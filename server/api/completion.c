@@ -272,11 +272,28 @@ static completion *completion_new(http_request *r, const completion_kind *kind)
     return c;
 }
 
+/* A model whose rows see later ones generates nothing. */
+static bool refuse_encoder(http_request *r)
+{
+    const runtime *of = ((const server *)http_server(r))->runtime;
+    fault why = {0};
+
+    if (!of->weights->both_ways) return false;
+    fault_refuse(&why, ERR_UNSUPPORTED, "model",
+                 "The model `%.128s` makes embeddings alone (POST /v1/embeddings): it cannot "
+                 "chat or complete.",
+                 of->model_name);
+    answer_fault(r, &why);
+    return true;
+}
+
 void completion_start(http_request *r, const completion_kind *kind)
 {
-    completion *c = completion_new(r, kind);
+    completion *c;
     err e;
 
+    if (refuse_encoder(r)) return;
+    c = completion_new(r, kind);
     if (!c) {
         answer_err(r, ERR_NOMEM);
         return;

@@ -130,7 +130,8 @@ enum {
     REQUEST_CHATS = 64, /* Ollama's */
     REQUEST_GENERATES = 128,
     REQUEST_KNOBS = 256,
-    REQUEST_INFILL = 512
+    REQUEST_INFILL = 512,
+    REQUEST_EMBEDS = 1024 /* of texts that become vectors, in every dialect */
 };
 
 /* Refuse what the table refuses there; `path` precedes the member's name in the fault. */

@@ -17,11 +17,13 @@
 
 enum { CHAT = 1, TEXT = 2, BODIES = CHAT | TEXT, MESSAGE = 4, OPTIONS = 8 };
 enum { RESPONSES = 16, ANTHROPIC = 32, CHATS = 64, GENERATES = 128, KNOBS = 256, INFILL = 512 };
+enum { EMBEDS = 1024 };
 _Static_assert((int)CHAT == REQUEST_CHAT && (int)TEXT == REQUEST_TEXT &&
                    (int)MESSAGE == REQUEST_MESSAGE && (int)OPTIONS == REQUEST_OPTIONS &&
                    (int)RESPONSES == REQUEST_RESPONSES && (int)ANTHROPIC == REQUEST_ANTHROPIC &&
                    (int)CHATS == REQUEST_CHATS && (int)GENERATES == REQUEST_GENERATES &&
-                   (int)KNOBS == REQUEST_KNOBS && (int)INFILL == REQUEST_INFILL,
+                   (int)KNOBS == REQUEST_KNOBS && (int)INFILL == REQUEST_INFILL &&
+                   (int)EMBEDS == REQUEST_EMBEDS,
                "the table's short names are those of request.h");
 
 /* --- values that ask for nothing --- */

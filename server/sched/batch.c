@@ -4,15 +4,16 @@
  * others is to last at most STRETCH * D, so that a stream slows down by about that factor:
  *
  *   |<-- D -->|<------------------ (STRETCH - 1) * D ------------------>|
- *   | decode  | seal     | rebuild     | prefill    | masks   | degrade |
+ *   | decode  | seal     | rebuild     | prefill    | embed   | masks   | degrade |
  *
  * Each takes from what the one before has left: sealing first, because a run whose block is
  * full waits for it; then pages that a context lacks; then prefill, the oldest request first;
- * then masks of answers that are held to a form, which are nearly always small (what is left
- * bounds a grammar that was made to be slow); and degrading, which nobody waits for, last. None
- * starves: sealing and rebuilding go on by a layer at least, prefill by LEAST_ROWS rows where
- * nothing was sealed, and masks by LEAST_MASK_SECONDS. While nobody decodes there is nobody to
- * slow down, and each takes all it can use.
+ * then pieces of texts that become vectors; then masks of answers that are held to a form,
+ * which are nearly always small (what is left bounds a grammar that was made to be slow); and
+ * degrading, which nobody waits for, last. None starves: sealing and rebuilding go on by a
+ * layer at least, prefill by LEAST_ROWS rows where nothing was sealed, and masks by
+ * LEAST_MASK_SECONDS. While nobody decodes there is nobody to slow down, and each takes all it
+ * can use.
  *
  * Tenants that have had more than others stand back (precedence.h), and a step is given up for
  * one that comes and goes first: between two layers, and between two pieces of sealing, we ask.
@@ -41,6 +42,12 @@ enum { LEAST_ROWS = 8 };
  * threads; four times as many rows are no faster a row. */
 enum { FEW_ROWS = 128, FEW_LAYERS = 4 };
 
+/* Rows of a piece of an embedding, beside others and alone: half of one layer's work each, so a
+ * fraction of what a step of decoding takes. And the time for pieces while nobody else
+ * computes, after which it is looked at who has come. */
+enum { EMBED_ROWS = 32, EMBED_ROWS_ALONE = 256 };
+#define EMBED_SECONDS .01
+
 /* Of the time for masks: for all of them, beside others whose step has left none, and while
  * nobody decodes, which is when a request is looked at that may go first. */
 #define LEAST_MASK_SECONDS .001
@@ -57,7 +64,9 @@ err batch_open(batch *b, runtime *r, size_t most)
     b->sealing = calloc(most, sizeof(context *));
     b->chunks = calloc(most, sizeof *b->chunks);
     b->news = calloc(most, sizeof(generation *));
-    if (b->runs && b->owners && b->sealing && b->chunks && b->news) return ERR_OK;
+    if (b->runs && b->owners && b->sealing && b->chunks && b->news &&
+        embed_open(&b->embed, r->encoder) == ERR_OK)
+        return ERR_OK;
     batch_close(b);
     return ERR_NOMEM;
 }
@@ -69,6 +78,7 @@ void batch_close(batch *b)
     free(b->sealing);
     free(b->chunks);
     free(b->news);
+    embed_close(&b->embed);
     *b = (batch){0};
 }
 
@@ -79,6 +89,11 @@ static err add_run(batch *b, const generation_group *w, size_t i, bool modest)
     err e;
 
     if (!x) return ERR_NOMEM;
+    if (w->members[0]->in.n_texts) {
+        run_open_texts(x, b->runtime, w->members[0]);
+        b->runs[b->n++] = x;
+        return ERR_OK;
+    }
     e = i ? run_open_copy(x, b->runs[b->n - i], w->members[i])
           : run_open(x, b->runtime, w->members[0], w->n - 1, modest);
     if (e == ERR_OK)
@@ -90,6 +105,7 @@ static err add_run(batch *b, const generation_group *w, size_t i, bool modest)
 
 static void close_run(batch *b, size_t i)
 {
+    embed_forget(&b->embed, b->runs[i]);
     run_close(b->runs[i]);
     free(b->runs[i]);
     memmove(b->runs + i, b->runs + i + 1, (--b->n - i) * sizeof(run *));
@@ -409,6 +425,26 @@ static void compute(batch *b, size_t decoding, double start)
     commit(b, decoding);
 }
 
+/* Pieces while there is time for one more like the last; one at least. Beside prefills alone
+ * texts have as much time as those have taken. */
+static void embed_some(batch *b, size_t decoding, double left, double begun)
+{
+    const bool alone = !decoding && !b->n_chunks;
+    const double start = clock_seconds(),
+                 time = alone      ? EMBED_SECONDS
+                        : decoding ? left - (start - begun - b->decode_seconds)
+                                   : start - begun;
+    double last = 0;
+
+    while (!is_given_up(b) && embed_begin(&b->embed, b->runs, b->n, b->precedence.everybody)) {
+        if (last > 0 && clock_seconds() - start + last > time) break;
+        last = embed_step(&b->embed, alone ? EMBED_ROWS_ALONE : EMBED_ROWS,
+                          &b->precedence.share);
+    }
+    b->stats.embedded_texts = b->embed.texts;
+    b->stats.embedded_tokens = b->embed.tokens;
+}
+
 /* After those that decode: sealing, pages, prefill, and all rows. */
 static void share_step(batch *b, size_t decoding, double left, double begun)
 {
@@ -430,6 +466,7 @@ void batch_step(batch *b)
     precedence_begin(&b->precedence, b->runs, b->n, begun);
     decoding = schedule_decode(b);
     share_step(b, decoding, left, begun);
+    if (!b->given_up) embed_some(b, decoding, left, begun);
     precedence_end(&b->precedence, clock_seconds() - begun, b->given_up);
     if (b->given_up) return;
     fork_copies(b);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/err.h"
+#include "server/sched/embed.h"
 #include "server/sched/precedence.h"
 #include "server/sched/run.h"
 
@@ -21,6 +22,7 @@ typedef struct batch_stats {
     uint64_t new_tokens;             /* sampled */
     uint64_t rows;                   /* of all steps */
     uint64_t sizes[BATCH_SIZES + 1]; /* steps of so many rows: up to 2^i, the last: more */
+    uint64_t embedded_texts, embedded_tokens;
     double sample_seconds;
 } batch_stats;
 
@@ -38,6 +40,7 @@ typedef struct batch {
     double layer_seconds;   /* of sealing one layer of a few contexts at once */
     double rebuild_seconds; /* of rebuilding one layer of a few blocks at once */
     double degrade_seconds; /* of degrading one layer of a few blocks at once */
+    embed embed;            /* texts that become vectors */
     precedence precedence;
     bool (*is_wanted)(void *user); /* the step, by somebody who goes first; NULL: never asked */
     void *user;

@@ -121,6 +121,7 @@ static err make_state(generation *g)
 void generation_in_free(generation_in *in)
 {
     free(in->ids);
+    free(in->ends);
     free(in->bias);
     for (size_t i = 0; i < in->n_stop; i++) free(in->stop[i]);
     free(in->stop);
@@ -166,6 +167,7 @@ void generation_free(generation *g)
     free(g->out.prompt);
     free(g->out.prompt_best);
     free(g->out.text);
+    free(g->out.vectors);
     generation_in_free(&g->in);
     free(g);
 }

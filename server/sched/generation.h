@@ -45,6 +45,9 @@ const char *generation_finish_name(generation_finish f);
 typedef struct generation_in {
     int32_t *ids; /* [n_ids] the whole prompt, BOS included; malloc'd, owned */
     size_t n_ids;
+    size_t *ends; /* [n_texts] where texts end in ids, which are to become vectors: no
+                     answer is generated; malloc'd, owned; or NULL */
+    size_t n_texts;
     size_t max_tokens; /* 0 allowed: prefill only */
     sample_params sample;
     sample_bias *bias; /* what sample.bias points to; malloc'd, owned; or NULL */
@@ -79,6 +82,7 @@ typedef struct generation_read {
 typedef struct generation_out {
     generation_token *tokens; /* [max_tokens] */
     sample_top *top;          /* [max_tokens][in.top], best first; NULL if top <= 0 */
+    float *vectors;           /* [in.n_texts,width] made by who makes the generation; owned */
     char *text;               /* the answer; valid UTF-8 up to any text_end */
     generation_read *prompt;  /* [n_ids]; NULL where the prompt is not read */
     sample_top *prompt_best;  /* [n_ids][in.prompt_top], best first; the first row is empty */

@@ -19,6 +19,9 @@
  * take longer than others can wait, so batch has it made in pieces, and the run takes part in
  * no step until then (run_make_mask). Most are made at once, behind the step.
  *
+ * A run whose texts become vectors is in none of these states, and never ready: embed.c ends
+ * it.
+ *
  * Beside it, SEALING: a block became full in the last step. From PREFILL, DECODE and OVER
  * alike; the run takes part in no step until batch has had it sealed (run_is_ready). A leader
  * whose copies still follow waits at the end of PREFILL, since they must find the prompt and
@@ -91,6 +94,22 @@ err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest)
     x->prefilled = g->out.cached_tokens = cache_context_tokens(x->context);
     g->out.rewound_tokens = cache_context_rewound(x->context);
     return ERR_OK;
+}
+
+err run_check_texts(const runtime *r, const size_t *ends, size_t n)
+{
+    size_t first = 0;
+
+    for (size_t i = 0; i < n; first = ends[i++]) {
+        if (ends[i] == first) return ERR_EMPTY;
+        if (ends[i] - first > encoder_longest(r->encoder)) return ERR_TOOLONG;
+    }
+    return ERR_OK;
+}
+
+void run_open_texts(run *x, runtime *r, generation *g)
+{
+    *x = (run){.runtime = r, .generation = g};
 }
 
 err run_open_copy(run *x, run *leader, generation *g)

@@ -21,14 +21,15 @@ typedef struct run {
     generation *generation;
     context *context;
     sampler *sampler;
-    matcher *matcher;   /* where its form allows tokens; NULL: everywhere */
-    float *logits;      /* [2,V]: as computed, and what the sampler may change */
-    size_t prefilled;   /* tokens of the prompt that are in the context */
-    bool over;          /* the generation has ended */
-    bool masking;       /* its next token waits for its form's mask */
-    bool behind;        /* its tenant has had more than others: precedence.h */
-    struct run *leader; /* whose prompt it waits for; NULL: nobody's */
-    size_t copies;      /* runs that wait for its prefill */
+    matcher *matcher;               /* where its form allows tokens; NULL: everywhere */
+    float *logits;                  /* [2,V]: as computed, and what the sampler may change */
+    size_t prefilled;               /* tokens of the prompt that are in the context */
+    bool over;                      /* the generation has ended */
+    bool masking;                   /* its next token waits for its form's mask */
+    bool behind;                    /* its tenant has had more than others: precedence.h */
+    struct run *leader;             /* whose prompt it waits for; NULL: nobody's */
+    size_t copies;                  /* runs that wait for its prefill */
+    size_t texts_taken, texts_done; /* of those that become vectors */
     double sample_seconds;
 } run;
 
@@ -36,9 +37,16 @@ typedef struct run {
  * context's length), ERR_NOROOM (against the whole pool). Any thread. */
 err run_check(const runtime *r, size_t prompt_tokens, size_t max_tokens, size_t answers);
 
+/* Could texts that end there in their ids become vectors? ERR_EMPTY, ERR_TOOLONG. Any thread.
+ */
+err run_check_texts(const runtime *r, const size_t *ends, size_t n);
+
 /* Begin: reserve the worst case, for so many copies of g too; `modest`: and leave room for
  * somebody else's. Errors of cache_begin, and NOMEM. The caller closes. */
 err run_open(run *x, runtime *r, generation *g, size_t copies, bool modest);
+
+/* Of a generation whose texts become vectors: it has no context, and embed gives them to it. */
+void run_open_texts(run *x, runtime *r, generation *g);
 
 /* A copy of a leader that has computed nothing yet. ERR_NOMEM. */
 err run_open_copy(run *x, run *leader, generation *g);

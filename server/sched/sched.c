@@ -388,6 +388,7 @@ static err check_group(const sched *s, const generation_group *w)
     for (size_t i = 1; i < w->n; i++)
         assert(w->members[i]->in.n_ids == in->n_ids &&
                w->members[i]->in.max_tokens == in->max_tokens);
+    if (in->n_texts) return run_check_texts(s->runtime, in->ends, in->n_texts);
     return run_check(s->runtime, in->n_ids, in->max_tokens, w->n);
 }
 
