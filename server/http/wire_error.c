@@ -35,6 +35,7 @@ static const wire_error rows[ERR_COUNT] = {
     [ERR_TENSORTYPE] = {500, SERVER, NULL},
     [ERR_ARCH] = {500, SERVER, NULL},
     [ERR_PART] = {500, SERVER, NULL},
+    [ERR_ENCODER] = {500, SERVER, NULL},
     [ERR_TOKENIZER] = {500, SERVER, NULL},
     [ERR_TEMPLATE] = {400, INVALID, "unsupported_parameter"},
     [ERR_MODE] = {500, SERVER, NULL},
