@@ -65,13 +65,15 @@ static void lay_out_influence(const work *w, influence *list, float *weights)
 }
 
 /* Neighbours are much alike, and what one text says of each is not exact: in logarithms a layer
- * counts half, its neighbours a quarter. */
-static void smooth(double *x, size_t L)
+ * counts half, its neighbours a quarter. But not where a norm stands behind attention: a form
+ * is in units of what that norm divides by, and in Gemma 3 270M these differ by 100 from one
+ * layer to the next. */
+static void smooth(const model *m, double *x)
 {
     double before = x[1];
 
-    for (size_t l = 1; l < L; l++) {
-        const double here = x[l], next = l + 1 < L ? x[l + 1] : here;
+    for (size_t l = 1; l < m->L && !m->layers[l].attn_post; l++) {
+        const double here = x[l], next = l + 1 < m->L ? x[l + 1] : here;
 
         x[l] = sqrt(here * sqrt(before * next));
         before = here;
@@ -91,7 +93,7 @@ static err scale_forms(const work *w, influence *list, const stage *p)
         layers[l] = (sensitivity_layer){list[l].form, list[l].power};
     }
     if (e == ERR_OK) e = sensitivity_find(w->r, w->text, w->ids, layers, factor, p);
-    if (e == ERR_OK) smooth(factor, s->L);
+    if (e == ERR_OK) smooth(w->r->m, factor);
     /* half the second derivative is what KL is of a small error */
     for (size_t l = 0; l < s->L && e == ERR_OK; l++)
         for (size_t i = 0; i < form_numbers(s); i++) list[l].form[i] *= 2 * factor[l];
