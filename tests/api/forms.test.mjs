@@ -2,15 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import Ajv from "ajv/dist/2020.js";
-import addFormats from "ajv-formats";
 import OpenAI from "openai";
 
 import { chat, complete, failure, startDaemon } from "./daemon.mjs";
 import { randomSchema } from "./random_schema.mjs";
-
-const ajv = new Ajv({ strict: false, validateFormats: true });
-addFormats(ajv);
+import { ajv } from "./validator.mjs";
 
 let daemon;
 let client;
