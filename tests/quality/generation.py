@@ -150,7 +150,7 @@ def run(out, names, only=()):
     work = []
     for name in names:
         if name not in SHAPES:
-            house.say(f"skipped: generation of {name}: no task has kv16 right in 30 to 90 of 100")
+            house.say(f"skipped: generation of {name}: no shots and sizes are chosen for it")
         elif not house.model_file(name):
             house.say(f"skipped: generation of {name}: {house.MODELS[name][0]} is not here; MODELS=FOLDER has it")
         else:
