@@ -15,6 +15,11 @@
  * They are the step's, until it returns. */
 typedef void forward_see(void *user, size_t row, const float *logits);
 
+/* Told, before a matrix is multiplied, of the rows x [T,its columns] that it is multiplied
+ * with: on the thread that steps, in the order of the products. */
+struct matrix;
+typedef void forward_hearer(void *arg, const struct matrix *m, const float *x, size_t T);
+
 typedef struct forward_chunk {
     context *context;
     const int32_t *ids; /* [T], borrowed */

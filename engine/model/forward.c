@@ -52,6 +52,12 @@ void forward_close(forward *f)
     free(f);
 }
 
+void forward_hear(forward *f, forward_hearer *hearer, void *arg)
+{
+    f->hearer = hearer;
+    f->hearer_arg = arg;
+}
+
 /* --- layers --- */
 
 /* Wo attention(norm h), deferred. */

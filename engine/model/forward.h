@@ -36,6 +36,9 @@ typedef bool forward_stop(void *arg);
 bool forward_step_unless(forward *f, const forward_chunk *chunks, size_t n, forward_stop *stop,
                          void *arg);
 
+/* From now on, tell of what matrices are multiplied with. NULL: nobody. For calibration. */
+void forward_hear(forward *f, forward_hearer *hearer, void *arg);
+
 size_t forward_max_rows(const forward *f);
 size_t forward_bytes(const forward *f); /* its buffers: scratch */
 

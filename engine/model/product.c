@@ -153,6 +153,8 @@ product_job product_open(forward *f, product_source from, const product *list, i
                  tasks = (size_t)f->team->slots * (f->team->slots > 1 ? 2 : 1);
 
     job.in = (matrix_input){.x = from.x, .T = from.T, .D = D};
+    for (int j = 0; f->hearer && j < n; j++)
+        f->hearer(f->hearer_arg, list[j].m, from.x, from.T);
     if (product_wants_codes(list, n)) {
         if (!from.coded)
             product_do_rows(

@@ -95,6 +95,8 @@ struct forward {
     size_t n_chunks, n_strips, n_alone, rows;
     step_residual deferred[STEP_DEFERRED]; /* in the order they are added */
     size_t n_deferred;
+    forward_hearer *hearer; /* of what matrices are multiplied with; or NULL */
+    void *hearer_arg;
 };
 
 /* Allocate the buffers that f's model, team and sizes ask for. ERR_NOMEM. */

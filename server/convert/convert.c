@@ -32,6 +32,7 @@
 #include "server/document.h"
 #include "server/progress.h"
 #include "server/threads.h"
+#include "xcache/calibrate/importance.h"
 
 /* A batch is large enough that the disk writes in one go and the team starts seldom, and small
  * beside a matrix; a task is a few rows, since they cost alike. */
@@ -63,14 +64,14 @@ static bool no_memory(conversion *c)
 static gguf_type choose_type(const conversion *c, const hf_part *p)
 {
     const hf_config *h = &c->config;
-    const mix_matrix of = {
-        .name = p->name,
-        .cols = p->to.dim[0],
-        .layer = p->layer < 0 ? 0 : (size_t)p->layer,
-        .layers = h->L,
-        .experts = h->experts.X,
-        .output = strcmp(p->name, h->tied ? "token_embd.weight" : "output.weight") == 0,
-        .shares = h->L == 80 && h->G < h->H && h->bit & (HF_LLAMA | HF_QWEN2)};
+    const mix_matrix of = {.name = p->name,
+                           .cols = p->to.dim[0],
+                           .layer = p->layer < 0 ? 0 : (size_t)p->layer,
+                           .layers = h->L,
+                           .experts = h->experts.X,
+                           .output = p->output,
+                           .shares = h->L == 80 && h->G < h->H &&
+                                     h->bit & (HF_LLAMA | HF_QWEN2)};
     const bool kept = c->mix->type != GGUF_F32 && c->mix->type != GGUF_F16 &&
                       c->mix->type != GGUF_BF16 && hf_rows_is_mxfp4(&p->from);
 
@@ -82,6 +83,8 @@ static void choose_types(conversion *c)
     for (size_t i = 0; i < c->parts.n; i++) {
         hf_part *p = &c->parts.list[i];
 
+        p->output = strcmp(p->name, c->config.tied ? "token_embd.weight" : "output.weight") ==
+                    0;
         if (!p->matrix) continue;
         p->to.type = choose_type(c, p);
         c->made->matrices++;
@@ -97,6 +100,7 @@ typedef enum trouble { FINE, NOT_FINITE, NOT_HALF } trouble;
 /* Some rows of a part, shared out to the team. */
 typedef struct batch {
     const hf_part *p;
+    const importance *weights; /* or NULL */
     size_t first, rows, row_bytes;
     uint8_t *out;   /* [rows] of row_bytes */
     float *scratch; /* [slots, columns] */
@@ -113,6 +117,15 @@ static trouble check_row(const float *x, size_t n, gguf_type type)
         most = fmaxf(most, fabsf(x[i]));
     }
     return type == GGUF_F16 && most > KERN_HALF_MAX ? NOT_HALF : FINE;
+}
+
+/* An embedding is only multiplied where it is the output. */
+static const float *weights_of(const batch *b, size_t row)
+{
+    const hf_part *p = b->p;
+
+    if (!b->weights || (p->layer < 0 && !p->output)) return NULL;
+    return importance_find(b->weights, p->name, row / p->from.rows);
 }
 
 static void convert_rows(void *arg, int task, int slot)
@@ -132,7 +145,8 @@ static void convert_rows(void *arg, int task, int slot)
         else if (p->to.type == GGUF_MXFP4)
             hf_rows_copy(&p->from, b->first + r, b->out + r * b->row_bytes);
         else
-            quantize_row(p->to.type, x, n, b->out + r * b->row_bytes);
+            quantize_weighed(p->to.type, x, weights_of(b, b->first + r), n,
+                             b->out + r * b->row_bytes);
     }
 }
 
@@ -183,7 +197,7 @@ static bool write_part(conversion *c, const hf_part *p, uint64_t *done)
 {
     const size_t rows = p->from.rows * p->from.planes;
     size_t elements = 1, bytes = 0, step;
-    batch b = {.p = p};
+    batch b = {.p = p, .weights = c->wish->weights};
     bool written = true;
 
     (void)gguf_type_name(p->to.type, &elements, &bytes);
@@ -247,6 +261,7 @@ static void name_source(const conversion *c, uint8_t out[16])
 
             XXH3_128bits_update(state, &stamp, sizeof stamp);
         }
+        XXH3_128bits_update(state, &c->wish->weights_id, sizeof c->wish->weights_id);
         if (boot) XXH3_128bits_update(state, boot, n);
         XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(state));
     }
@@ -300,16 +315,23 @@ static bool write_file(conversion *c)
     return refuse_system(c, gguf_writer_finish(c->writer));
 }
 
-static void name_file(conversion *c)
+static void name_file(const convert_wish *w, const mix_row *m, const char *folder, char *path,
+                      size_t n)
 {
-    char *path = c->made->path;
-    const size_t n = sizeof c->made->path;
-
-    if (c->wish->out)
-        snprintf(path, n, "%s", c->wish->out);
+    if (w->out)
+        snprintf(path, n, "%s", w->out);
     else
-        snprintf(path, n, "%.3800s/%.400s-%s.gguf", c->wish->folder, c->folder.name,
-                 c->mix->word);
+        snprintf(path, n, "%.3800s/%.400s-%s.gguf", w->folder, folder, m->word);
+}
+
+bool convert_name(const convert_wish *w, char *path, size_t n, fault *why)
+{
+    hf_folder f;
+    const bool open = w->out || hf_folder_open(&f, w->folder, why);
+
+    if (open) name_file(w, w->mix ? w->mix : mix_of(w->type), w->out ? "" : f.name, path, n);
+    if (!w->out) hf_folder_close(&f);
+    return open;
 }
 
 static bool convert(conversion *c)
@@ -320,7 +342,7 @@ static bool convert(conversion *c)
         !hf_sampling_check(&c->folder, c->why))
         return false;
     c->made->window = c->config.window;
-    name_file(c);
+    name_file(c->wish, c->mix, c->folder.name, c->made->path, sizeof c->made->path);
     if (!hf_parts_open(&c->parts, &c->folder, &c->config, c->why)) return false;
     c->made->towers = c->parts.towers;
     c->made->guessing = c->parts.guessing;

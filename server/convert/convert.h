@@ -20,6 +20,8 @@ typedef struct convert_wish {
     const char *out; /* the file; NULL: FOLDER/NAME-TYPE.gguf */
     gguf_type type;  /* where there is no mix: a type of mixes.def */
     const mix_row *mix;
+    const struct importance *weights; /* which numbers count; NULL: all alike */
+    uint64_t weights_id;              /* tells them from others */
     int threads;
 } convert_wish;
 
@@ -40,5 +42,8 @@ typedef struct convert_made {
  * which begins with the file at fault. Main thread; it blocks these two signals while it runs.
  */
 bool convert_run(const convert_wish *w, convert_made *made, fault *why);
+
+/* Where the file of a wish goes. False: a sentence about the folder. */
+bool convert_name(const convert_wish *w, char *path, size_t n, fault *why);
 
 #endif

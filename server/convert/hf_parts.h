@@ -18,6 +18,7 @@ typedef struct hf_part {
     gguf_tensor to; /* without data, as F32 */
     bool matrix;    /* may be written as another type */
     long layer;     /* -1: of none */
+    bool output;    /* it makes the logits */
 } hf_part;
 
 typedef struct hf_parts {
