@@ -1,37 +1,35 @@
 // paths.mjs - every route asked every way, and paths that are none.
+import assert from "node:assert";
+import { readFileSync } from "node:fs";
+
 import { closing, get, GOOD, H, J, request, whole } from "./say.mjs";
 
 const ask = (method, path, body) => request(`${method} ${path} HTTP/1.1`,
     body === undefined ? H : `${J}Content-Length: ${body.length}\r\n`, body);
 
-// What each route takes besides OPTIONS, and what GET of it answers here.
-const routes = [
-    ["/v1/chat/completions", "POST"], ["/v1/completions", "POST"],
-    ["/chat/completions", "POST"], ["/completions", "POST"], ["/models", "GET, HEAD", 200],
-    ["/tokenize", "POST"], ["/detokenize", "POST"], ["/props", "GET, HEAD", 200],
-    ["/api/chat", "POST"], ["/api/generate", "POST"], ["/api/show", "POST"],
-    ["/api/tags", "GET, HEAD", 200], ["/api/ps", "GET, HEAD", 200],
-    ["/api/version", "GET, HEAD", 200],
-    ["/v1/messages", "POST"], ["/v1/messages/count_tokens", "POST"], ["/v1/responses", "POST"], ["/responses", "POST"],
-    ["/v1/responses/nobody", "GET, HEAD, DELETE", 404],
-    ["/v1/responses/nobody/input_items", "GET, HEAD", 404],
-    ["/v1/models", "GET, HEAD", 200], ["/v1/models/nobody", "GET, HEAD", 404],
-    ["/v1/sessions", "GET, HEAD", 200], ["/v1/sessions/nobody", "GET, HEAD, DELETE", 404],
-    ["/v1/sessions/nobody/pin", "POST"], ["/v1/sessions/nobody/unpin", "POST"],
-    ["/v1/sessions/nobody/fork", "POST"],
-    ["/health", "GET, HEAD", 200], ["/livez", "GET, HEAD", 200], ["/readyz", "GET, HEAD", 200],
-    ["/metrics", "GET, HEAD", 200], ["/version", "GET, HEAD", 200],
-];
+// Routes as the server's own table has them: [path, what it takes besides OPTIONS, what GET of it answers here,
+// what else takes such a path]. {id} stands for any characters, so a path of a session's act is a session's name too,
+// for who asks with GET.
+const rows = [...readFileSync(new URL("../../../server/api/routes.def", import.meta.url), "utf8")
+    .matchAll(/^(?:ROUTE|ALIAS)\("(\w+)", *"([^"]+)"/gm)]
+    .map(([, method, path]) => ({ path, takes: method === "GET" ? ["GET", "HEAD"] : [method] }));
+const covers = (pattern, path) => RegExp(`^${pattern.split("{id}").join(".+")}$`).test(path);
+const routes = [...new Set(rows.map((row) => row.path))].map((pattern) => {
+    const path = pattern.replace("{id}", "nobody"), of = (some) => rows.filter(some).flatMap((row) => row.takes);
+    const allow = of((row) => row.path === pattern);
+
+    return [path, allow.join(", "), allow.includes("GET") && (path === pattern ? 200 : 404),
+        of((row) => covers(row.path, path))];
+});
+assert.ok(routes.length > 30);
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"];
 
 const takes = (allow) => (answer) => {
     const said = answer.headers.get("allow").split(", ");
     return allow.split(", ").every((method) => said.includes(method)) && said.includes("OPTIONS");
 };
-// A path of a session's act is a session's name too, for who asks with GET.
-const refused = ([path, allow]) => methods
-    .filter((method) => !allow.includes(method))
-    .filter((method) => !(/nobody\//.test(path) && ["GET", "HEAD", "DELETE"].includes(method)))
+const refused = ([path, allow, , taken]) => methods
+    .filter((method) => !taken.includes(method))
     .map((method) => [`${method} ${path}`, ask(method, path), 405, takes(allow)]);
 
 export default [
@@ -43,7 +41,7 @@ export default [
         [`GET ${path} with a body`, ask("GET", path, "abc"), status],
     ]),
     ...["/", "/v1", "/v1/", "/v1/v1/models", "/v1/tokenize", "/v1/props", "/models/nobody", "/v2/models",
-        "/v1/embeddings", "/favicon.ico", "/V1/MODELS", "/livez/", "/v1/completions/"]
+        "/v1/embedding", "/favicon.ico", "/V1/MODELS", "/livez/", "/v1/completions/"]
         .map((path) => [`GET ${path}`, get(path), 404, /unknown_url.*|base URL/]),
     ["POST /v2/chat/completions", ask("POST", "/v2/chat/completions", GOOD), 404, /base URL.*\/v1/],
     ["POST /v1/v1/completions", ask("POST", "/v1/v1/completions", GOOD), 404, /base URL.*\/v1/],
