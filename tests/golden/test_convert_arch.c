@@ -100,35 +100,54 @@ static bool same_keys(const gguf *a, const gguf *b)
     return same;
 }
 
+/* A model's file, its folder as the record has it, and the file that `convert` makes of that.
+ */
+typedef struct round_trip {
+    folder p;
+    char *path; /* of the file there was */
+    gguf *was, *is;
+    convert_made made;
+} round_trip;
+
+static void open_trip(round_trip *t, const cJSON *all, const char *options, gguf_type type)
+{
+    char arguments[256], in[FOLDER_PATH], out[FOLDER_PATH];
+    fault why = {0};
+
+    *t = (round_trip){.p = folder_make()};
+    snprintf(arguments, sizeof arguments, "%s %s",
+             cJSON_GetObjectItemCaseSensitive(all, "model")->valuestring, options);
+    t->path = random_make(arguments);
+    CHECK(gguf_open(&t->was, t->path, &why) == ERR_OK);
+    hf_write_as(t->was, folder_path(&t->p, "hf", in),
+                cJSON_GetObjectItemCaseSensitive(all, "folder"));
+    if (!convert_run(&(convert_wish){.folder = in,
+                                     .out = folder_path(&t->p, "out.gguf", out),
+                                     .type = type,
+                                     .threads = 1},
+                     &t->made, &why))
+        fprintf(stderr, "%s: %s\n", arguments, why.sentence);
+    CHECK(gguf_open(&t->is, out, &why) == ERR_OK);
+}
+
+static void close_trip(round_trip *t)
+{
+    gguf_close(t->is);
+    gguf_close(t->was);
+    random_remove(t->path);
+    folder_remove(&t->p);
+}
+
 /* A model's folder, converted: tensor for tensor and key for key what it came from. */
 static convert_made check_record(const cJSON *all, const char *name)
 {
-    const cJSON *record = cJSON_GetObjectItemCaseSensitive(all, "folder");
-    const folder p = folder_make();
-    char arguments[256], in[FOLDER_PATH], out[FOLDER_PATH], *path;
-    convert_made made;
-    gguf *was, *is;
-    fault why = {0};
+    round_trip t;
 
-    snprintf(arguments, sizeof arguments, "%s --type F16",
-             cJSON_GetObjectItemCaseSensitive(all, "model")->valuestring);
-    path = random_make(arguments);
-    CHECK(gguf_open(&was, path, &why) == ERR_OK);
-    hf_write_as(was, folder_path(&p, "hf", in), record);
-    if (!convert_run(&(convert_wish){.folder = in,
-                                     .out = folder_path(&p, "out.gguf", out),
-                                     .type = GGUF_F16,
-                                     .threads = 1},
-                     &made, &why))
-        fprintf(stderr, "%s: %s\n", name, why.sentence);
-    CHECK(gguf_open(&is, out, &why) == ERR_OK);
-    CHECK(same_keys(was, is));
-    CHECK(same_tensors(was, is, strcmp(name, "gemma") == 0 ? 1e-6f : 0));
-    gguf_close(is);
-    gguf_close(was);
-    random_remove(path);
-    folder_remove(&p);
-    return made;
+    open_trip(&t, all, "--type F16", GGUF_F16);
+    CHECK(same_keys(t.was, t.is));
+    CHECK(same_tensors(t.was, t.is, strcmp(name, "gemma") == 0 ? 1e-6f : 0));
+    close_trip(&t);
+    return t.made;
 }
 
 static void check_family(const char *name)
@@ -189,42 +208,24 @@ static void check_mxfp4(gguf_type type, gguf_type experts)
     cJSON *all = read_record("gpt-oss"),
           *record = cJSON_GetObjectItemCaseSensitive(all, "folder"),
           *config = cJSON_GetObjectItemCaseSensitive(record, "config");
-    const folder p = folder_make();
-    char arguments[256], in[FOLDER_PATH], out[FOLDER_PATH], *path;
-    convert_made made;
-    gguf *was, *is;
-    fault why = {0};
+    round_trip trip;
 
     cJSON_AddStringToObject(cJSON_AddObjectToObject(config, "quantization_config"),
                             "quant_method", "mxfp4");
-    snprintf(arguments, sizeof arguments, "%s --type MXFP4",
-             cJSON_GetObjectItemCaseSensitive(all, "model")->valuestring);
-    path = random_make(arguments);
-    CHECK(gguf_open(&was, path, &why) == ERR_OK);
-    hf_write_as(was, folder_path(&p, "hf", in), record);
-    if (!convert_run(&(convert_wish){.folder = in,
-                                     .out = folder_path(&p, "out.gguf", out),
-                                     .type = type,
-                                     .threads = 1},
-                     &made, &why))
-        fprintf(stderr, "%s\n", why.sentence);
-    CHECK(gguf_open(&is, out, &why) == ERR_OK);
-    for (size_t i = 0; i < gguf_tensors(was); i++) {
-        const gguf_tensor *a = gguf_tensor_at(was, i), *b;
+    open_trip(&trip, all, "--type MXFP4", type);
+    for (size_t i = 0; i < gguf_tensors(trip.was); i++) {
+        const gguf_tensor *a = gguf_tensor_at(trip.was, i), *b;
         char name[64];
 
         snprintf(name, sizeof name, "%.*s", (int)a->name.n, a->name.at);
-        b = gguf_find(is, name);
+        b = gguf_find(trip.is, name);
         if (!strstr(name, "_exps.weight")) continue;
         CHECK(b && b->type == experts);
         if (experts == GGUF_MXFP4)
             CHECK(b->bytes == a->bytes && !memcmp(a->data, b->data, a->bytes));
         CHECK(same_numbers(a, b, 0));
     }
-    gguf_close(is);
-    gguf_close(was);
-    random_remove(path);
-    folder_remove(&p);
+    close_trip(&trip);
     cJSON_Delete(all);
 }
 
